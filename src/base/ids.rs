@@ -1,0 +1,159 @@
+//! The identifiers of this program, each its own type, so that an inode number can never be passed
+//! where a handle is meant and a content tag never where a metadata tag is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A drive, in the spelling that is safe to compare.
+///
+/// Personal drive ids come back from the service in both cases and with leading zeros dropped
+/// (<https://github.com/OneDrive/onedrive-api-docs/issues/1890>); [`DriveId::new`] undoes that.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DriveId(String);
+
+impl DriveId {
+    /// Normalises: an id of at most 16 hexadecimal digits is lower-cased and padded to 16; every other
+    /// id (business, SharePoint) is case-sensitive and kept as it is.
+    pub fn new(raw: &str) -> Self {
+        if !raw.is_empty() && raw.len() <= 16 && raw.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Self(format!("{:0>16}", raw.to_ascii_lowercase()))
+        } else {
+            Self(raw.to_owned())
+        }
+    }
+
+    /// The id as it goes into a URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DriveId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "drive:{}", self.0)
+    }
+}
+
+/// An item in a drive. Stable across rename and move inside the drive.
+///
+/// It carries its drive, because a shortcut to somebody else's folder leads to items of another one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ItemId {
+    /// The drive that owns the item.
+    pub drive: DriveId,
+    /// The item's id in the spelling of the service. Opaque.
+    pub id: String,
+}
+
+impl ItemId {
+    /// Pairs a drive with an id of the service.
+    pub fn new(drive: &DriveId, id: impl Into<String>) -> Self {
+        Self { drive: drive.clone(), id: id.into() }
+    }
+
+    /// One string for storage: drive and id, which cannot contain a line break, joined by one.
+    pub fn to_key(&self) -> String {
+        format!("{}\n{}", self.drive.as_str(), self.id)
+    }
+
+    /// The inverse of [`ItemId::to_key`].
+    pub fn from_key(key: &str) -> Option<Self> {
+        let (drive, id) = key.split_once('\n')?;
+        Some(Self { drive: DriveId::new(drive), id: id.to_owned() })
+    }
+}
+
+impl fmt::Debug for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "item:{}", self.id)
+    }
+}
+
+/// An inode number, the kernel's name for a file. The root is 1; numbers are never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root of the mount.
+    pub const ROOT: Ino = Ino(1);
+}
+
+impl fmt::Debug for Ino {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ino:{}", self.0)
+    }
+}
+
+impl fmt::Display for Ino {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// An open file or directory handle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Fh(pub u64);
+
+/// The identity of one state of an item as a whole (Graph: `eTag`). Moves with any change, content or
+/// not; opaque, compared for equality only. Used in preconditions.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct MetaTag(pub String);
+
+/// The identity of one version of a file's bytes.
+///
+/// Built from hash and size where the service gives a hash; else from its own content tag; else from
+/// time and size. An eTag alone never makes or moves one, because the service changes eTags without
+/// touching the bytes (thumbnails, property promotion).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct ContentTag(pub String);
+
+impl ContentTag {
+    /// From a QuickXorHash (base64, 28 characters) and a size in bytes.
+    pub fn from_hash(hash: &str, size: u64) -> Self {
+        Self(format!("q:{hash}:{size}"))
+    }
+
+    /// From the service's own content tag and a size in bytes.
+    pub fn from_service(tag: &str, size: u64) -> Self {
+        Self(format!("c:{tag}:{size}"))
+    }
+
+    /// From a modification time (seconds since 1970) and a size in bytes: the weakest form.
+    pub fn from_time(seconds: i64, size: u64) -> Self {
+        Self(format!("t:{seconds}:{size}"))
+    }
+
+    /// The QuickXorHash inside, if the tag was made from one.
+    pub fn hash(&self) -> Option<&str> {
+        self.0.strip_prefix("q:")?.rsplit_once(':').map(|(hash, _)| hash)
+    }
+}
+
+/// A position in the service's stream of changes. Opaque; stored only together with everything that
+/// it speaks for. It may hold a credential, so it is not printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub String);
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cursor(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn personal_drive_ids_compare_equal_in_every_spelling() {
+        assert_eq!(DriveId::new("0A1B2C3D4E5F6071"), DriveId::new("a1b2c3d4e5f6071"));
+        assert_ne!(DriveId::new("b!Qk3T"), DriveId::new("b!qk3t"));
+    }
+
+    #[test]
+    fn item_keys_round_trip() {
+        let id = ItemId::new(&DriveId::new("b!x"), "01ABC");
+        assert_eq!(ItemId::from_key(&id.to_key()), Some(id));
+    }
+}

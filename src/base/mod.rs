@@ -1,0 +1,6 @@
+//! Leaf pieces that every layer may use: no protocol, no policy, no imports from above.
+
+pub mod clock;
+pub mod hash;
+pub mod ids;
+pub mod secret;
