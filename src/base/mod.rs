@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod hash;
 pub mod ids;
+pub mod name;
 pub mod secret;
