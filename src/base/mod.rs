@@ -1,6 +1,9 @@
 //! Leaf pieces that every layer may use: no protocol, no policy, no imports from above.
 
 pub mod clock;
+pub mod disk;
 pub mod hash;
 pub mod ids;
+pub mod ranges;
 pub mod secret;
+pub mod tasks;
