@@ -87,9 +87,7 @@ impl Overlay {
     pub fn at(&self, parent: Ino, name: &str) -> Option<&Intent> {
         let inos = self.places.get(&parent)?.get(&fold(name))?;
         // An exact match wins where a clash has left two.
-        inos.iter()
-            .filter_map(|ino| self.intents.get(ino))
-            .max_by_key(|intent| (intent.name == name, intent.changed))
+        inos.iter().filter_map(|ino| self.intents.get(ino)).max_by_key(|intent| (intent.name == name, intent.changed))
     }
 
     /// The live intents in a folder.
