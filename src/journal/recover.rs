@@ -251,7 +251,7 @@ impl<'a> Sorted<'a> {
             self.batch.drop.push(intent.ino);
             return;
         }
-        for id in intent.sealed {
+        if let Some(id) = intent.sealed {
             if let Some(row) = by_id.get(&id)
                 && let Ok(draft) = Draft::reopen(self.disk, self.folder, row, intent.modified)
             {
