@@ -37,7 +37,7 @@ impl Journal {
         let pick = {
             let state = &*state;
             let ready = |intent: &Intent| {
-                !state.busy.contains(&intent.ino) && (intent.deleted || !state.writers.contains_key(&intent.ino))
+                !state.busy.contains(&intent.ino) && !state.writers.contains_key(&intent.ino)
             };
             state.queue.pick(&state.overlay, now, &ready, &|ino| self.resolve_in(&state.overlay, ino))
         };
