@@ -4,6 +4,7 @@ pub mod clock;
 pub mod disk;
 pub mod hash;
 pub mod ids;
+pub mod name;
 pub mod ranges;
 pub mod secret;
 pub mod tasks;
