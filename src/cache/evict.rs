@@ -64,7 +64,7 @@ pub fn fits(level: Level, limits: Limits, wanted: u64) -> bool {
 }
 
 /// Chooses files to drop until `goal` bytes are free, the longest unused first. The candidates come in
-/// that order; pinned files stay, and so do files that would give nothing back.
+/// that order; pinned files stay.
 pub fn choose<K>(oldest_first: impl IntoIterator<Item = Candidate<K>>, goal: u64) -> Vec<K> {
     let mut chosen = Vec::new();
     let mut freed = 0u64;
@@ -72,7 +72,7 @@ pub fn choose<K>(oldest_first: impl IntoIterator<Item = Candidate<K>>, goal: u64
         if freed >= goal {
             break;
         }
-        if candidate.pinned || candidate.bytes == 0 {
+        if candidate.pinned {
             continue;
         }
         freed = freed.saturating_add(candidate.bytes);
@@ -125,8 +125,8 @@ mod tests {
         let files = [file('a', 10, false), file('b', 50, true), file('c', 0, false), file('d', 20, false)];
         assert_eq!(choose(files, 0), []);
         assert_eq!(choose(files, 5), ['a']);
-        assert_eq!(choose(files, 11), ['a', 'd']);
-        assert_eq!(choose(files, 1000), ['a', 'd']);
+        assert_eq!(choose(files, 11), ['a', 'c', 'd']);
+        assert_eq!(choose(files, 1000), ['a', 'c', 'd']);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -71,6 +71,8 @@ pub(super) struct CacheFile {
     pub(super) size: u64,
     /// Whether it was read since its map was last touched.
     used: AtomicBool,
+    /// Bytes that turned out damaged and are not yet taken off the books.
+    lost: AtomicU64,
     data: Arc<dyn DiskFile>,
     map: Arc<dyn DiskFile>,
     entries_at: u64,
@@ -119,7 +121,7 @@ impl CacheFile {
             sums.push(AtomicU32::new(sum));
         }
         let entries_at = expected.len() as u64;
-        Ok(Some(Self { digest, generation, size, used: AtomicBool::new(false), data, map, entries_at, states, sums }))
+        Ok(Some(Self { digest, generation, size, used: AtomicBool::new(false), lost: AtomicU64::new(0), data, map, entries_at, states, sums }))
     }
 
     /// Makes a new one, in place of whatever is there.
@@ -160,7 +162,7 @@ impl CacheFile {
         map.write_at(&bytes, 0)?;
         let states = chunks.clone().map(|_| AtomicU8::new(state)).collect();
         let sums = chunks.map(|_| AtomicU32::new(0)).collect();
-        Ok(Self { digest, generation, size, used: AtomicBool::new(false), data, map, entries_at, states, sums })
+        Ok(Self { digest, generation, size, used: AtomicBool::new(false), lost: AtomicU64::new(0), data, map, entries_at, states, sums })
     }
 
     /// Reads a range inside the file; on a miss, what has to be fetched, in whole chunks.
@@ -334,8 +336,16 @@ impl CacheFile {
         self.states[index as usize].load(Ordering::Acquire)
     }
 
+    /// Bytes found damaged since this was last asked.
+    pub(super) fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+
     fn lose(&self, index: u64) {
-        self.states[index as usize].store(ABSENT, Ordering::Release);
+        if self.states[index as usize].swap(ABSENT, Ordering::AcqRel) != ABSENT {
+            let place = self.chunk_range(index);
+            self.lost.fetch_add(place.end - place.start, Ordering::Relaxed);
+        }
         // If this fails, the next start finds the damage again by itself.
         let _ = self.map.write_at(&[0; ENTRY as usize], self.entries_at + index * ENTRY);
     }
