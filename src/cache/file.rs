@@ -121,7 +121,18 @@ impl CacheFile {
             sums.push(AtomicU32::new(sum));
         }
         let entries_at = expected.len() as u64;
-        Ok(Some(Self { digest, generation, size, used: AtomicBool::new(false), lost: AtomicU64::new(0), data, map, entries_at, states, sums }))
+        Ok(Some(Self {
+            digest,
+            generation,
+            size,
+            used: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            data,
+            map,
+            entries_at,
+            states,
+            sums,
+        }))
     }
 
     /// Makes a new one, in place of whatever is there.
@@ -162,7 +173,18 @@ impl CacheFile {
         map.write_at(&bytes, 0)?;
         let states = chunks.clone().map(|_| AtomicU8::new(state)).collect();
         let sums = chunks.map(|_| AtomicU32::new(0)).collect();
-        Ok(Self { digest, generation, size, used: AtomicBool::new(false), lost: AtomicU64::new(0), data, map, entries_at, states, sums })
+        Ok(Self {
+            digest,
+            generation,
+            size,
+            used: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            data,
+            map,
+            entries_at,
+            states,
+            sums,
+        })
     }
 
     /// Reads a range inside the file; on a miss, what has to be fetched, in whole chunks.

@@ -36,6 +36,7 @@ use crate::base::hash::QuickXorHash;
 use crate::base::ids::{ContentTag, ItemId};
 use crate::base::ranges::RangeSet;
 
+mod download;
 pub mod evict;
 mod fetch;
 mod file;
@@ -45,7 +46,7 @@ mod stream;
 mod tests;
 
 pub use evict::{Level, Limits};
-pub use fetch::{FetchError, Fetcher, Settings};
+pub use fetch::{FetchError, Fetcher, Settings, Sink};
 pub use stream::ReadStream;
 
 use file::{Begin, CacheFile, Paths};
@@ -214,12 +215,7 @@ impl ChunkCache {
     /// Opens the cache in a folder of its own, which is created if missing. A folder that holds something and
     /// was not made by this is refused, because whatever is no cached content in it gets deleted. Returns at once: files of an earlier run can be used right away, and are counted
     /// and ordered by last use in the background.
-    pub fn open(
-        folder: &Path,
-        limits: Limits,
-        disk: Arc<dyn Disk>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, CacheError> {
+    pub fn open(folder: &Path, limits: Limits, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, CacheError> {
         let failed = |source| CacheError { path: folder.to_owned(), source };
         claim_folder(folder, &*disk).map_err(failed)?;
         let tables = Tables {

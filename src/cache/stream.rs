@@ -63,9 +63,9 @@ impl ReadStream {
 impl Interest {
     /// Whether the stream is still open and still going on where it was.
     pub(super) fn lives(&self) -> bool {
-        self.stream.upgrade().is_some_and(|stream| {
-            stream.detector.lock().unwrap_or_else(PoisonError::into_inner).epoch == self.epoch
-        })
+        self.stream
+            .upgrade()
+            .is_some_and(|stream| stream.detector.lock().unwrap_or_else(PoisonError::into_inner).epoch == self.epoch)
     }
 }
 
