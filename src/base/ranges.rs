@@ -197,7 +197,7 @@ impl TryFrom<Vec<u64>> for RangeSet {
     type Error = BadRanges;
 
     fn try_from(offsets: Vec<u64>) -> Result<Self, BadRanges> {
-        if offsets.len() % 2 != 0 || !offsets.is_sorted() {
+        if !offsets.len().is_multiple_of(2) || !offsets.is_sorted() {
             return Err(BadRanges);
         }
         Ok(offsets.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect())
