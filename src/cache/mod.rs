@@ -257,7 +257,10 @@ impl ChunkCache {
     /// What of a range is not here, in whole chunks. Reads no content, so a damaged chunk counts as here.
     pub fn missing(&self, key: &CacheKey, size: u64, range: Range<u64>) -> RangeSet {
         let range = range.start.min(size)..range.end.min(size);
-        self.find(key, size).map_or_else(|| whole_chunks(&range, size), |file| file.missing(range))
+        match self.find(key, size) {
+            Some(file) => file.missing(range),
+            None => whole_chunks(&range, size),
+        }
     }
 
     /// Keeps bytes that start at a chunk and end at the end of one or of the file; other bytes are left

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,14 +14,17 @@ use crate::base::ids::{ContentTag, ItemId};
 use crate::cache::{CacheKey, ChunkCache, FetchError, Fetcher, ReadStream};
 use crate::journal::uploader::Versions;
 use crate::journal::{Draft, SpoolBase};
-use crate::remote::RemoteError;
+use crate::remote::{Advice, RemoteError, RemoteErrorKind};
 
 impl From<FetchError> for VolumeError {
     fn from(error: FetchError) -> Self {
         match error {
             FetchError::Stale => Self::Stale,
+            FetchError::Offline => Self::Offline,
             FetchError::TimedOut => Self::TimedOut,
-            FetchError::Remote(error) => (*error).share().into(),
+            FetchError::Size { .. } => Self::Failed(error.to_string()),
+            FetchError::Remote(error) => error.share().into(),
+            FetchError::Local(error) => Self::Failed(error.to_string()),
         }
     }
 }
@@ -33,14 +37,14 @@ impl Volume {
         range: Range<u64>,
         stream: &ReadStream,
     ) -> VolumeResult<Bytes> {
-        Ok(self.fetcher.read(key, size, range, stream).await?)
+        Ok(self.fetcher.read(key, size, range, stream, self.settings.patience).await?)
     }
 
     /// Puts what the cache has of a draft's base into the draft.
     pub(super) fn fill_from_cache(&self, draft: &Draft) {
         if let Some(base) = draft.base() {
             let key = CacheKey { item: base.item, tag: base.tag };
-            draft.fill_with(|file| self.cache.copy_ranges_into(&key, base.size, file));
+            draft.fill_with(|file| self.cache.copy_ranges_into(&key, base.size, file).unwrap_or_default());
         }
     }
 
@@ -80,25 +84,29 @@ impl Volume {
 /// The versions of a drive, for the uploader.
 pub struct CachedVersions {
     /// Clean bytes.
-    pub cache: Arc<ChunkCache>,
+    pub cache: ChunkCache,
     /// Fetches them.
-    pub fetcher: Arc<Fetcher>,
+    pub fetcher: Fetcher,
     /// Where links to spool files are made.
     pub disk: Arc<dyn crate::base::disk::Disk>,
+    /// How long one piece may take to arrive.
+    pub patience: Duration,
 }
 
 #[async_trait]
 impl Versions for CachedVersions {
     async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError> {
         let key = CacheKey { item: version.item.clone(), tag: version.tag.clone() };
-        self.fetcher.read(&key, version.size, range, &ReadStream::default()).await.map_err(|error| match error {
-            FetchError::Stale => RemoteError::new(
-                crate::remote::RemoteErrorKind::Changed,
-                crate::remote::Advice::GiveUp,
-                "the file has another version now",
-            ),
-            FetchError::TimedOut => RemoteError::offline("the content did not arrive in time"),
+        let stream = ReadStream::new();
+        self.fetcher.read(&key, version.size, range, &stream, self.patience).await.map_err(|error| match error {
+            FetchError::Stale => {
+                RemoteError::new(RemoteErrorKind::Changed, Advice::GiveUp, "the file has another version now")
+            }
+            FetchError::Offline => RemoteError::offline("the rest of an edited file cannot be fetched now"),
+            FetchError::TimedOut => RemoteError::offline("the rest of an edited file did not arrive in time"),
+            FetchError::Size { .. } => RemoteError::protocol(error.to_string()),
             FetchError::Remote(error) => error.share(),
+            FetchError::Local(error) => RemoteError::new(RemoteErrorKind::Local, Advice::Retry, error.to_string()),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::names::{for_lookup, shown};
 use super::tree::Seen;
 use super::{
-    Attributes, DirEntry, Entry, KernelNotice, NodeKind, Opened, OpenHow, RenameHow, Snapshot, Volume, VolumeError,
+    Attributes, DirEntry, Entry, KernelNotice, NodeKind, OpenHow, Opened, RenameHow, Snapshot, Volume, VolumeError,
     VolumeResult, locked,
 };
 use crate::base::ids::{Fh, Ino};

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::handles::FileHandle;
 use super::tree::Seen;
-use super::{Durability, Extent, Opened, OpenHow, Volume, VolumeError, VolumeResult, locked};
+use super::{Durability, Extent, OpenHow, Opened, Volume, VolumeError, VolumeResult, locked};
 use crate::base::ids::{Fh, Ino};
 use crate::cache::CacheKey;
 use crate::journal::{Draft, Piece, Progress};
@@ -148,7 +148,8 @@ impl Volume {
             match piece {
                 Piece::Here(bytes) => joined.extend_from_slice(&bytes),
                 Piece::Base(range) => {
-                    let base = draft.base().ok_or_else(|| VolumeError::Failed("a draft misses bytes of nothing".into()))?;
+                    let base =
+                        draft.base().ok_or_else(|| VolumeError::Failed("a draft misses bytes of nothing".into()))?;
                     let key = CacheKey { item: base.item, tag: base.tag };
                     let bytes = self.read_version(&key, base.size, range.clone(), &handle.stream).await?;
                     if bytes.len() as u64 != range.end - range.start {

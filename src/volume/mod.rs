@@ -28,9 +28,9 @@ mod files;
 mod handles;
 mod names;
 mod news;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use error::{VolumeError, VolumeResult};
 
@@ -247,9 +247,9 @@ pub struct Parts {
     /// The cloud, for folders that were never listed.
     pub remote: Arc<dyn Remote>,
     /// Clean bytes.
-    pub cache: Arc<ChunkCache>,
+    pub cache: ChunkCache,
     /// Fetches clean bytes.
-    pub fetcher: Arc<Fetcher>,
+    pub fetcher: Fetcher,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// The kernel's caches.
@@ -269,8 +269,8 @@ pub struct Volume {
     journal: Arc<Journal>,
     index: Arc<Index>,
     remote: Arc<dyn Remote>,
-    cache: Arc<ChunkCache>,
-    fetcher: Arc<Fetcher>,
+    cache: ChunkCache,
+    fetcher: Fetcher,
     clock: Arc<dyn Clock>,
     kernel: Arc<dyn KernelSink>,
     settings: VolumeSettings,

@@ -42,7 +42,8 @@ impl Volume {
     pub(super) fn admit(&self, parent: Ino, local: &OsStr, folder: bool) -> VolumeResult<Admitted> {
         if parent == Ino::ROOT && name::is_desktop_trash(local) {
             return Err(VolumeError::Denied(
-                "the desktop's trash folder stays out of OneDrive; delete instead, the service has a recycle bin".into(),
+                "the desktop's trash folder stays out of OneDrive; delete instead, the service has a recycle bin"
+                    .into(),
             ));
         }
         let local_only = !folder && name::is_local_only(local);
