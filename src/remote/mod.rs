@@ -27,6 +27,8 @@ pub mod classify;
 pub mod error;
 pub mod graph;
 pub mod http;
+pub mod layers;
+pub mod stack;
 
 pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult};
 
