@@ -4,3 +4,4 @@ pub mod clock;
 pub mod hash;
 pub mod ids;
 pub mod secret;
+pub mod telemetry;
