@@ -13,7 +13,7 @@ struct FakeReply(Told);
 
 impl Refuse for FakeReply {
     fn refuse(self, errno: Errno) {
-        self.0.lock().unwrap().push(Err(errno.code()));
+        self.0.lock().expect("the test lives").push(Err(errno.code()));
     }
 }
 
@@ -44,7 +44,7 @@ impl Bench {
             work,
             |value, reply: FakeReply| {
                 assert_ne!(value, 13, "a bug in the answer");
-                reply.0.lock().unwrap().push(Ok(value));
+                reply.0.lock().expect("the test lives").push(Ok(value));
             },
             move |_| {
                 undone.fetch_add(1, Ordering::SeqCst);
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     fn told(&self) -> Vec<Result<u32, i32>> {
-        self.told.lock().unwrap().clone()
+        self.told.lock().expect("the test lives").clone()
     }
 
     async fn settle(&self) {
@@ -78,7 +78,7 @@ async fn waiting_work_is_answered_when_it_wakes() {
     bench.ask(Class::Content, async move { Ok(gate.await.unwrap_or(0)) });
     bench.settle().await;
     assert_eq!(bench.told(), []);
-    go.send(5).unwrap();
+    go.send(5).expect("the test lives");
     bench.settle().await;
     assert_eq!(bench.told(), [Ok(5)]);
 }
@@ -122,7 +122,7 @@ async fn a_change_that_misses_its_deadline_ends_and_is_undone() {
     bench.clock.advance(Limits::default().local);
     bench.settle().await;
     assert_eq!(bench.told(), [Err(110)]);
-    go.send(1).unwrap();
+    go.send(1).expect("the test lives");
     bench.settle().await;
     assert_eq!(bench.told(), [Err(110)]);
     assert_eq!(bench.undone.load(Ordering::SeqCst), 1);
@@ -137,7 +137,7 @@ async fn cold_reads_wait_for_a_place_and_listings_do_not_care() {
     bench.ask(Class::Listing, async { Ok(3) });
     bench.settle().await;
     assert_eq!(bench.told(), [Ok(3)]);
-    go.send(1).unwrap();
+    go.send(1).expect("the test lives");
     bench.settle().await;
     assert_eq!(bench.told(), [Ok(3), Ok(1), Ok(2)]);
 }

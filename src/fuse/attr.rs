@@ -81,7 +81,6 @@ pub fn absent() -> FileAttr {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -146,8 +146,6 @@ pub fn pulse(mount: &Path, patience: Duration) -> Pulse {
     }
 }
 
-
-
 #[cfg(test)]
 mod tests {
     use super::*;

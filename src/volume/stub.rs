@@ -296,11 +296,8 @@ impl Volume {
 
     fn remove(&self, parent: Ino, name: &OsStr, kind: NodeKind) -> VolumeResult<()> {
         let mut state = self.lock();
-        let ino = state
-            .nodes
-            .get(&parent.0)
-            .and_then(|n| n.children.get(name).copied())
-            .ok_or(VolumeError::NotFound)?;
+        let ino =
+            state.nodes.get(&parent.0).and_then(|n| n.children.get(name).copied()).ok_or(VolumeError::NotFound)?;
         let node = &state.nodes[&ino];
         match (kind, node.kind) {
             (NodeKind::File, NodeKind::Folder) => return Err(VolumeError::IsAFolder),
