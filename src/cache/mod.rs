@@ -257,7 +257,10 @@ impl ChunkCache {
     /// What of a range is not here, in whole chunks. Reads no content, so a damaged chunk counts as here.
     pub fn missing(&self, key: &CacheKey, size: u64, range: Range<u64>) -> RangeSet {
         let range = range.start.min(size)..range.end.min(size);
-        self.find(key, size).map_or_else(|| whole_chunks(&range, size), |file| file.missing(range))
+        match self.find(key, size) {
+            None => whole_chunks(&range, size),
+            Some(file) => file.missing(range),
+        }
     }
 
     /// Keeps bytes that start at a chunk and end at the end of one or of the file; other bytes are left
@@ -583,10 +586,8 @@ impl ChunkCache {
         if tables.dying.contains(&digest) {
             return Ok(None);
         }
-        if let Some(other) = tables.open.get(key).cloned() {
-            if other.size == size {
-                return Ok(Some(other));
-            }
+        if let Some(other) = tables.open.get(key).filter(|other| other.size == size) {
+            return Ok(Some(other.clone()));
         }
         // What the record stands for did not prove to be this content; the new file replaces it.
         tables.take_out(&digest);
