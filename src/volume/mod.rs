@@ -18,9 +18,6 @@ pub mod error;
 
 pub use error::{VolumeError, VolumeResult};
 
-mod stub;
-pub use stub::Volume;
-
 /// What an inode is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeKind {
