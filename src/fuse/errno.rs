@@ -28,6 +28,7 @@
 //! | `DiskFull` | `ENOSPC` | warn | this machine's disk |
 //! | `QuotaFull` | `EDQUOT` | warn | the drive's quota |
 //! | `TooLarge` | `EFBIG` | info | above the service's largest file |
+//! | `NoData` | `ENXIO` | trace | what lseek says beyond the end |
 //! | `NoAttribute` | `ENODATA` | trace | programs ask for absent attributes all day |
 //! | `CrossDrive` | `EXDEV` | debug | `mv` then copies and deletes |
 //! | `Failed` | `EIO` | error | should not happen: the log has the cause |
@@ -62,6 +63,7 @@ pub fn table(error: &VolumeError) -> (Errno, Level) {
         VolumeError::DiskFull => (Errno::ENOSPC, Level::WARN),
         VolumeError::QuotaFull => (Errno::EDQUOT, Level::WARN),
         VolumeError::TooLarge => (Errno::EFBIG, Level::INFO),
+        VolumeError::NoData => (Errno::ENXIO, Level::TRACE),
         VolumeError::NoAttribute => (Errno::ENODATA, Level::TRACE),
         VolumeError::CrossDrive => (Errno::EXDEV, Level::DEBUG),
         VolumeError::Failed(_) => (Errno::EIO, Level::ERROR),
