@@ -145,10 +145,15 @@ async fn cold_reads_wait_for_a_place_and_listings_do_not_care() {
 #[tokio::test]
 async fn the_deadline_counts_the_wait_for_a_place() {
     let bench = Bench::new(Limits { contents: 1, ..Limits::default() });
+    let half = Limits::default().content / 2;
     bench.ask(Class::Content, std::future::pending());
-    bench.ask(Class::Content, async { Ok(2) });
+    bench.clock.advance(half);
+    bench.ask(Class::Content, std::future::pending());
+    bench.clock.advance(half);
     bench.settle().await;
-    bench.clock.advance(Limits::default().content);
+    assert_eq!(bench.told(), [Err(110)]);
+    // The second has its place only now, half of its time is gone.
+    bench.clock.advance(half);
     bench.settle().await;
     assert_eq!(bench.told(), [Err(110), Err(110)]);
 }

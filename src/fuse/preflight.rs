@@ -125,6 +125,7 @@ pub fn check_folder(at: &Path) -> Result<PathBuf, MountError> {
     clear_stale(&at)?;
     let unusable = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => MountError::Missing(at.clone()),
+        io::ErrorKind::NotADirectory => MountError::NotAFolder(at.clone()),
         _ => MountError::Unusable { at: at.clone(), cause },
     };
     if !std::fs::metadata(&at).map_err(unusable)?.is_dir() {
