@@ -9,7 +9,7 @@ use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::tasks::{Stop, TaskGroup};
 use crate::cache::evict::Limits;
-use crate::cache::{ChunkCache, Fetcher, fetch};
+use crate::cache::{ChunkCache, Fetcher};
 use crate::changes::{Poller, PollerSettings};
 use crate::index::{Index, NoticeSink};
 use crate::journal::uploader::{UploadSettings, Uploader};
@@ -98,8 +98,9 @@ impl Core {
                 .map_err(DaemonError::Index)?,
         );
         journal.attach(index.clone());
-        let cache = ChunkCache::open(&cache, settings.cache, disk.clone(), clock.clone()).map_err(DaemonError::Cache)?;
-        let fetcher = Fetcher::new(cache.clone(), remote.clone(), clock.clone(), fetch::Settings::default());
+        let cache =
+            ChunkCache::open(&cache, settings.cache, disk.clone(), clock.clone()).map_err(DaemonError::Cache)?;
+        let fetcher = Fetcher::new(cache.clone(), remote.clone(), clock.clone(), crate::cache::Settings::default());
         let patience = settings.volume.patience;
         let volume = Volume::new(Parts {
             journal: journal.clone(),

@@ -50,7 +50,7 @@ pub enum DaemonError {
     #[error("{0}")]
     Index(#[source] IndexError),
     /// The cache cannot be opened.
-    #[error("{0}: {}", .0.source)]
+    #[error("{0}: {source}", source = .0.source)]
     Cache(#[source] CacheError),
     /// The mount failed.
     #[error(transparent)]
@@ -131,7 +131,9 @@ impl std::fmt::Display for Farewell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.waiting, self.parked) {
             (0, 0) => f.write_str("everything is in the cloud")?,
-            (waiting, 0) => write!(f, "{waiting} changes are not in the cloud yet; they are safe and go on at the next start")?,
+            (waiting, 0) => {
+                write!(f, "{waiting} changes are not in the cloud yet; they are safe and go on at the next start")?
+            }
             (waiting, parked) => write!(
                 f,
                 "{waiting} changes are not in the cloud yet and {parked} wait for you; all are safe and go on at the next start"
@@ -166,7 +168,8 @@ impl Daemon {
         if let Drive::Id(id) = &config.drive {
             remote_options.drive = DriveChoice::Id(id.as_str().to_owned());
         }
-        let remote = stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?.remote;
+        let remote =
+            stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?.remote;
         let (identity, is_new) = identify(&*remote, &places.state, &*disk).await?;
 
         let notices = NotifyQueue::new();
@@ -335,7 +338,12 @@ async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<
 
 /// A stored drive is trusted at once and compared as soon as the service can be asked. If somebody signed in to
 /// another account meanwhile, nothing of this one may go there.
-async fn watch_identity(remote: Arc<dyn Remote>, stored: DriveIdentity, state: PathBuf, mut stop: crate::base::tasks::Stop) {
+async fn watch_identity(
+    remote: Arc<dyn Remote>,
+    stored: DriveIdentity,
+    state: PathBuf,
+    mut stop: crate::base::tasks::Stop,
+) {
     let clock = SystemClock::new();
     loop {
         match remote.identity().await {

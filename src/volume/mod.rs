@@ -35,7 +35,6 @@ mod tree;
 pub use content::CachedVersions;
 pub use error::{VolumeError, VolumeResult};
 
-
 /// What an inode is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeKind {
