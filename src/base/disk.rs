@@ -62,6 +62,9 @@ pub trait Disk: Send + Sync + 'static {
     /// [`io::ErrorKind::CrossesDevices`] if it is another file system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, which must not exist.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file. Success if it is not there.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -199,6 +202,10 @@ impl Disk for RealDisk {
             }
         }
         Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -8,3 +8,4 @@ pub mod name;
 pub mod ranges;
 pub mod secret;
 pub mod tasks;
+pub mod telemetry;

@@ -36,9 +36,7 @@ impl Journal {
         let mut state = self.lock();
         let pick = {
             let state = &*state;
-            let ready = |intent: &Intent| {
-                !state.busy.contains(&intent.ino) && (intent.deleted || !state.writers.contains_key(&intent.ino))
-            };
+            let ready = |intent: &Intent| !state.busy.contains(&intent.ino) && !state.writers.contains_key(&intent.ino);
             state.queue.pick(&state.overlay, now, &ready, &|ino| self.resolve_in(&state.overlay, ino))
         };
         if let Pick::Work(intent, _) = &pick {

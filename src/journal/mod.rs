@@ -116,6 +116,9 @@ struct Numbers {
     reserve: Box<dyn Fn(u64) -> JournalResult<u64> + Send + Sync>,
 }
 
+/// The folder of drafts whose files have no name any more; emptied at every start.
+const NAMELESS: &str = "nameless";
+
 const INO_BLOCK: u64 = 10_000;
 
 impl InoSource for Numbers {

@@ -231,7 +231,39 @@ impl Journal {
         self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
     }
 
-    /// A handle that may write was opened.
+    /// A draft for a file without a name, which lives until [`Journal::drop_nameless`] or the next start.
+    ///
+    /// # Errors
+    ///
+    /// See [`Journal::create_folder`].
+    pub fn nameless_draft(
+        &self,
+        ino: Ino,
+        base: Option<(ItemId, crate::base::ids::ContentTag, u64)>,
+    ) -> JournalResult<Arc<Draft>> {
+        let id = self.new_spool()?;
+        let folder = self.spool_folder.join(super::NAMELESS);
+        self.disk.create_dir_private(&folder)?;
+        let empty = Draft::create(&*self.disk, &folder, id, ino, "unlinked", self.now())?;
+        Ok(Arc::new(match base {
+            Some((item, tag, size)) if size > 0 => empty.with_base(SpoolBase { item, tag, size }, self.now())?,
+            _ => empty,
+        }))
+    }
+
+    /// The last handle of a file without a name is closed.
+    pub fn drop_nameless(&self, draft: &Draft) {
+        if draft.path().parent().is_some_and(|folder| folder.ends_with(super::NAMELESS)) {
+            let _ = self.disk.remove(draft.path());
+        }
+    }
+
+    /// How many handles keep an inode from being sent.
+    pub fn is_held(&self, ino: Ino) -> u32 {
+        self.lock().writers.get(&ino).copied().unwrap_or(0)
+    }
+
+    /// A handle that may write was opened, or one that keeps an unlinked file readable.
     pub fn add_writer(&self, ino: Ino) {
         *self.lock().writers.entry(ino).or_insert(0) += 1;
     }

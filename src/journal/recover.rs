@@ -63,6 +63,11 @@ impl Journal {
         let spool_folder = folder.join("spool");
         disk.create_dir_private(&folder)?;
         disk.create_dir_private(&spool_folder)?;
+        let nameless = spool_folder.join(super::NAMELESS);
+        disk.create_dir_private(&nameless)?;
+        for entry in disk.list_dir(&nameless)? {
+            let _ = disk.remove(&nameless.join(entry.name));
+        }
         let store = Arc::new(Store::open(&folder)?);
         let loaded = store.load()?;
         let now = clock.now();
@@ -70,6 +75,11 @@ impl Journal {
         let mut found: HashMap<SpoolId, String> = HashMap::new();
         for entry in disk.list_dir(&spool_folder)? {
             let name = entry.name.to_string_lossy().into_owned();
+            if name.ends_with(".adopted") {
+                // A second name for acknowledged bytes that the cache did not take before the end.
+                let _ = disk.remove(&spool_folder.join(name));
+                continue;
+            }
             if let Some(id) = spool::id_of(&name) {
                 found.insert(id, name);
             }
@@ -251,7 +261,7 @@ impl<'a> Sorted<'a> {
             self.batch.drop.push(intent.ino);
             return;
         }
-        for id in intent.sealed {
+        if let Some(id) = intent.sealed {
             if let Some(row) = by_id.get(&id)
                 && let Ok(draft) = Draft::reopen(self.disk, self.folder, row, intent.modified)
             {

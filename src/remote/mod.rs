@@ -23,7 +23,12 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Cursor, DriveId, ItemId, MetaTag};
 use crate::base::secret::Secret;
 
+pub mod classify;
 pub mod error;
+pub mod graph;
+pub mod http;
+pub mod layers;
+pub mod stack;
 
 pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult};
 

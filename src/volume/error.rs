@@ -76,6 +76,9 @@ pub enum VolumeError {
     /// Larger than the service accepts.
     #[error("larger than OneDrive accepts")]
     TooLarge,
+    /// There is no data there (seeking beyond the end).
+    #[error("no data beyond this offset")]
+    NoData,
     /// An extended attribute that does not exist.
     #[error("no such attribute")]
     NoAttribute,
