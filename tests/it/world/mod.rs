@@ -98,6 +98,7 @@ impl World {
 
     pub async fn run(&self) -> Running {
         let core = self.open().await;
+        core.prepare().await;
         let tasks = TaskGroup::new(self.clock.clone());
         core.spawn_tasks(&tasks);
         Running { core, tasks }
