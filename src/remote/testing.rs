@@ -168,10 +168,10 @@ impl TokenSource for Tokens {
 
 /// A clock on which short sleeps pass at once and long ones never: pauses cost a test nothing, and watchdogs
 /// do not bark because the machine is slow.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Hasty {
-    nanos: AtomicU64,
-    slept: Mutex<Vec<Duration>>,
+    nanos: Arc<AtomicU64>,
+    slept: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl Hasty {
@@ -198,9 +198,13 @@ impl Clock for Hasty {
         if by >= Duration::from_secs(25) {
             return Box::pin(std::future::pending());
         }
-        self.advance(by);
-        self.slept.lock().expect("no test panics with the lock").push(by);
-        Box::pin(std::future::ready(()))
+        // Time passes when the sleep is waited for, not when it is made: a deadline that is not reached costs
+        // nothing.
+        let clock = self.clone();
+        Box::pin(async move {
+            clock.advance(by);
+            clock.slept.lock().expect("no test panics with the lock").push(by);
+        })
     }
 }
 

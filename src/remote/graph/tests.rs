@@ -377,4 +377,3 @@ async fn the_feed_starts_and_continues_and_starts_over() {
         assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Expired, Advice::Resync));
     }
 }
-
