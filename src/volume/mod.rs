@@ -34,7 +34,6 @@ mod tree;
 
 pub use error::{VolumeError, VolumeResult};
 
-
 /// What an inode is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeKind {
