@@ -93,13 +93,15 @@ pub(crate) fn put(ask: &Ask<'_>, at: &ItemAddress) -> Outcome {
 pub(crate) fn after_upload(drive: &mut Drive, index: Index, strict: &Strict, now: Timestamp) {
     let name = drive.name(index).to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    if strict.office_rewrite && !drive.flavour().is_personal() && ends(&[".docx", ".xlsx", ".pptx", ".pdf", ".html"]) {
-        if let (Ok(content), Ok(item)) = (drive.content(index), drive.item(index)) {
-            let (mut bytes, times) = (content.to_vec(), item.times);
-            bytes.extend_from_slice(b"<!--stamp-->");
-            // A full drive only means that the stamp is not made.
-            let _ = drive.replace(index, Content::from_bytes(bytes), times, now);
-        }
+    let rewrites = strict.office_rewrite && !drive.flavour().is_personal();
+    if rewrites
+        && ends(&[".docx", ".xlsx", ".pptx", ".pdf", ".html"])
+        && let (Ok(content), Ok(item)) = (drive.content(index), drive.item(index))
+    {
+        let (mut bytes, times) = (content.to_vec(), item.times);
+        bytes.extend_from_slice(b"<!--stamp-->");
+        // A full drive only means that the stamp is not made.
+        let _ = drive.replace(index, Content::from_bytes(bytes), times, now);
     }
     if strict.etag_drift && ends(&[".jpg", ".jpeg", ".png", ".heic"]) {
         let _ = drive.drift(index, now);

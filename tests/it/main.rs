@@ -3,5 +3,7 @@
 
 mod world;
 
+mod mount_ops;
+mod remote_suite;
 mod volume_basics;
 mod volume_model;

@@ -66,6 +66,33 @@ async fn a_whole_file_is_proven_by_its_hash_and_needs_no_second_look() {
 }
 
 #[tokio::test]
+async fn bytes_damaged_on_the_way_are_fetched_again() {
+    let server = Server::start(|seen, number| match number {
+        1 => Answer::new(206, "hello World\n").with("content-range", "bytes 0-11/12"),
+        _ if is_storage(seen) => storage(seen),
+        _ => now(seen),
+    })
+    .await;
+    let (graph, _) = graph(&server);
+    assert_eq!(take(graph.read(&id("F"), &tag(), 0..12).await.expect("a body")).await.expect("bytes"), HELLO);
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn bytes_that_stay_other_than_their_hash_are_what_there_is() {
+    let server = Server::start(|seen, _| match is_storage(seen) {
+        true => Answer::new(206, "hello World\n").with("content-range", "bytes 0-11/12"),
+        false => now(seen),
+    })
+    .await;
+    let (graph, _) = graph(&server);
+    let body = graph.read(&id("F"), &tag(), 0..12).await.expect("a body");
+    assert_eq!(take(body).await.expect("bytes"), b"hello World\n");
+    let kinds: String = server.seen().iter().map(|seen| if is_storage(seen) { 'd' } else { 'i' }).collect();
+    assert_eq!(kinds, "iddi");
+}
+
+#[tokio::test]
 async fn a_part_is_proven_by_a_second_look_and_then_by_the_validator() {
     let server =
         Server::start(|seen, _| if is_storage(seen) { storage(seen).with("etag", "\"bytes-1\"") } else { now(seen) })
@@ -178,9 +205,14 @@ async fn a_body_that_breaks_off_is_an_error_not_an_end() {
         })
         .await;
         let (graph, _) = graph(&server);
-        let body = graph.read(&id("F"), &tag(), 0..12).await.expect("headers");
-        let failure = take(body).await.expect_err("cut");
-        assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Offline, Advice::Retry));
+        for range in [0..12, 0..11] {
+            let read = async || take(graph.read(&id("F"), &tag(), range.clone()).await?).await;
+            if cut as u64 >= range.end {
+                continue;
+            }
+            let failure = read().await.expect_err("cut");
+            assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Offline, Advice::Retry));
+        }
     }
 }
 
