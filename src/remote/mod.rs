@@ -1,1 +1,447 @@
-//! remote.
+//! What a OneDrive can do, in words that fit every protocol it ever spoke.
+//!
+//! The rest of the program sees the service only through [`Remote`]. Differences between services are
+//! asked as questions of behaviour ([`Caps`]), never as "which protocol is this". Retry, throttling and
+//! observation are layers around a protocol (see `stack`), so that a protocol module only translates.
+//!
+//! Always true here:
+//!
+//! - A listing or a chain of changes is handed out page by page but never called complete before its end.
+//! - Bytes of two versions are never mixed: [`Remote::read`] names the version it wants.
+//! - Every change of something that exists carries the [`Precondition`] it was based on.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::{ContentTag, Cursor, DriveId, ItemId, MetaTag};
+use crate::base::secret::Secret;
+
+pub mod classify;
+pub mod error;
+pub mod graph;
+pub mod http;
+pub mod layers;
+pub mod stack;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult};
+
+/// How a service behaves where services differ.
+#[derive(Clone, Debug)]
+pub struct Caps {
+    /// Whether [`Remote::changes`] is a feed of the service or made by comparing listings.
+    pub changes: ChangeSource,
+    /// Whether a precondition is checked by the service in the same step, or by us just before.
+    pub precondition: PreconditionStrength,
+    /// Whether items carry a hash of their content.
+    pub hashes: bool,
+    /// Whether modification times can be set.
+    pub set_times: bool,
+    /// How long the fragments of an upload session must be.
+    pub fragment: FragmentRule,
+    /// Whether two items of one folder can have the same name.
+    pub name_clash: bool,
+    /// The largest content [`Remote::put_small`] should be used for, in bytes. Empty content always goes
+    /// through `put_small`.
+    pub max_small: u64,
+    /// The largest file the service accepts, in bytes.
+    pub max_file: u64,
+    /// The longest decoded path from the root, in UTF-16 units, if the service has such a limit.
+    pub max_path: Option<usize>,
+}
+
+/// Where changes come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChangeSource {
+    /// The service keeps a feed.
+    Native,
+    /// We compare listings.
+    Listed,
+}
+
+/// How far a precondition can be trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PreconditionStrength {
+    /// Checked by the service in the same step.
+    Strong,
+    /// Compared just before; a small window remains.
+    Checked,
+}
+
+/// How long fragments must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FragmentRule {
+    /// Every fragment but the last is a multiple of this many bytes, and at most `max` long.
+    Multiple {
+        /// The unit, in bytes.
+        unit: u64,
+        /// The upper limit, in bytes.
+        max: u64,
+    },
+    /// Any length.
+    Any,
+}
+
+/// What kind of thing an item is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum ItemKind {
+    /// A file with bytes.
+    File,
+    /// A folder with children.
+    Folder,
+    /// Something the service shows but does not let us into: the Personal Vault, a OneNote package, an
+    /// album. Shown as a folder that cannot be opened.
+    Closed,
+}
+
+/// One item as the service reports it. Immutable plain data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// Its identity.
+    pub id: ItemId,
+    /// Its folder; `None` for the root of a drive.
+    pub parent: Option<ItemId>,
+    /// Its name in the spelling of the service.
+    pub name: String,
+    /// What it is.
+    pub kind: ItemKind,
+    /// Size in bytes; 0 for folders.
+    pub size: u64,
+    /// Modification time as the owner's machine set it (`fileSystemInfo`), else the service's.
+    pub modified: Timestamp,
+    /// Creation time, likewise.
+    pub created: Timestamp,
+    /// Identity of this state as a whole. Empty if the service gave none.
+    pub meta_tag: MetaTag,
+    /// Identity of this version of the bytes; `None` for folders.
+    pub content_tag: Option<ContentTag>,
+    /// For a shortcut to a folder elsewhere: the item it leads to.
+    pub link_to: Option<ItemId>,
+}
+
+/// A thing that changed, in a chain of changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// The item looks like this now. The whole item; an item may be named though nothing about it changed.
+    Is(Item),
+    /// The item is gone.
+    Gone(ItemId),
+}
+
+/// Where a page of changes leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// There is more: continue with this link.
+    More(Link),
+    /// The chain is complete: everything up to this cursor was handed out.
+    Done(Cursor),
+}
+
+/// A page of a chain of changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangePage {
+    /// In the order of the service: for one item the last one counts, across the whole chain.
+    pub changes: Vec<Change>,
+    /// What comes after it.
+    pub next: Next,
+}
+
+/// A page of a folder listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ItemPage {
+    /// Some children; a page may be empty and still not be the last one.
+    pub items: Vec<Item>,
+    /// The next page; `None` on the last.
+    pub next: Option<Link>,
+}
+
+/// A link to a following page. It may hold a credential, so it prints as stars.
+pub type Link = Secret<String>;
+
+/// Where a chain of changes starts.
+#[derive(Clone, Debug)]
+pub enum Start<'a> {
+    /// No changes, only the cursor for "now".
+    Now,
+    /// Everything that exists, from the beginning.
+    Beginning,
+    /// What came after this cursor.
+    Cursor(&'a Cursor),
+    /// The next page of a chain under way.
+    Link(&'a Link),
+}
+
+/// Which item to look at.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    /// By identity.
+    Id(&'a ItemId),
+    /// The child of a folder by name, compared as the service does (without case).
+    Child(&'a ItemId, &'a str),
+}
+
+/// Where uploaded content goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// A new child of a folder, or new content for an item.
+    pub place: Place,
+    /// The modification time the file shall have. A service that cannot take it along with the content
+    /// leaves it; the caller sees that in the answered item and sets it with [`Remote::change`].
+    pub modified: Timestamp,
+    /// The creation time the file shall have, if one is known.
+    pub created: Option<Timestamp>,
+}
+
+/// The place of uploaded content.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Place {
+    /// A file of this name in this folder, which must not exist.
+    New {
+        /// The folder.
+        parent: ItemId,
+        /// The name, legal on the service.
+        name: String,
+    },
+    /// The content of this item.
+    Replace(ItemId),
+}
+
+/// What must be true for a change to be carried out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Precondition {
+    /// Nothing of that name exists; else [`RemoteErrorKind::Exists`].
+    MustNotExist,
+    /// The item is in this state; else [`RemoteErrorKind::Changed`].
+    Unchanged(MetaTag),
+    /// Nothing.
+    None,
+}
+
+/// What shall change about an item; `None` members stay.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Patch {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new folder, in the same drive.
+    pub parent: Option<ItemId>,
+    /// A new modification time.
+    pub modified: Option<Timestamp>,
+}
+
+/// A resumable upload as plain data, to be stored until it is finished or abandoned.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Where fragments go: a pre-authenticated URL or a session id. Secret; goes to the journal's file
+    /// (mode 0600) and nowhere else.
+    pub address: String,
+    /// What the upload is for.
+    pub target: Target,
+    /// The complete size in bytes.
+    pub size: u64,
+    /// When the service will have forgotten it at the latest.
+    pub expires: Timestamp,
+    /// When it was begun.
+    pub begun: Timestamp,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket")
+            .field("address", &"***")
+            .field("target", &self.target)
+            .field("size", &self.size)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer to a fragment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ack {
+    /// Continue at this offset, in bytes. The service's number is the truth, whatever was sent.
+    Next(u64),
+    /// That was the last one; the file is there.
+    Done(Box<Item>),
+}
+
+/// How far an upload has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Offset {
+    /// Continue at this offset, in bytes.
+    At(u64),
+    /// It is finished: this is the file.
+    Done(Box<Item>),
+    /// The service does not know it: expired, cancelled, or finished with the answer lost.
+    Gone,
+}
+
+/// The space of a drive, in bytes. Members are `None` where the service does not say (or says nonsense).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Quota {
+    /// All of it.
+    pub total: Option<u64>,
+    /// In use.
+    pub used: Option<u64>,
+    /// Free.
+    pub remaining: Option<u64>,
+}
+
+/// What the drive is, for comparing it with the one a cache was made for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DriveIdentity {
+    /// Its id.
+    pub drive: DriveId,
+    /// The root folder.
+    pub root: ItemId,
+    /// `personal`, `business`, `documentLibrary`.
+    pub flavour: String,
+    /// Who owns it, for people.
+    pub owner: String,
+}
+
+/// A body on its way in. Errors end it; its length was promised by the range that was asked for, and a
+/// stream that ends early ends with an error, never silently.
+pub type BodyStream = BoxStream<'static, RemoteResult<Bytes>>;
+
+/// A range of content as it arrives.
+pub struct Body {
+    /// The range that is really coming: the one asked for, or shorter where the file ends.
+    pub range: Range<u64>,
+    /// The real size of the file in bytes, as the storage host reports it. It may differ from the
+    /// metadata's (photos from iOS, protected files); the bytes are right.
+    pub total: Option<u64>,
+    /// The bytes.
+    pub stream: BodyStream,
+}
+
+/// Bytes on their way out. Cheap to clone, so that a retry can send them again.
+pub type Outgoing = Bytes;
+
+/// How urgent a call is. The gate lets interactive calls pass before uploads, uploads before the rest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Urgency {
+    /// Somebody waits in front of a file manager.
+    Interactive,
+    /// Work on its way to the cloud.
+    Upload,
+    /// Prefetch, enumeration, polling.
+    Background,
+}
+
+tokio::task_local! {
+    /// The urgency of the calls made by the current task; background unless set.
+    pub static URGENCY: Urgency;
+}
+
+/// The urgency of the current task.
+pub fn current_urgency() -> Urgency {
+    URGENCY.try_with(|urgency| *urgency).unwrap_or(Urgency::Background)
+}
+
+/// A OneDrive. Object-safe; shared as `Arc<dyn Remote>`.
+///
+/// Every method may fail with any [`RemoteError`]; the ones that matter to callers are named. A method
+/// that changes something may have changed it though it fails with `advice` [`Advice::VerifyThenRetry`]:
+/// the caller looks before it repeats.
+#[async_trait]
+pub trait Remote: Send + Sync + 'static {
+    /// How this service behaves. Never touches the network.
+    fn caps(&self) -> &Caps;
+
+    /// Which drive this is, and its root.
+    async fn identity(&self) -> RemoteResult<DriveIdentity>;
+
+    /// One item. [`RemoteErrorKind::NotFound`] is believed only after spaced repeats by the retry layer,
+    /// because fresh items are sometimes unknown for seconds.
+    async fn stat(&self, at: At<'_>) -> RemoteResult<Item>;
+
+    /// A page of a folder's children; `from` continues. Pages are no snapshot: de-duplicate by id.
+    async fn list(&self, folder: &ItemId, from: Option<&Link>) -> RemoteResult<ItemPage>;
+
+    /// A page of changes of the whole drive. [`Advice::Resync`] means: start again from
+    /// [`Start::Beginning`].
+    async fn changes(&self, from: Start<'_>) -> RemoteResult<ChangePage>;
+
+    /// A range of the bytes of exactly this version. [`RemoteErrorKind::Changed`] if the item has another
+    /// version now. The range must not be empty.
+    async fn read(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body>;
+
+    /// Creates or replaces a file with one request. At most [`Caps::max_small`] bytes.
+    async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item>;
+
+    /// Opens an upload session. The ticket is to be stored before the first fragment is sent.
+    async fn begin_upload(&self, to: &Target, size: u64, pre: &Precondition) -> RemoteResult<Ticket>;
+
+    /// Sends a fragment that starts at `at`. [`RemoteErrorKind::Range`] asks the caller to look at
+    /// [`Remote::upload_offset`]; [`RemoteErrorKind::UploadGone`] likewise.
+    async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack>;
+
+    /// Makes the uploaded file visible where that is a step of its own; otherwise finds and returns the
+    /// file that the last fragment made.
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item>;
+
+    /// How far the upload has come.
+    async fn upload_offset(&self, ticket: &Ticket) -> RemoteResult<Offset>;
+
+    /// Gives an upload up. Best effort; an unknown ticket is success.
+    async fn abandon_upload(&self, ticket: &Ticket) -> RemoteResult<()>;
+
+    /// Creates a folder. [`RemoteErrorKind::Exists`] if the name is taken (by anything).
+    async fn make_folder(&self, parent: &ItemId, name: &str) -> RemoteResult<Item>;
+
+    /// Renames, moves, sets times. Returns the item as it is afterwards, verified if the service answers
+    /// without a body. [`RemoteErrorKind::Exists`] if the new name is taken.
+    async fn change(&self, item: &ItemId, patch: &Patch, pre: &Precondition) -> RemoteResult<Item>;
+
+    /// Deletes an item (into the service's recycle bin; a folder with everything in it). Success if it is
+    /// not there any more. [`RemoteErrorKind::Changed`] if the precondition fails.
+    async fn delete(&self, item: &ItemId, pre: &Precondition) -> RemoteResult<()>;
+
+    /// The space of the drive.
+    async fn quota(&self) -> RemoteResult<Quota>;
+}
+
+/// A shared remote.
+pub type SharedRemote = Arc<dyn Remote>;
+
+/// Lists a folder completely, pages joined and de-duplicated by id (the last one counts).
+///
+/// Fails with [`RemoteErrorKind::Protocol`] if a link repeats or `max_pages` are exceeded: an incomplete
+/// listing is never returned.
+pub async fn list_all(remote: &dyn Remote, folder: &ItemId) -> RemoteResult<Vec<Item>> {
+    const MAX_PAGES: usize = 20_000;
+    let mut order: Vec<ItemId> = Vec::new();
+    let mut items = std::collections::HashMap::new();
+    let mut from: Option<Link> = None;
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..MAX_PAGES {
+        let page = remote.list(folder, from.as_ref()).await?;
+        for item in page.items {
+            if !items.contains_key(&item.id) {
+                order.push(item.id.clone());
+            }
+            items.insert(item.id.clone(), item);
+        }
+        match page.next {
+            None => return Ok(order.iter().filter_map(|id| items.remove(id)).collect()),
+            Some(link) => {
+                if !seen.insert(link.expose().clone()) {
+                    return Err(RemoteError::protocol("the listing's pages lead in a circle"));
+                }
+                from = Some(link);
+            }
+        }
+    }
+    Err(RemoteError::protocol("the listing has no end"))
+}
+
+/// How long a caller that somebody waits for gives the network before it reports an error.
+pub const INTERACTIVE_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,0 +1,208 @@
+//! Where things live: settings, precious state, disposable cache, the control socket.
+//!
+//! The three durability classes have three homes. What the cloud has not acknowledged yet (journal) and what signs us
+//! in (tokens) is state; what can be fetched again is cache; what ends with the session is runtime. Each *profile* has
+//! its own folders, so two accounts never meet in one journal. The profile is named after the settings file:
+//! `config.yaml` is `default`, `work.yaml` is `work`.
+//!
+//! Base folders follow <https://specifications.freedesktop.org/basedir-spec/latest/>.
+
+use std::path::{Component, Path, PathBuf};
+
+/// The folder of this program below each of the base folders.
+const PROGRAM: &str = "onedrive-mount";
+
+/// The folders of this program, before anything of one profile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bases {
+    /// Settings files.
+    pub config: PathBuf,
+    /// What must not be lost.
+    pub state: PathBuf,
+    /// What may be deleted at any moment.
+    pub cache: PathBuf,
+    /// Sockets; gone after the session where the system has such a place.
+    pub runtime: PathBuf,
+}
+
+/// There is no home folder to put anything in.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no home folder for this user; set HOME, or give --config, --state-dir and --cache-dir")]
+pub struct NoHome;
+
+impl Bases {
+    /// The folders of the user who runs the program. Nothing is created.
+    ///
+    /// # Errors
+    /// Neither the XDG variables nor a home folder are known.
+    pub fn of_user() -> Result<Self, NoHome> {
+        let state = dirs::state_dir().ok_or(NoHome)?.join(PROGRAM);
+        Ok(Self {
+            config: dirs::config_dir().ok_or(NoHome)?.join(PROGRAM),
+            cache: dirs::cache_dir().ok_or(NoHome)?.join(PROGRAM),
+            // Without a session (cron, ssh to a bare machine) there is no runtime folder; the state folder is as
+            // private, and a socket left over in it is replaced at the next start.
+            runtime: dirs::runtime_dir().map_or_else(|| state.join("run"), |dir| dir.join(PROGRAM)),
+            state,
+        })
+    }
+
+    /// The settings file that is read when none is named.
+    pub fn settings_file(&self) -> PathBuf {
+        self.config.join("config.yaml")
+    }
+}
+
+/// Where the things of one profile live. Nothing is created by making one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Places {
+    /// The name of the profile.
+    pub profile: String,
+    /// The settings file, whether it exists or not.
+    pub settings: PathBuf,
+    /// Tokens, journal, index and log.
+    pub state: PathBuf,
+    /// Downloaded chunks.
+    pub cache: PathBuf,
+    /// The folder of control sockets, shared by all profiles, so that one can be found by its mount.
+    pub runtime: PathBuf,
+}
+
+impl Places {
+    /// The places of the profile that `settings` names. `state` and `cache`, if given, are taken as they are, without
+    /// a folder for the profile in them.
+    pub fn new(bases: &Bases, settings: Option<PathBuf>, state: Option<PathBuf>, cache: Option<PathBuf>) -> Self {
+        let settings = settings.unwrap_or_else(|| bases.settings_file());
+        let profile = profile_of(&settings);
+        Self {
+            state: state.unwrap_or_else(|| bases.state.join(&profile)),
+            cache: cache.unwrap_or_else(|| bases.cache.join(&profile)),
+            runtime: bases.runtime.clone(),
+            settings,
+            profile,
+        }
+    }
+
+    /// The places of a demo mounted at `mountpoint`: apart from every real profile, and one per mount point.
+    pub fn demo(bases: &Bases, mountpoint: &Path, state: Option<PathBuf>, cache: Option<PathBuf>) -> Self {
+        let profile = format!("demo-{}", flat_name(mountpoint));
+        Self {
+            state: state.unwrap_or_else(|| bases.state.join(&profile)),
+            cache: cache.unwrap_or_else(|| bases.cache.join(&profile)),
+            runtime: bases.runtime.clone(),
+            settings: bases.settings_file(),
+            profile,
+        }
+    }
+
+    /// The tokens (mode 0600).
+    pub fn token_file(&self) -> PathBuf {
+        self.state.join("token.json")
+    }
+
+    /// A sign-in that waits for its redirect URL to be pasted (mode 0600).
+    pub fn pending_sign_in(&self) -> PathBuf {
+        self.state.join("sign-in.json")
+    }
+
+    /// The journal's database: precious.
+    pub fn journal_file(&self) -> PathBuf {
+        self.state.join("journal.sqlite")
+    }
+
+    /// The bytes that wait for their upload: precious.
+    pub fn spool_folder(&self) -> PathBuf {
+        self.state.join("spool")
+    }
+
+    /// The index: may be dropped, but inode numbers and names come back only after the drive was listed again.
+    pub fn index_file(&self) -> PathBuf {
+        self.state.join("index.sqlite")
+    }
+
+    /// Downloaded chunks: may be dropped.
+    pub fn chunks_folder(&self) -> PathBuf {
+        self.cache.join("chunks")
+    }
+
+    /// What the program says when no terminal and no journal listens.
+    pub fn log_file(&self) -> PathBuf {
+        self.state.join("onedrive-mount.log")
+    }
+
+    /// Held by the one daemon of this profile.
+    pub fn lock_file(&self) -> PathBuf {
+        self.state.join("daemon.lock")
+    }
+
+    /// Where the daemon listens for `onedrive-cli`.
+    pub fn control_socket(&self) -> PathBuf {
+        self.runtime.join(format!("{}.sock", self.profile))
+    }
+}
+
+/// The profile of a settings file: its name without the ending; `default` for `config.yaml`.
+fn profile_of(settings: &Path) -> String {
+    let stem = settings.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    match stem.trim_start_matches('.') {
+        "" | "config" => "default".to_owned(),
+        // `default.yaml` must not share its journal with `config.yaml`.
+        "default" => "default-yaml".to_owned(),
+        stem => stem.to_owned(),
+    }
+}
+
+/// A path as one name that no other path has: letters and digits stay, `/` becomes `-`, the rest is escaped.
+fn flat_name(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut name = String::new();
+    for component in path.components() {
+        let Component::Normal(part) = component else { continue };
+        if !name.is_empty() {
+            name.push('-');
+        }
+        for byte in part.as_bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => name.push(char::from(*byte)),
+                other => name.push_str(&format!("%{other:02x}")),
+            }
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bases() -> Bases {
+        Bases { config: "/c".into(), state: "/s".into(), cache: "/k".into(), runtime: "/r".into() }
+    }
+
+    #[test]
+    fn each_settings_file_has_its_own_folders() {
+        let usual = Places::new(&bases(), None, None, None);
+        assert_eq!(usual.settings, Path::new("/c/config.yaml"));
+        assert_eq!(usual.token_file(), Path::new("/s/default/token.json"));
+        assert_eq!(usual.control_socket(), Path::new("/r/default.sock"));
+        let work = Places::new(&bases(), Some("/etc/work.yaml".into()), None, None);
+        assert_eq!(work.journal_file(), Path::new("/s/work/journal.sqlite"));
+        assert_eq!(work.chunks_folder(), Path::new("/k/work/chunks"));
+        let odd = Places::new(&bases(), Some("/etc/default.yaml".into()), None, None);
+        assert_ne!(odd.state, usual.state);
+    }
+
+    #[test]
+    fn named_folders_are_taken_as_they_are() {
+        let places = Places::new(&bases(), None, Some("/mine/state".into()), Some("/mine/cache".into()));
+        assert_eq!(places.index_file(), Path::new("/mine/state/index.sqlite"));
+        assert_eq!(places.cache, Path::new("/mine/cache"));
+    }
+
+    #[test]
+    fn demos_share_nothing_with_accounts_or_with_each_other() {
+        let state = |mountpoint: &str| Places::demo(&bases(), Path::new(mountpoint), None, None).state;
+        assert_eq!(state("/home/ada/One Drive"), Path::new("/s/demo-home-ada-One%20Drive"));
+        assert_ne!(state("/a/b"), state("/a-b"));
+    }
+}

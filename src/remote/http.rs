@@ -1,0 +1,596 @@
+//! The one HTTP door.
+//!
+//! Everything that leaves for the service leaves here, so that what must never happen is prevented in one
+//! place. Always true of it:
+//!
+//! - The access token goes to the configured Graph origin and nowhere else. Download and upload URLs carry
+//!   their own credential; sending a token along makes storage hosts answer 401
+//!   (<https://learn.microsoft.com/onedrive/developer/rest-api/api/driveitem_get_content>).
+//! - No redirect is followed by itself. URLs are https, or http to this machine.
+//! - URLs of the service are used as they came; re-encoding breaks their signature
+//!   (<https://github.com/OneDrive/onedrive-api-docs/issues/792>).
+//! - No tokens and no URLs in errors and logs.
+//! - There is no limit on how long a transfer may take, only on how long it may stand still.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::future::{Either, select};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Client, Method, StatusCode};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::classify::{self, Effect, Refusal};
+use super::{Advice, BodyStream, RemoteError, RemoteErrorKind, RemoteResult};
+use crate::auth::{AuthError, TokenSource};
+use crate::base::clock::Clock;
+use crate::base::secret::Secret;
+
+/// Random bits, from outside: 64 at a time.
+pub type Entropy = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Random bits from the operating system.
+pub fn system_entropy() -> Entropy {
+    // Nothing secret is made of them here, so a system without randomness gets a constant, not a failure.
+    Arc::new(|| getrandom::u64().unwrap_or(0x5bd1_e995_9e37_79b9))
+}
+
+/// How this program presents itself. Undecorated traffic is throttled first
+/// (<https://learn.microsoft.com/sharepoint/dev/general-development/how-to-avoid-getting-throttled-or-blocked-in-sharepoint-online>).
+const USER_AGENT: &str = concat!("NONISV|onedrive-mount|onedrive-mount/", env!("CARGO_PKG_VERSION"));
+
+/// The largest JSON answer we take in; a page of 1000 items is about 2 MB.
+const MAX_JSON: usize = 64 << 20;
+
+/// The largest error body we look at.
+const MAX_REFUSAL: usize = 256 << 10;
+
+/// How an upload is cut for the progress watchdog.
+const SLICE: usize = 64 << 10;
+
+/// How long the network may do nothing before we call it gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// To establish a connection.
+    pub connect: Duration,
+    /// From the last byte sent to the first byte of the answer. Metadata requests were seen to stall for a
+    /// minute before their headers.
+    pub headers: Duration,
+    /// Between two pieces of a body.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), headers: Duration::from_secs(90), idle: Duration::from_secs(30) }
+    }
+}
+
+/// What the door needs to know.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// The origin of Graph, such as `https://graph.microsoft.com`; plain http only to this machine.
+    pub origin: String,
+    /// Refuse every host but this machine, whatever the service says. For demonstrations.
+    pub loopback_only: bool,
+    /// Time limits.
+    pub patience: Patience,
+}
+
+/// A request to be.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The method.
+    pub method: Method,
+    /// Where to. May be pre-authenticated.
+    pub url: Secret<Url>,
+    /// Headers beyond those that every request has.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Option<Bytes>,
+    /// What repeating it could do.
+    pub effect: Effect,
+    /// Whether it carries a name of the user's choice, which a bare 400 then blames.
+    pub carries_name: bool,
+    /// What is being tried, for errors: "list a folder".
+    pub what: &'static str,
+}
+
+impl Ask {
+    /// A request without body that only looks.
+    pub fn get(url: Url, what: &'static str) -> Self {
+        Self::new(Method::GET, url, Effect::Reads, what)
+    }
+
+    /// A request without body.
+    pub fn new(method: Method, url: Url, effect: Effect, what: &'static str) -> Self {
+        let headers = HeaderMap::new();
+        Self { method, url: Secret::new(url), headers, body: None, effect, carries_name: false, what }
+    }
+
+    /// With a header; a value that cannot be one (it holds control characters) is refused.
+    pub fn header(mut self, name: &'static str, value: &str) -> RemoteResult<Self> {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| RemoteError::protocol(format!("cannot {}: the value of {name} is no header", self.what)))?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// With a JSON body.
+    #[must_use]
+    pub fn json(mut self, value: &serde_json::Value) -> Self {
+        self.headers.insert("content-type", HeaderValue::from_static("application/json"));
+        self.body = Some(Bytes::from(value.to_string()));
+        self
+    }
+
+    /// With a body of bytes.
+    #[must_use]
+    pub fn bytes(mut self, bytes: Bytes) -> Self {
+        self.headers.insert("content-type", HeaderValue::from_static("application/octet-stream"));
+        self.body = Some(bytes);
+        self
+    }
+
+    /// Saying that a name of the user's choice is in it.
+    #[must_use]
+    pub fn naming(mut self) -> Self {
+        self.carries_name = true;
+        self
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, complete.
+    pub body: Bytes,
+    about: About,
+}
+
+/// An answer whose body is still coming.
+pub struct Streaming {
+    /// The status; a success.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body. Ends with an error if it stands still or breaks off.
+    pub body: BodyStream,
+}
+
+/// What a request was, kept for the error it may become.
+#[derive(Clone, Debug)]
+struct About {
+    what: &'static str,
+    effect: Effect,
+    carries_name: bool,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Reply {
+    /// Itself if the status is a success, else the classified error.
+    pub fn success(self) -> RemoteResult<Self> {
+        if self.status.is_success() { Ok(self) } else { Err(self.failure()) }
+    }
+
+    /// The error this answer is.
+    pub fn failure(&self) -> RemoteError {
+        let refusal = Refusal::from_body(&self.body);
+        let about = &self.about;
+        let status = self.status.as_u16();
+        let (kind, advice) = classify::classify(status, &refusal, about.retry_after, about.effect, about.carries_name);
+        let code = refusal.codes.first().map(|code| format!(" {code}")).unwrap_or_default();
+        let mut context = format!("cannot {}: the service answered {status}{code}", about.what);
+        if !refusal.message.is_empty() {
+            context = format!("{context}: {}", classify::presentable(&refusal.message));
+        }
+        RemoteError::new(kind, advice, context).with_request_id(about.request_id.clone())
+    }
+
+    /// The body as JSON. Depth is limited by the parser.
+    pub fn parse<T: DeserializeOwned>(&self) -> RemoteResult<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            // The parser's message can quote values; its position is enough.
+            let context = format!(
+                "cannot {}: the answer is not understood (line {}, column {})",
+                self.about.what,
+                error.line(),
+                error.column()
+            );
+            let mut failure = RemoteError::protocol(context).with_request_id(self.about.request_id.clone());
+            if error.is_eof() || error.is_syntax() {
+                // A page of a gateway, or an answer cut by one: the next may be whole.
+                failure.kind = RemoteErrorKind::Unavailable;
+                failure.advice = match self.about.effect {
+                    Effect::Once => Advice::VerifyThenRetry,
+                    Effect::Reads | Effect::Repeatable => Advice::Retry,
+                };
+            }
+            failure
+        })
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+}
+
+/// A header as text.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The door. Cheap to clone.
+#[derive(Clone)]
+pub struct Http {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    origin: Url,
+    loopback_only: bool,
+    patience: Patience,
+    tokens: Arc<dyn TokenSource>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+    clients: [OnceLock<Client>; 4],
+}
+
+/// Which of the clients a request takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cargo {
+    /// Metadata: gzip, HTTP/2 where offered.
+    Json,
+    /// Content: as it is, and over HTTP/1.1, because several connections carry more than several streams of
+    /// one, and some hosts break long HTTP/2 streams off.
+    Content,
+}
+
+impl Http {
+    /// Opens the door to a Graph origin. Fails with [`RemoteErrorKind::Local`] if the origin is no URL we
+    /// would send a token to.
+    pub fn new(
+        options: &HttpOptions,
+        tokens: Arc<dyn TokenSource>,
+        clock: Arc<dyn Clock>,
+        entropy: Entropy,
+    ) -> RemoteResult<Self> {
+        install_tls();
+        let local = |context: String| RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, context);
+        let origin = Url::parse(&options.origin)
+            .map_err(|error| local(format!("the Graph endpoint {:?} is no URL: {error}", options.origin)))?;
+        let inner = Inner {
+            origin,
+            loopback_only: options.loopback_only,
+            patience: options.patience,
+            tokens,
+            clock,
+            entropy,
+            clients: Default::default(),
+        };
+        inner.admit(&inner.origin).map_err(|error| local(format!("the Graph endpoint: {}", error.context)))?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A URL of Graph v1.0. `path` starts with a slash, is encoded, and may hold a query.
+    pub fn graph_url(&self, path: &str) -> RemoteResult<Url> {
+        let base = self.inner.origin.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}/v1.0{path}"))
+            .map_err(|error| RemoteError::protocol(format!("an address of Graph cannot be made: {error}")))
+    }
+
+    /// A URL from the service, used as it came.
+    pub fn service_url(&self, text: &str) -> RemoteResult<Url> {
+        let url = Url::parse(text).map_err(|_| RemoteError::protocol("the service gave a URL that is none"))?;
+        self.inner.admit(&url)?;
+        if !text.contains(&url[url::Position::BeforePath..url::Position::AfterQuery]) {
+            // The URL type escapes an apostrophe in a query and removes dot segments; no service was seen to
+            // send either bare. If one does, a refused signature has its reason here.
+            tracing::debug!("a URL of the service changed its spelling by being parsed");
+        }
+        Ok(url)
+    }
+
+    /// Whether a URL belongs to the Graph origin, and so may see the token.
+    pub fn is_graph(&self, url: &Url) -> bool {
+        url.origin() == self.inner.origin.origin()
+    }
+
+    /// Asks Graph, with the token. On 401 the token is renewed and the request repeated once; a second 401
+    /// is returned as it is.
+    ///
+    /// Any status is an answer; failures to get one are errors: [`RemoteErrorKind::Offline`],
+    /// [`RemoteErrorKind::SignedOut`].
+    pub async fn graph(&self, ask: &Ask) -> RemoteResult<Reply> {
+        if !self.is_graph(ask.url.expose()) {
+            return Err(RemoteError::protocol(format!(
+                "cannot {}: the link leads away from the service we signed in to",
+                ask.what
+            )));
+        }
+        let token = self.inner.tokens.token().await.map_err(auth_failure)?;
+        let reply = self.whole(ask, Some(&token)).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        tracing::debug!(request_id = reply.about.request_id, "the token was refused; renewing it");
+        let token = self.inner.tokens.renew(&token).await.map_err(auth_failure)?;
+        self.whole(ask, Some(&token)).await
+    }
+
+    /// Asks a pre-authenticated URL, without token.
+    pub async fn bare(&self, ask: &Ask) -> RemoteResult<Reply> {
+        self.whole(ask, None).await
+    }
+
+    /// Asks a pre-authenticated URL for content, without token. An answer that is no success comes as a
+    /// whole reply.
+    pub async fn content(&self, ask: &Ask) -> RemoteResult<Result<Streaming, Reply>> {
+        let (response, about) = self.send(ask, None, Cargo::Content).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if !status.is_success() {
+            return Ok(Err(self.collect(response, about).await?));
+        }
+        let body = self.watch(response, about.what);
+        Ok(Ok(Streaming { status, headers, body }))
+    }
+
+    async fn whole(&self, ask: &Ask, token: Option<&Secret<String>>) -> RemoteResult<Reply> {
+        let cargo = match (&ask.body, token) {
+            (Some(body), _) if body.len() > SLICE => Cargo::Content,
+            (_, None) => Cargo::Content,
+            _ => Cargo::Json,
+        };
+        let (response, about) = self.send(ask, token, cargo).await?;
+        self.collect(response, about).await
+    }
+
+    /// One attempt, up to the headers of the answer.
+    async fn send(
+        &self,
+        ask: &Ask,
+        token: Option<&Secret<String>>,
+        cargo: Cargo,
+    ) -> RemoteResult<(reqwest::Response, About)> {
+        let inner = &self.inner;
+        let url = ask.url.expose();
+        inner.admit(url)?;
+        let attempt = guid((inner.entropy)(), (inner.entropy)());
+        let mut request = inner
+            .client(cargo, is_loopback(url))?
+            .request(ask.method.clone(), url.clone())
+            .headers(ask.headers.clone())
+            .header("user-agent", USER_AGENT);
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+                .map_err(|_| RemoteError::protocol("the access token holds characters that no header may hold"))?;
+            value.set_sensitive(true);
+            request = request
+                .header("authorization", value)
+                .header("client-request-id", &attempt)
+                .header("return-client-request-id", "true");
+        }
+        let sent = Arc::new(AtomicU64::new(0));
+        match &ask.body {
+            Some(body) => {
+                // The length must be said: upload hosts refuse chunked coding.
+                request = request.header("content-length", body.len()).body(sliced(body.clone(), &sent));
+            }
+            None if ask.method == Method::POST || ask.method == Method::PUT => {
+                request = request.header("content-length", 0);
+            }
+            None => {}
+        }
+        let mut answering = Box::pin(request.send());
+        let response = loop {
+            let before = sent.load(Ordering::Relaxed);
+            match select(answering, inner.clock.sleep(inner.patience.headers)).await {
+                Either::Left((answer, _)) => break answer.map_err(|error| broken(ask, error))?,
+                Either::Right((_, _)) if sent.load(Ordering::Relaxed) == before => {
+                    return Err(silent(ask.what, ask.effect));
+                }
+                Either::Right((_, unfinished)) => answering = unfinished,
+            }
+        };
+        let headers = response.headers();
+        let about = About {
+            what: ask.what,
+            effect: ask.effect,
+            carries_name: ask.carries_name,
+            request_id: Some(header(headers, "request-id").map_or(attempt, str::to_owned)),
+            retry_after: classify::retry_after(
+                header(headers, "retry-after"),
+                header(headers, "date"),
+                inner.clock.now(),
+            ),
+        };
+        tracing::debug!(
+            what = ask.what,
+            status = response.status().as_u16(),
+            request_id = about.request_id,
+            "answered"
+        );
+        Ok((response, about))
+    }
+
+    /// Takes a whole body in, up to the limit.
+    async fn collect(&self, response: reqwest::Response, about: About) -> RemoteResult<Reply> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let limit = if status.is_success() { MAX_JSON } else { MAX_REFUSAL };
+        let mut stream = self.watch(response, about.what);
+        let mut body = BytesMut::new();
+        while let Some(piece) = stream.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                // A refusal is understood by its status; its body is only decoration.
+                Err(_) if !status.is_success() => break,
+                Err(mut error) => {
+                    if about.effect == Effect::Once {
+                        error.advice = Advice::VerifyThenRetry;
+                    }
+                    return Err(error.with_request_id(about.request_id));
+                }
+            };
+            if body.len() + piece.len() > limit {
+                if !status.is_success() {
+                    break;
+                }
+                let context = format!("cannot {}: the answer is larger than {MAX_JSON} bytes", about.what);
+                return Err(RemoteError::protocol(context).with_request_id(about.request_id));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Reply { status, headers, body: body.freeze(), about })
+    }
+
+    /// A body under the progress watchdog.
+    fn watch(&self, response: reqwest::Response, what: &'static str) -> BodyStream {
+        let (clock, idle) = (self.inner.clock.clone(), self.inner.patience.idle);
+        let stream = Box::pin(response.bytes_stream());
+        futures_util::stream::unfold(Some((stream, clock)), move |state| async move {
+            let (mut stream, clock) = state?;
+            match select(stream.next(), clock.sleep(idle)).await {
+                Either::Left((None, _)) => None,
+                Either::Left((Some(Ok(bytes)), _)) => Some((Ok(bytes), Some((stream, clock)))),
+                Either::Left((Some(Err(error)), _)) => {
+                    let failure = RemoteError::offline(format!("cannot {what}: the answer broke off"))
+                        .with_source(error.without_url());
+                    Some((Err(failure), None))
+                }
+                Either::Right(_) => Some((Err(silent(what, Effect::Reads)), None)),
+            }
+        })
+        .boxed()
+    }
+}
+
+impl Inner {
+    /// Whether we would send anything there at all.
+    fn admit(&self, url: &Url) -> RemoteResult<()> {
+        let local = is_loopback(url);
+        match url.scheme() {
+            _ if self.loopback_only && !local => Err(RemoteError::protocol("a URL leads off this machine")),
+            "https" => Ok(()),
+            "http" if local => Ok(()),
+            "http" => Err(RemoteError::protocol("a URL is not encrypted; plain http is for this machine only")),
+            _ => Err(RemoteError::protocol("a URL is neither http nor https")),
+        }
+    }
+
+    /// The client for a kind of cargo. Made when first needed: a demonstration on a machine without
+    /// certificate authorities must not fail for want of them.
+    fn client(&self, cargo: Cargo, loopback: bool) -> RemoteResult<&Client> {
+        let index = usize::from(cargo == Cargo::Content) * 2 + usize::from(loopback);
+        if let Some(client) = self.clients[index].get() {
+            return Ok(client);
+        }
+        let mut builder = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(self.patience.connect)
+            .pool_idle_timeout(Duration::from_secs(50))
+            .tcp_keepalive(Duration::from_secs(20))
+            .referer(false);
+        builder = match cargo {
+            Cargo::Json => builder.gzip(true),
+            Cargo::Content => builder.gzip(false).http1_only(),
+        };
+        if loopback {
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| {
+            RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, "the HTTP client cannot be set up")
+                .with_source(error.without_url())
+        })?;
+        Ok(self.clients[index].get_or_init(|| client))
+    }
+}
+
+/// Chooses the TLS implementation of this process, once.
+fn install_tls() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error means that somebody else has chosen already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}
+
+/// A body in slices, counting what went out.
+fn sliced(body: Bytes, sent: &Arc<AtomicU64>) -> reqwest::Body {
+    let sent = sent.clone();
+    let slices = (0..body.len()).step_by(SLICE).map(move |at| {
+        let slice = body.slice(at..body.len().min(at + SLICE));
+        sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
+        Ok::<_, std::convert::Infallible>(slice)
+    });
+    reqwest::Body::wrap_stream(futures_util::stream::iter(slices))
+}
+
+/// A random identifier in the customary spelling.
+fn guid(high: u64, low: u64) -> String {
+    let (high, low) = (high & !0xf000 | 0x4000, low & !(0b11 << 62) | 0b10 << 62);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+fn broken(ask: &Ask, error: reqwest::Error) -> RemoteError {
+    let before_sending = error.is_connect() || error.is_builder();
+    let error = error.without_url();
+    let mut failure = RemoteError::offline(format!("cannot {}: no connection to the service", ask.what));
+    if !before_sending && ask.effect == Effect::Once {
+        failure.advice = Advice::VerifyThenRetry;
+        failure.context = format!("cannot {}: the connection broke before the answer", ask.what);
+    }
+    failure.with_source(error)
+}
+
+fn silent(what: &str, effect: Effect) -> RemoteError {
+    let mut failure = RemoteError::offline(format!("cannot {what}: the service fell silent"));
+    if effect == Effect::Once {
+        failure.advice = Advice::VerifyThenRetry;
+    }
+    failure
+}
+
+/// What it means to have no token: only the service's own word (or that nobody ever signed in) is a sign-out;
+/// a dead network is not, and everything else is for the user to put right on this machine.
+fn auth_failure(error: AuthError) -> RemoteError {
+    let (kind, advice) = match &error {
+        AuthError::SignedOut { .. } | AuthError::NotSignedIn => (RemoteErrorKind::SignedOut, Advice::GiveUp),
+        AuthError::Unreachable { retry_after, .. } => {
+            (RemoteErrorKind::Offline, retry_after.map_or(Advice::Retry, Advice::RetryAfter))
+        }
+        AuthError::Refused { .. } => (RemoteErrorKind::Denied, Advice::GiveUp),
+        AuthError::OtherApplication { .. } | AuthError::NoClientId | AuthError::Vault(_) => {
+            (RemoteErrorKind::Local, Advice::GiveUp)
+        }
+    };
+    RemoteError::new(kind, advice, error.to_string()).with_source(error)
+}
+
+#[cfg(test)]
+mod tests;
