@@ -28,18 +28,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lru::LruCache;
-use sha2::{Digest as _, Sha256};
 
 use crate::base::clock::{Clock, Mono, Timestamp};
-use crate::base::disk::{Disk, DiskFile};
+use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::hash::QuickXorHash;
-use crate::base::ids::{ContentTag, ItemId};
 use crate::base::ranges::RangeSet;
 
 mod download;
 pub mod evict;
 mod fetch;
 mod file;
+mod key;
 mod scan;
 mod stream;
 #[cfg(test)]
@@ -47,9 +46,11 @@ mod tests;
 
 pub use evict::{Level, Limits};
 pub use fetch::{FetchError, Fetcher, Settings, Sink};
+pub use key::CacheKey;
 pub use stream::ReadStream;
 
 use file::{Begin, CacheFile, Paths};
+use key::Digest;
 
 /// The unit of caching, in bytes: a chunk is completely here or not at all. 128 KiB is what the kernel asks
 /// for at first touch.
@@ -68,56 +69,6 @@ const CROWDED: Duration = Duration::from_secs(1);
 /// <https://bford.info/cachedir/>.
 const TAG_FILE: &str = "CACHEDIR.TAG";
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Cached content of onedrive-mount. May be deleted.\n";
-
-/// Which content: one version of one item's bytes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct CacheKey {
-    /// The item.
-    pub item: ItemId,
-    /// The version.
-    pub tag: ContentTag,
-}
-
-impl CacheKey {
-    /// Pairs an item with a version.
-    pub fn new(item: &ItemId, tag: &ContentTag) -> Self {
-        Self { item: item.clone(), tag: tag.clone() }
-    }
-
-    fn text(&self) -> String {
-        format!("{}\n{}", self.item.to_key(), self.tag.0)
-    }
-
-    fn digest(&self) -> Digest {
-        Digest(Sha256::digest(self.text()).into())
-    }
-}
-
-/// The name of a cached file: SHA-256 of its key, because keys hold every sign there is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    fn hex(&self) -> String {
-        use std::fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-    }
-
-    fn from_hex(hex: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return None;
-        }
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
-        }
-        Some(Self(bytes))
-    }
-}
 
 /// What a lookup finds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -287,22 +238,25 @@ impl ChunkCache {
         })
     }
 
-    /// Takes over a file that holds exactly this content and is durable already: by renaming it, or if it
-    /// is on another file system by copying and removing it. On failure it is where it was. Content of the
-    /// same key that was here before is dropped.
+    /// Takes over a file that holds exactly this content, by renaming it, or if it is on another file system
+    /// by copying and removing it. On failure it is where it was. Content of the same key that was here
+    /// before is dropped.
     ///
-    /// Checksums are made when the chunks are first read, so this is quick for any size.
+    /// Checksums are made when the chunks are first read, so this is quick for any size; the bytes are made
+    /// durable here, because until then no checksum would tell that a power failure took them.
     pub fn adopt(&self, key: &CacheKey, size: u64, spool: &Path) -> io::Result<()> {
         let disk = &*self.shared.disk;
-        let len = disk.open(spool, crate::base::disk::Open::Read)?.len()?;
+        let file = disk.open(spool, Open::ReadWrite)?;
+        let len = file.len()?;
         if len != size {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("a file of {len} bytes cannot be content of {size} bytes"),
             ));
         }
-        self.remove(key.digest());
+        file.sync_data()?;
         let digest = key.digest();
+        self.remove(digest);
         let paths = self.paths(&digest);
         disk.create_dir_private(&paths.shard)?;
         let mut tables = self.lock();
@@ -314,7 +268,7 @@ impl ChunkCache {
         match disk.rename(spool, &paths.data) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 disk.remove(&paths.data)?;
-                disk.clone_file(spool, &paths.data)?;
+                disk.clone_file(spool, &paths.data)?.sync_data()?;
                 disk.remove(spool)?;
             }
             other => other?,

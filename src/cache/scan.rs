@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use super::{Digest, Record, Shared, TAG_FILE};
+use super::key::Digest;
+use super::{Record, Shared, TAG_FILE};
 use crate::base::clock::Timestamp;
 use crate::base::disk::{Disk, Entry};
 

@@ -575,14 +575,20 @@ fn silent(what: &str, effect: Effect) -> RemoteError {
     failure
 }
 
-/// What it means to have no token.
+/// What it means to have no token: only the service's own word (or that nobody ever signed in) is a sign-out;
+/// a dead network is not, and everything else is for the user to put right on this machine.
 fn auth_failure(error: AuthError) -> RemoteError {
     let (kind, advice) = match &error {
-        AuthError::SignedOut(_) => (RemoteErrorKind::SignedOut, Advice::GiveUp),
-        AuthError::Unreachable(_) => (RemoteErrorKind::Offline, Advice::Retry),
-        AuthError::Local(_) => (RemoteErrorKind::Local, Advice::GiveUp),
+        AuthError::SignedOut { .. } | AuthError::NotSignedIn => (RemoteErrorKind::SignedOut, Advice::GiveUp),
+        AuthError::Unreachable { retry_after, .. } => {
+            (RemoteErrorKind::Offline, retry_after.map_or(Advice::Retry, Advice::RetryAfter))
+        }
+        AuthError::Refused { .. } => (RemoteErrorKind::Denied, Advice::GiveUp),
+        AuthError::OtherApplication { .. } | AuthError::NoClientId | AuthError::Vault(_) => {
+            (RemoteErrorKind::Local, Advice::GiveUp)
+        }
     };
-    RemoteError::new(kind, advice, format!("no access token: {error}")).with_source(error)
+    RemoteError::new(kind, advice, error.to_string()).with_source(error)
 }
 
 #[cfg(test)]

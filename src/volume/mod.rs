@@ -32,6 +32,7 @@ mod news;
 mod tests;
 mod tree;
 
+pub use content::CachedVersions;
 pub use error::{VolumeError, VolumeResult};
 
 /// What an inode is.
