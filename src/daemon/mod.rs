@@ -186,6 +186,7 @@ impl Daemon {
             settings: settings(&config, read_only, total),
         })?;
         report(&core);
+        core.prepare().await;
         let runtime = tokio::runtime::Handle::current();
         let mount_options = MountOptions { allow_other, read_only, ..MountOptions::default() };
         let (volume, at, kernel_clock) = (core.volume.clone(), mountpoint.clone(), clock.clone());

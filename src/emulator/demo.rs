@@ -249,6 +249,11 @@ mod tests {
     }
 
     #[test]
+    fn a_million_items_stay_small() {
+        assert!(size_of::<Item>() <= 128, "{} bytes for each item", size_of::<Item>());
+    }
+
+    #[test]
     fn a_home_drive_is_filled_on_every_kind_of_drive() {
         for flavour in [Flavour::PersonalOld, Flavour::PersonalNew, Flavour::Business, Flavour::DocumentLibrary] {
             let now = Timestamp::from_seconds(1_772_000_000);

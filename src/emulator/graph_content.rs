@@ -73,8 +73,8 @@ pub(crate) fn put(ask: &Ask<'_>, at: &ItemAddress) -> Outcome {
             if strict.put_if_none_match && ask.call.header("if-none-match") == Some("*") {
                 return Err(Refusal::new(412, "resourceModified", "The item exists."));
             }
-            let created = drive.item(index)?.times.created;
-            let times = ClientTimes { created, modified: now };
+            // Such a request cannot carry times: the service sets both.
+            let times = ClientTimes { created: now, modified: now };
             if at.by_path {
                 let (parent, name) = (drive.item(index)?.parent, drive.name(index).into_owned());
                 drive.write_named(parent, &name, content, wanted, times, now)?

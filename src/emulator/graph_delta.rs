@@ -145,7 +145,7 @@ pub(crate) fn get(ask: &Ask<'_>, at: &ItemAddress, token: Option<String>) -> Out
 /// The items of one page, and the log position after it.
 fn read(ask: &Ask<'_>, drive: &Drive, place: Place, end: u32) -> (Vec<Face<'static>>, u32) {
     let strict = ask.world.strict();
-    let size = ask.query.top.unwrap_or(strict.delta_page).min(strict.delta_page);
+    let size = ask.query.top.unwrap_or(strict.delta_page).min(strict.page_max);
     let personal = drive.flavour().is_personal();
     let shortcuts = !personal || !strict.shortcuts_need_prefer || ask.call.prefers("Include-Feature=AddToOneDrive");
     let full = place.living_before > 0;

@@ -1,5 +1,7 @@
 //! Integration tests: one binary, so that linking is paid once and helpers are shared.
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod world;
 
 mod volume_basics;
+mod volume_model;

@@ -116,7 +116,7 @@ enum Proof {
 /// Which proof a range needs; the table is in the module's documentation.
 fn proof_for(validator: Option<&str>, proven: Option<&str>, meta_tag: &str, whole: bool, tag: &ContentTag) -> Proof {
     match (validator, proven) {
-        (Some(now), _) if strong(now) == strong(meta_tag) => Proof::Given,
+        (Some(now), _) if !meta_tag.is_empty() && strong(now) == strong(meta_tag) => Proof::Given,
         (Some(now), Some(before)) if now == before => Proof::Given,
         (Some(_), Some(_)) => Proof::Impossible,
         _ => match tag.hash() {
