@@ -45,14 +45,14 @@ const DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// How the cloud is followed.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct PollerSettings {
     /// How often to ask while things change or the mount is in use.
     pub interval: Duration,
     /// How often to compare the whole drive with the index.
     pub reconcile: Duration,
 }
 
-impl Default for Settings {
+impl Default for PollerSettings {
     fn default() -> Self {
         Self { interval: Duration::from_secs(60), reconcile: Duration::from_secs(24 * 3600) }
     }
@@ -80,6 +80,14 @@ pub struct Health {
     pub enumerating: Option<u64>,
 }
 
+impl Health {
+    /// Whether changes elsewhere reach the index soon: the feed was read to its end, and the last attempt
+    /// succeeded.
+    pub fn is_well(&self) -> bool {
+        self.current_at.is_some() && self.trouble.is_none()
+    }
+}
+
 /// What is wrong and since when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ailment {
@@ -97,7 +105,7 @@ pub struct Poller {
     index: Arc<Index>,
     sink: Arc<dyn NoticeSink>,
     clock: Arc<dyn Clock>,
-    settings: Settings,
+    settings: PollerSettings,
     turn: tokio::sync::Mutex<Turn>,
     wake: Notify,
     /// Somebody uses the mount while it is polled less often.
@@ -117,13 +125,13 @@ struct Turn {
 impl Poller {
     /// A poller that has not asked yet.
     pub fn new(
-        remote: Arc<dyn Remote>,
         index: Arc<Index>,
-        sink: Arc<dyn NoticeSink>,
+        remote: Arc<dyn Remote>,
         clock: Arc<dyn Clock>,
-        settings: Settings,
-    ) -> Self {
-        Self {
+        sink: Arc<dyn NoticeSink>,
+        settings: PollerSettings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
             remote,
             index,
             sink,
@@ -134,10 +142,11 @@ impl Poller {
             used: Notify::new(),
             stretched: AtomicBool::new(false),
             health: watch::channel(Health::default()).0,
-        }
+        })
     }
 
-    /// How well the index follows the cloud, now and whenever that changes.
+    /// How well the index follows the cloud. Changes when its state does; the times and numbers in it are
+    /// always the latest.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
@@ -164,12 +173,13 @@ impl Poller {
     }
 
     /// Reads the feed to its end now. Returns how many notices that made. Everything that the service had
-    /// in its feed at the time of the call is in the index afterwards.
+    /// in its feed at the time of the call is in the index afterwards; unless the position in
+    /// the feed has expired, in which case the enumeration that follows brings it.
     pub async fn poll_now(&self) -> Result<usize, Trouble> {
         let mut turn = self.turn.lock().await;
         let outcome = URGENCY.scope(Urgency::Interactive, self.catch_up(&mut turn)).await;
         self.note(&outcome);
-        outcome
+        Ok(outcome?.unwrap_or(0))
     }
 
     /// Follows the feed until asked to stop.
@@ -227,8 +237,8 @@ impl Poller {
         let outcome = URGENCY.scope(Urgency::Background, self.catch_up(&mut turn)).await;
         self.note(&outcome);
         match outcome {
-            Ok(0) => Outcome::Quiet,
-            Ok(_) => Outcome::News,
+            Ok(None | Some(0)) => Outcome::Quiet,
+            Ok(Some(_)) => Outcome::News,
             Err(trouble) => Outcome::Failed(trouble.asked_pause()),
         }
     }
@@ -267,9 +277,8 @@ impl Poller {
                     turn.expired = false;
                 }
                 let enumerating = (!step.finished).then_some(listed);
-                drop(turn);
-                self.sink.absorb(step.notices);
-                self.health.send_modify(|health| health.enumerating = enumerating);
+                self.hand_on(step.notices);
+                self.tell(|health| health.enumerating = enumerating);
                 Outcome::News
             }
             Err(trouble) => {
@@ -286,39 +295,33 @@ impl Poller {
     }
 
     /// Reads the feed from the stored cursor to its end and applies it.
-    async fn catch_up(&self, turn: &mut Turn) -> Result<usize, Trouble> {
+    /// `None` if it has no position to be read from, until an enumeration ends.
+    async fn catch_up(&self, turn: &mut Turn) -> Result<Option<usize>, Trouble> {
+        if turn.expired {
+            return Ok(None);
+        }
         let Some(cursor) = self.index.cursor()? else {
             self.take_first_cursor().await?;
-            return Ok(0);
+            return Ok(Some(0));
         };
-        if turn.expired {
-            // Until the enumeration ends there is no place to continue from.
-            return Ok(0);
-        }
         let chain = match read_chain(&*self.remote, &cursor).await {
             Err(error) if error.advice == Advice::Resync => {
                 tracing::info!(%error, "the position in the feed of changes has expired; listing the whole drive again");
                 turn.expired = true;
                 // One that is under way would end with the same knowledge, but it lacks what came before.
                 turn.enumeration = Some(Enumeration::begin(Why::Expired));
-                return Ok(0);
+                return Ok(None);
             }
             other => other?,
         };
         if chain.changes.is_empty() && chain.cursor == cursor {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let (index, now) = (self.index.clone(), self.clock.now());
-        let applied =
-            tokio::task::spawn_blocking(move || apply::apply_chain(&index, chain.changes, &chain.cursor, now)).await;
-        let notices = match applied {
-            Ok(applied) => applied?,
-            // The transaction was rolled back; a panic goes on to where tasks are watched.
-            Err(lost) => std::panic::resume_unwind(lost.into_panic()),
-        };
+        let notices = on_disk(move || apply::apply_chain(&index, chain.changes, &chain.cursor, now)).await?;
         let count = notices.len();
         self.hand_on(notices);
-        Ok(count)
+        Ok(Some(count))
     }
 
     async fn take_first_cursor(&self) -> Result<(), Trouble> {
@@ -345,21 +348,31 @@ impl Poller {
         }
     }
 
-    fn note(&self, outcome: &Result<usize, Trouble>) {
+    fn note(&self, outcome: &Result<Option<usize>, Trouble>) {
         let now = self.clock.now();
-        self.health.send_if_modified(|health| {
-            let before = health.clone();
-            match outcome {
-                Ok(_) => {
-                    health.current_at = Some(now);
-                    health.trouble = None;
-                }
-                Err(trouble) => {
-                    let since = health.trouble.as_ref().map_or(now, |ailment| ailment.since);
-                    health.trouble = Some(Ailment { kind: trouble.kind(), text: trouble.to_string(), since });
-                }
+        self.tell(|health| match outcome {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                health.current_at = Some(now);
+                health.trouble = None;
             }
-            *health != before
+            Err(trouble) => {
+                let since = health.trouble.as_ref().map_or(now, |ailment| ailment.since);
+                health.trouble = Some(Ailment { kind: trouble.kind(), text: trouble.to_string(), since });
+            }
+        });
+    }
+
+    /// Changes the health. Those who watch it are woken when its state changes, not for every success.
+    fn tell(&self, change: impl FnOnce(&mut Health)) {
+        self.health.send_if_modified(|health| {
+            let state = |health: &Health| {
+                let kind = health.trouble.as_ref().map(|ailment| ailment.kind);
+                (health.is_well(), kind, health.enumerating.is_some())
+            };
+            let before = state(health);
+            change(health);
+            state(health) != before
         });
     }
 }
@@ -385,6 +398,20 @@ impl Trouble {
             Self::Remote(error) => error.advice == Advice::Resync || error.kind == RemoteErrorKind::Protocol,
             Self::Index(_) => false,
         }
+    }
+}
+
+/// Runs a piece of work that blocks on the index.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
+) -> Result<T, Trouble> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(lost) => match lost.try_into_panic() {
+            // The transaction was rolled back; the panic goes on to where tasks are watched.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, "the program is ending").into()),
+        },
     }
 }
 

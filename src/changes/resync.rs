@@ -10,14 +10,15 @@
 //! - nothing of this touches content or local work; those that are affected hear of it as of any change.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::Arc;
 
-use super::Trouble;
 use super::apply::apply_states;
+use super::{Trouble, on_disk};
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::ids::ItemId;
+use crate::base::ids::{Cursor, DriveId, ItemId};
 use crate::base::secret::Secret;
-use crate::index::{Index, IndexResult, Notice, Row, meta};
+use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
 use crate::remote::{At, Change, ChangePage, Link, Next, Remote, RemoteError, RemoteErrorKind, Start};
 
 /// How many items that were not listed are looked up in one go; the others wait for the next enumeration.
@@ -82,7 +83,7 @@ impl Enumeration {
     pub(super) async fn step(
         &mut self,
         remote: &dyn Remote,
-        index: &Index,
+        index: &Arc<Index>,
         clock: &dyn Clock,
     ) -> Result<Step, Trouble> {
         let page = match &self.next {
@@ -110,49 +111,80 @@ impl Enumeration {
         let now = clock.now();
         match next {
             Next::More(link) => {
-                let first = self.why == Why::First;
-                let ((), notices) = index.write(|txn| {
-                    apply_states(txn, changes, now)?;
-                    if first {
-                        txn.set_meta(meta::ENUMERATION, Some(link.expose()))?;
-                    }
-                    Ok(())
-                })?;
+                let notices = self.take_page(index.clone(), changes, &link, now).await?;
                 self.next = Some(link);
                 Ok(Step { notices, finished: false })
             }
             Next::Done(cursor) => {
-                let (absent, mut notices) = index.write(|txn| {
-                    apply_states(txn, changes, now)?;
-                    match &self.seen {
-                        Some(seen) => absent_in(txn, index, seen),
-                        None => Ok(Vec::new()),
-                    }
-                })?;
-                let looked_up = look_up(remote, absent).await?;
-                let compared = self.seen.is_some();
-                let ((), more) = index.write(|txn| {
-                    apply_states(txn, looked_up, now)?;
-                    txn.set_all_complete()?;
-                    txn.set_meta(meta::ENUMERATED, Some("1"))?;
-                    txn.set_meta(meta::ENUMERATION, None)?;
-                    if compared {
-                        txn.set_meta(meta::RECONCILED, Some(&now.seconds().to_string()))?;
-                    }
-                    txn.set_meta(meta::CURSOR, Some(&cursor.0))
-                })?;
-                notices.extend(more);
+                let notices = self.finish(remote, index, changes, cursor, now).await?;
                 Ok(Step { notices, finished: true })
             }
         }
     }
+
+    async fn take_page(
+        &self,
+        index: Arc<Index>,
+        changes: Vec<Change>,
+        link: &Link,
+        now: Timestamp,
+    ) -> Result<Vec<Notice>, Trouble> {
+        // Only the first one is continued after a restart; the others prove something by being whole.
+        let resume = (self.why == Why::First).then(|| link.expose().clone());
+        let written = on_disk(move || {
+            index.write(|txn| {
+                apply_states(txn, changes, now)?;
+                if let Some(link) = &resume {
+                    txn.set_meta(meta::ENUMERATION, Some(link))?;
+                }
+                Ok(())
+            })
+        });
+        Ok(written.await?.1)
+    }
+
+    async fn finish(
+        &mut self,
+        remote: &dyn Remote,
+        index: &Arc<Index>,
+        changes: Vec<Change>,
+        cursor: Cursor,
+        now: Timestamp,
+    ) -> Result<Vec<Notice>, Trouble> {
+        let (on, seen) = (index.clone(), self.seen.clone());
+        let compared = seen.is_some();
+        let (absent, mut notices) = on_disk(move || {
+            on.write(|txn| {
+                apply_states(txn, changes, now)?;
+                seen.map_or_else(|| Ok(Vec::new()), |seen| absent_in(txn, on.drive(), &seen))
+            })
+        })
+        .await?;
+        let looked_up = look_up(remote, absent).await?;
+        let on = index.clone();
+        let ((), more) = on_disk(move || {
+            on.write(|txn| {
+                apply_states(txn, looked_up, now)?;
+                txn.set_all_complete()?;
+                txn.set_meta(meta::ENUMERATED, Some("1"))?;
+                txn.set_meta(meta::ENUMERATION, None)?;
+                if compared {
+                    txn.set_meta(meta::RECONCILED, Some(&now.seconds().to_string()))?;
+                }
+                txn.set_meta(meta::CURSOR, Some(&cursor.0))
+            })
+        })
+        .await?;
+        notices.extend(more);
+        Ok(notices)
+    }
 }
 
 /// The items of this drive that were not listed, without those below another one of them.
-fn absent_in(txn: &crate::index::Txn<'_>, index: &Index, seen: &HashSet<u64>) -> IndexResult<Vec<ItemId>> {
+fn absent_in(txn: &Txn<'_>, drive: &DriveId, seen: &HashSet<u64>) -> IndexResult<Vec<ItemId>> {
     let mut absent = Vec::new();
     for id in txn.all_ids()? {
-        if id.drive != *index.drive() || seen.contains(&hash_of(&id)) {
+        if id.drive != *drive || seen.contains(&hash_of(&id)) {
             continue;
         }
         let parent = match txn.by_id(&id)? {
@@ -161,7 +193,7 @@ fn absent_in(txn: &crate::index::Txn<'_>, index: &Index, seen: &HashSet<u64>) ->
         };
         // Below a folder of another drive (a shortcut) the feed of this one is silent.
         let topmost = parent.is_some_and(|parent| {
-            parent.parent.0 == 0 || (parent.id.drive == *index.drive() && seen.contains(&hash_of(&parent.id)))
+            parent.parent.0 == 0 || (parent.id.drive == *drive && seen.contains(&hash_of(&parent.id)))
         });
         if topmost {
             absent.push(id);
@@ -198,7 +230,7 @@ pub(super) fn is_due(index: &Index, now: Timestamp, every: std::time::Duration) 
     }))
 }
 
-fn hash_of(value: &(impl std::hash::Hash + ?Sized)) -> u64 {
+fn hash_of(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
