@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -61,6 +61,8 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     /// Whether the cache refused to keep content the last time it was asked.
     pub(super) refused: AtomicBool,
+    /// Tasks that were started and have not ended.
+    pub(super) running: AtomicUsize,
     remote: Arc<dyn Remote>,
     table: Mutex<Table>,
     /// One file at a time is read through for its hash.
@@ -110,6 +112,7 @@ impl Shared {
             clock,
             settings,
             refused: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
             remote,
             table: Mutex::new(Table {
                 files: HashMap::new(),
@@ -151,18 +154,20 @@ impl Shared {
                 last.end += 1;
             }
         }
+        let mut begun = Vec::new();
         for run in runs {
             for start in (run.start..run.end).step_by(part as usize) {
                 let chunks = start..run.end.min(start + part);
-                let download = table.begin(self, want, chunks.clone(), demanded.end);
+                begun.push(table.begin(self, want, chunks.clone(), demanded.end));
                 for chunk in chunks.start..chunks.end.min(demanded.end) {
                     if let Some(slot) = table.slot(want.key, chunk) {
                         claim.coming.push((chunk, slot.sender.subscribe()));
                     }
                 }
-                tokio::spawn(download.run());
             }
         }
+        drop(table);
+        start(begun);
         claim
     }
 
@@ -177,6 +182,8 @@ impl Shared {
     ) -> Result<(), u64> {
         let missing = self.cache.missing(key, size, range);
         let part = (self.settings.part / CHUNK).max(1);
+        let mut begun = Vec::new();
+        let mut outcome = Ok(());
         let mut table = self.lock();
         let mut runs = Vec::new();
         for chunk in missing.iter().flat_map(|range| chunks_of(&range)) {
@@ -184,11 +191,12 @@ impl Shared {
                 extend_runs(&mut runs, chunk);
             }
         }
-        for run in runs {
+        'runs: for run in runs {
             for start in (run.start..run.end).step_by(part as usize) {
                 let of_file = table.files.get(key).map_or(0, |coming| coming.readahead);
                 if table.readahead >= self.settings.parts_in_all || of_file >= self.settings.parts_per_file {
-                    return Err(start * CHUNK);
+                    outcome = Err(start * CHUNK);
+                    break 'runs;
                 }
                 let chunks = start..run.end.min(start + part);
                 let range = chunks.start * CHUNK..(chunks.end * CHUNK).min(size);
@@ -201,11 +209,12 @@ impl Shared {
                     interest: Some(interest.clone()),
                 };
                 // Nobody has asked for any of these chunks.
-                let download = table.begin(self, &want, chunks.clone(), chunks.start);
-                tokio::spawn(download.run());
+                begun.push(table.begin(self, &want, chunks.clone(), chunks.start));
             }
         }
-        Ok(())
+        drop(table);
+        start(begun);
+        outcome
     }
 
     fn in_cache(&self, want: &Want<'_>, chunk: u64) -> bool {
@@ -221,7 +230,7 @@ impl Shared {
     ///
     /// Wrong content is dropped and fetched again, once. If it is wrong again the service's hash is: known
     /// of files it edits itself (<https://github.com/OneDrive/onedrive-api-docs/issues/935>).
-    async fn check_hash(self: Arc<Self>, key: CacheKey, size: u64) {
+    async fn check_hash(&self, key: CacheKey, size: u64) {
         let Some(expected) = key.tag.hash().map(str::to_owned) else { return };
         let Ok(_turn) = self.hashing.acquire().await else { return };
         let (cache, of) = (self.cache.clone(), key.clone());
@@ -252,6 +261,7 @@ impl Table {
     }
 
     fn begin(&mut self, shared: &Arc<Shared>, want: &Want<'_>, chunks: Range<u64>, demanded_until: u64) -> Download {
+        shared.running.fetch_add(1, Ordering::Relaxed);
         let id = self.next_download;
         self.next_download += 1;
         let download = Download {
@@ -427,7 +437,12 @@ impl Download {
         }
         self.shared.refused.store(!all_kept, Ordering::Relaxed);
         if all_kept && self.key.tag.hash().is_some() && self.shared.cache.is_complete(&self.key, self.size) {
-            tokio::spawn(self.shared.clone().check_hash(self.key.clone(), self.size));
+            self.shared.running.fetch_add(1, Ordering::Relaxed);
+            let (shared, key, size) = (self.shared.clone(), self.key.clone(), self.size);
+            tokio::spawn(async move {
+                shared.check_hash(key, size).await;
+                shared.running.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     }
 
@@ -448,18 +463,22 @@ impl Download {
 impl Drop for Download {
     /// Runs also when the task is cut off or panics: waiters see their slot close and look again.
     fn drop(&mut self) {
-        let mut table = self.shared.lock();
-        if self.is_readahead() {
-            table.readahead -= 1;
+        {
+            let mut table = self.shared.lock();
+            if self.is_readahead() {
+                table.readahead -= 1;
+            }
+            if let Some(coming) = table.files.get_mut(&self.key) {
+                if self.is_readahead() {
+                    coming.readahead -= 1;
+                }
+                coming.slots.retain(|_, slot| slot.download != self.id);
+                if coming.slots.is_empty() && coming.readahead == 0 {
+                    table.files.remove(&self.key);
+                }
+            }
         }
-        let Some(coming) = table.files.get_mut(&self.key) else { return };
-        if self.is_readahead() {
-            coming.readahead -= 1;
-        }
-        coming.slots.retain(|_, slot| slot.download != self.id);
-        if coming.slots.is_empty() && coming.readahead == 0 {
-            table.files.remove(&self.key);
-        }
+        self.shared.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -487,6 +506,14 @@ impl Gathering {
 
     fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.bytes).freeze()
+    }
+}
+
+/// Starts downloads. Never under the table's lock: a runtime that is shutting down drops a task at once,
+/// and a dropped download takes that lock.
+fn start(begun: Vec<Download>) {
+    for download in begun {
+        tokio::spawn(download.run());
     }
 }
 

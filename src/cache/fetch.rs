@@ -132,6 +132,11 @@ impl Fetcher {
         &self.shared.cache
     }
 
+    /// How many requests and checks are under way.
+    pub fn running(&self) -> usize {
+        self.shared.running.load(Ordering::Relaxed)
+    }
+
     /// Reads a range of a file of `size` bytes; what lies beyond its end is left out. Bytes that are not
     /// here are waited for no longer than `deadline`.
     ///

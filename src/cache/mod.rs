@@ -258,8 +258,8 @@ impl ChunkCache {
     pub fn missing(&self, key: &CacheKey, size: u64, range: Range<u64>) -> RangeSet {
         let range = range.start.min(size)..range.end.min(size);
         match self.find(key, size) {
-            Some(file) => file.missing(range),
             None => whole_chunks(&range, size),
+            Some(file) => file.missing(range),
         }
     }
 
@@ -586,10 +586,8 @@ impl ChunkCache {
         if tables.dying.contains(&digest) {
             return Ok(None);
         }
-        if let Some(other) = tables.open.get(key).cloned() {
-            if other.size == size {
-                return Ok(Some(other));
-            }
+        if let Some(other) = tables.open.get(key).filter(|other| other.size == size) {
+            return Ok(Some(other.clone()));
         }
         // What the record stands for did not prove to be this content; the new file replaces it.
         tables.take_out(&digest);

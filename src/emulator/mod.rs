@@ -1,1 +1,365 @@
-//! emulator.
+//! A OneDrive of our own, over HTTP on loopback: for `--demo`, for trying things out, and for tests.
+//!
+//! It knows nothing of the client: it shares no protocol code with it, so that a misread field or rule
+//! cannot cancel out on both sides. Where sources disagree about the service it takes the harsher
+//! reading, see [`Strict`]; what it does not do it answers with 501. `fidelity.md` lists for each
+//! behaviour whether it is documented, observed by others, or a guess.
+//!
+//! ```text
+//!            requests                      tests
+//!               |                            |
+//!     server (link, faults, log)          admin: DriveHandle, Faults, OAuthHandle
+//!      |         |         |                 |
+//!    oauth     graph*   storage              |
+//!      |         |         |                 |
+//!      +------ world: clock, switches, keys -+
+//!                |
+//!      drive, drive_ops (model) - names, ident, content, sessions
+//! ```
+//!
+//! A request is read completely, then answered by a plain function that takes the drive's lock for a
+//! moment and never waits; so the order of effects is the order in which the locks were taken, and a
+//! request that broke off had no effect. All times come from [`Options::clock`].
+
+mod address;
+mod admin;
+mod batch;
+mod content;
+mod copies;
+mod demo;
+mod drive;
+mod drive_ops;
+mod extras;
+mod face;
+mod faults;
+mod graph;
+mod graph_content;
+mod graph_delta;
+mod graph_items;
+mod ident;
+mod names;
+mod oauth;
+mod render;
+mod server;
+mod sessions;
+mod storage;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod world;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use admin::{DriveHandle, ItemView, Node};
+pub use drive::{DeltaBehaviour, ReadLag, Resync};
+pub use faults::{Fault, FaultBody, Faults, Host, Rule, RuleId, When};
+pub use strict::{DeleteMatch, PatchAnswer, Strict, UnsetConflict};
+pub use world::RequestRecord;
+
+use crate::base::clock::{Clock, SystemClock};
+use drive::Drive;
+use oauth::OAuth;
+use world::{Account, LinkState, Plan, World, lock};
+
+/// The kinds of drive that behave differently.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flavour {
+    /// A personal account on the legacy backend.
+    PersonalOld,
+    /// A personal account on the SharePoint backend.
+    PersonalNew,
+    /// OneDrive for work or school.
+    Business,
+    /// A SharePoint document library.
+    DocumentLibrary,
+}
+
+impl Flavour {
+    pub(crate) fn is_personal(self) -> bool {
+        matches!(self, Self::PersonalOld | Self::PersonalNew)
+    }
+
+    pub(crate) fn drive_type(self) -> &'static str {
+        match self {
+            Self::PersonalOld | Self::PersonalNew => "personal",
+            Self::Business => "business",
+            Self::DocumentLibrary => "documentLibrary",
+        }
+    }
+}
+
+/// What is on the drive at the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// Nothing.
+    Empty,
+    /// A small home that a person might have.
+    DemoHome,
+    /// Generated files and folders.
+    Synthetic {
+        /// How many, the root aside.
+        items: u64,
+    },
+}
+
+/// A simulated line between client and service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// Added to every request once, and twice to every new connection.
+    pub rtt: Duration,
+    /// Bandwidth in each direction, shared by all connections; zero for no limit.
+    pub bytes_per_second: u64,
+}
+
+/// How an emulator is started.
+#[derive(Clone)]
+pub struct Options {
+    /// The kind of the account's drive.
+    pub flavour: Flavour,
+    /// Where Graph and sign-in listen.
+    pub listen: SocketAddr,
+    /// Where pre-authenticated URLs lead.
+    pub storage_listen: SocketAddr,
+    /// Ids, and generated content, follow from it.
+    pub seed: u64,
+    /// What is on the drive.
+    pub content: Content,
+    /// How harsh the service is.
+    pub strict: Strict,
+    /// A simulated line; `None` for loopback as it is.
+    pub link: Option<Link>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The size of the drive in bytes.
+    pub quota_total: u64,
+    /// How long an access token lives.
+    pub access_token_life: Duration,
+    /// Sign-in requests are granted without asking.
+    pub auto_approve: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            flavour: Flavour::PersonalNew,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            storage_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            seed: 1,
+            content: Content::Empty,
+            strict: Strict::default(),
+            link: None,
+            clock: Arc::new(SystemClock::new()),
+            quota_total: 1 << 40,
+            access_token_life: Duration::from_secs(3600),
+            auto_approve: true,
+        }
+    }
+}
+
+/// Where a client finds the emulator: base URLs without a trailing slash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoints {
+    /// Graph's root; the client adds `/v1.0`.
+    pub graph: String,
+    /// The sign-in host; the client adds `/{tenant}/oauth2/v2.0/...`.
+    pub login: String,
+}
+
+/// Tokens as a client would get them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tokens {
+    /// The access token.
+    pub access: String,
+    /// The refresh token.
+    pub refresh: String,
+    /// Seconds until the access token ends.
+    pub expires_in: u64,
+}
+
+/// The sign-in service, as the other side of the tests sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct OAuthHandle {
+    world: Arc<World>,
+}
+
+impl OAuthHandle {
+    /// Tokens without a browser, with a refresh token.
+    pub fn issue_tokens(&self) -> Tokens {
+        let issued = lock(&self.world.oauth).issue("Files.ReadWrite User.Read offline_access", None, self.world.now());
+        Tokens {
+            access: issued.access,
+            refresh: issued.refresh.expect("invariant: the scope asks for offline access"),
+            expires_in: issued.expires_in,
+        }
+    }
+
+    /// Revokes every refresh token: refreshing gives `invalid_grant`.
+    pub fn revoke_refresh(&self) {
+        lock(&self.world.oauth).revoke_refresh();
+    }
+
+    /// Ends every access token: Graph gives 401.
+    pub fn expire_access_tokens(&self) {
+        lock(&self.world.oauth).expire_access_tokens();
+    }
+
+    /// How long access tokens live that are issued from now on.
+    pub fn set_access_token_life(&self, life: Duration) {
+        lock(&self.world.oauth).access_life = life;
+    }
+
+    /// Whether sign-in requests are granted without asking.
+    pub fn set_auto_approve(&self, on: bool) {
+        lock(&self.world.oauth).auto_approve = on;
+    }
+
+    /// Approves a pending device code; `false` when there is none with this user code.
+    pub fn approve(&self, user_code: &str) -> bool {
+        lock(&self.world.oauth).decide_device(user_code, true)
+    }
+
+    /// Declines a pending device code; `false` when there is none with this user code.
+    pub fn decline(&self, user_code: &str) -> bool {
+        lock(&self.world.oauth).decide_device(user_code, false)
+    }
+
+    /// Knows these application ids only; empty: all.
+    pub fn set_clients(&self, clients: &[&str]) {
+        lock(&self.world.oauth).clients = clients.iter().map(|client| (*client).to_owned()).collect();
+    }
+
+    /// Registers another redirect URI. On loopback the port does not matter, the path does.
+    pub fn register_redirect(&self, uri: &str) {
+        lock(&self.world.oauth).redirects.push(uri.to_owned());
+    }
+}
+
+/// A running emulator. Stops, with all its connections, when dropped.
+pub struct Emulator {
+    world: Arc<World>,
+    drive: DriveHandle,
+    oauth: OAuthHandle,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Emulator {
+    /// Starts the emulator on the current runtime. When this returns it answers.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, or the system gives no randomness.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let storage_listener = TcpListener::bind(options.storage_listen).await?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+        let personal = options.flavour.is_personal();
+        let account = Account {
+            id: ident::guid(ident::mix(options.seed), ident::mix(!options.seed)).to_lowercase(),
+            name: "Ada Example".into(),
+            mail: "ada@example.org".into(),
+            tenant: if personal {
+                // The tenant of all personal accounts, by which clients tell them from others.
+                "9188040d-6c67-4c5b-b112-36a304b66dad".into()
+            } else {
+                ident::guid(ident::mix(options.seed ^ 77), ident::mix(!options.seed ^ 77)).to_lowercase()
+            },
+        };
+        let now = options.clock.now();
+        let mut drive = Drive::new(options.flavour, options.seed, &account.name, options.quota_total, now);
+        match options.content {
+            Content::Empty => {}
+            Content::DemoHome => demo::home(&mut drive, now),
+            Content::Synthetic { items } => demo::synthetic(&mut drive, options.seed, items, now),
+        }
+        let world = Arc::new(World::new(Plan {
+            link: options.link.map(|link| LinkState::new(link.rtt, link.bytes_per_second)),
+            strict: options.strict,
+            graph_url: format!("http://{}", listener.local_addr()?),
+            storage_url: format!("http://{}", storage_listener.local_addr()?),
+            account,
+            oauth: OAuth::new(key, options.access_token_life, options.auto_approve),
+            key,
+            clock: options.clock,
+        }));
+        let cell = world.add_drive(drive);
+        let tasks = vec![
+            tokio::spawn(server::accept(world.clone(), listener, false)),
+            tokio::spawn(server::accept(world.clone(), storage_listener, true)),
+        ];
+        let drive = DriveHandle::new(world.clone(), cell);
+        Ok(Self { oauth: OAuthHandle { world: world.clone() }, drive, world, tasks })
+    }
+
+    /// Where clients find it.
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints { graph: self.world.graph_url.clone(), login: self.world.graph_url.clone() }
+    }
+
+    /// The second authority's base URL.
+    pub fn storage_url(&self) -> String {
+        self.world.storage_url.clone()
+    }
+
+    /// The account's own drive.
+    pub fn drive(&self) -> &DriveHandle {
+        &self.drive
+    }
+
+    /// Adds somebody else's drive, to be reached by its id or through a shortcut.
+    pub fn add_drive(&self, flavour: Flavour, seed: u64, owner: &str) -> DriveHandle {
+        let drive = Drive::new(flavour, seed, owner, 1 << 40, self.world.now());
+        DriveHandle::new(self.world.clone(), self.world.add_drive(drive))
+    }
+
+    /// The fault rules.
+    pub fn faults(&self) -> &Faults {
+        self.world.faults()
+    }
+
+    /// Refuses all Graph requests with 429 for this long.
+    pub fn throttle(&self, duration: Duration) {
+        let until = self.world.clock().monotonic().plus(duration);
+        self.world.faults().throttle_until(until);
+    }
+
+    /// Changes switches while running.
+    pub fn set_strict(&self, change: impl FnOnce(&mut Strict)) {
+        self.world.set_strict(change);
+    }
+
+    /// The sign-in service.
+    pub fn oauth(&self) -> &OAuthHandle {
+        &self.oauth
+    }
+
+    /// The requests so far, oldest first; of very many, the latest.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.world.requests()
+    }
+
+    /// Empties the log of requests.
+    pub fn forget_requests(&self) {
+        self.world.forget_requests();
+    }
+
+    /// Stops listening and cuts all connections.
+    pub async fn stop(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}

@@ -32,8 +32,8 @@ mod news;
 mod tests;
 mod tree;
 
+pub use content::CachedVersions;
 pub use error::{VolumeError, VolumeResult};
-
 
 /// What an inode is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,378 @@
+//! The two listeners: from connections to [`Call`]s and from [`Answer`]s back to bytes.
+//!
+//! Everything that happens *to* a request happens here: the simulated link, the scripted faults, the
+//! log of requests. Handlers see a complete request or none at all.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, Method, Request, Response};
+use hyper::body::{Body as _, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::content::Rope;
+use super::faults::{Fault, FaultBody, Host, When};
+use super::wire::{Answer, Call, Payload, Refusal, client_request_id, http_date, request_id};
+use super::world::{RequestRecord, World};
+use super::{graph, oauth, storage};
+
+/// Bytes sent or paced at a time.
+const PIECE: usize = 128 << 10;
+/// The largest request body that is read at all: somewhat above any limit of the service.
+const BODY_MAX: u64 = 260 << 20;
+
+/// Why a connection ends without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the emulator cut the connection")]
+struct Cut;
+
+/// Accepts connections until dropped; dropping it drops them too.
+pub(crate) async fn accept(world: Arc<World>, listener: TcpListener, storage: bool) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(connection(world.clone(), stream, storage));
+                }
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn connection(world: Arc<World>, stream: TcpStream, storage: bool) {
+    let _ = stream.set_nodelay(true);
+    // A second handle on the socket, to turn a close into a reset.
+    let Some((stream, socket)) = split(stream) else { return };
+    let socket = Arc::new(socket);
+    if let Some(link) = world.link() {
+        // Opening a connection costs one round trip for TCP and one for TLS.
+        world.clock().sleep(link.rtt() * 2).await;
+    }
+    let service = service_fn(move |request| {
+        let (world, socket) = (world.clone(), socket.clone());
+        async move { exchange(&world, request, storage, socket).await }
+    });
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn split(stream: TcpStream) -> Option<(TcpStream, std::net::TcpStream)> {
+    let stream = stream.into_std().ok()?;
+    let second = stream.try_clone().ok()?;
+    Some((TcpStream::from_std(stream).ok()?, second))
+}
+
+/// Makes the coming close a reset.
+fn reset(socket: &std::net::TcpStream) {
+    let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+async fn exchange(
+    world: &Arc<World>,
+    request: Request<Incoming>,
+    storage: bool,
+    socket: Arc<std::net::TcpStream>,
+) -> Result<Response<Body>, Cut> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let host = match (storage, path.starts_with("/v1.0")) {
+        (true, _) => Host::Storage,
+        (false, true) => Host::Graph,
+        (false, false) => Host::Login,
+    };
+    let number = world.next_number();
+    let mut call = Call {
+        method: parts.method,
+        path,
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body: Rope::default(),
+        now: world.now(),
+        number,
+    };
+    let target = if call.query.is_empty() { call.path.clone() } else { format!("{}?{}", call.path, call.query) };
+    if let Some(link) = world.link() {
+        world.clock().sleep(link.rtt()).await;
+    }
+    let fault = world.faults().strike(host, call.method.as_str(), &target, world.clock().monotonic());
+
+    if let Some(Fault::Stall { when: When::Before, duration }) = &fault {
+        world.clock().sleep(*duration).await;
+    }
+    let expected = body.size_hint().exact();
+    let early = scripted(&fault, When::Before, &call).or_else(|| refuse_unread(&call, expected));
+    let read_limit = match &fault {
+        Some(Fault::Reset { when: When::Before }) => Some(0),
+        Some(Fault::Reset { when: When::Halfway } | Fault::Answer { when: When::Halfway, .. }) => {
+            Some(expected.unwrap_or(0) / 2)
+        }
+        Some(Fault::ResetUpload { after }) => Some(*after),
+        _ => None,
+    };
+    let whole = read_body(world, body, &mut call.body, read_limit).await;
+    let cut = match &fault {
+        Some(Fault::Reset { when: When::Before | When::Halfway }) => true,
+        Some(Fault::ResetUpload { .. }) => !whole || read_limit == expected,
+        _ => false,
+    };
+    // A body that broke off is as if the request had never come.
+    if cut || (!whole && read_limit.is_none()) {
+        world.record(record(&call, host, None, 0));
+        reset(&socket);
+        return Err(Cut);
+    }
+    if let Some(Fault::Stall { when: When::Halfway, duration }) = &fault {
+        world.clock().sleep(*duration).await;
+    }
+    let early = early.or_else(|| scripted(&fault, When::Halfway, &call));
+    // The stall and the body took time: the server acts now.
+    call.now = world.now();
+    let mut answer = match early {
+        Some(answer) => answer,
+        None => {
+            let answer = act(world, host, &call, matches!(fault, Some(Fault::IgnoreRange)));
+            let answer = if matches!(fault, Some(Fault::Twice)) { act(world, host, &call, false) } else { answer };
+            scripted(&fault, When::After, &call).unwrap_or(answer)
+        }
+    };
+    match &fault {
+        Some(Fault::Reset { when: When::After }) => {
+            world.record(record(&call, host, None, 0));
+            reset(&socket);
+            return Err(Cut);
+        }
+        Some(Fault::Stall { when: When::After, duration }) => world.clock().sleep(*duration).await,
+        Some(Fault::EmptyBody) => answer.payload = Payload::Empty,
+        _ => {}
+    }
+    world.record(record(&call, host, Some(answer.status), answer.payload.length()));
+    Ok(response(world, &call, answer, fault, socket))
+}
+
+/// Refusals that the service's front end makes from the headers alone.
+fn refuse_unread(call: &Call, length: Option<u64>) -> Option<Answer> {
+    let chunked = call.header("transfer-encoding").is_some();
+    if chunked || length.is_none() {
+        return Some(Refusal::new(411, "invalidRequest", "Content-Length is required.").answer(call));
+    }
+    // The path is absolute in a request from an HTTP client; anything else is a confused proxy.
+    if length.is_some_and(|length| length > BODY_MAX) {
+        return Some(
+            Refusal::new(413, "invalidRequest", "The request is too large.")
+                .inner("maxStreamSizeExceeded")
+                .answer(call),
+        );
+    }
+    None
+}
+
+fn act(world: &Arc<World>, host: Host, call: &Call, ignore_range: bool) -> Answer {
+    let outcome = match host {
+        Host::Graph => graph::handle(world, call),
+        Host::Login => oauth::handle(world, call),
+        Host::Storage => storage::handle(world, call, ignore_range),
+    };
+    outcome.unwrap_or_else(|refusal| refusal.answer(call))
+}
+
+fn scripted(fault: &Option<Fault>, moment: When, call: &Call) -> Option<Answer> {
+    let Some(Fault::Answer { when, status, body, retry_after, location }) = fault else { return None };
+    if *when != moment {
+        return None;
+    }
+    let mut answer = match body {
+        FaultBody::Json { code, inner, message } => {
+            let text = serde_json::json!({"error": {"code": code, "message": message, "innerError": {
+                "code": inner, "request-id": request_id(call.number), "client-request-id": client_request_id(call)}}});
+            Answer::json(*status, text.to_string())
+        }
+        FaultBody::Html => Answer::html(*status, format!("<html><body><h1>{status}</h1></body></html>")),
+        FaultBody::Empty => Answer::empty(*status),
+        FaultBody::Text(text) => Answer {
+            status: *status,
+            headers: vec![("content-type", "text/plain".into())],
+            payload: Payload::Bytes(text.clone().into()),
+        },
+    };
+    if let Some(value) = retry_after {
+        answer = answer.with("retry-after", value);
+    }
+    if let Some(value) = location {
+        answer = answer.with("location", value);
+    }
+    Some(answer)
+}
+
+/// Reads the body; `false` when it ended early, by itself or because of the limit.
+async fn read_body(world: &World, body: Incoming, into: &mut Rope, limit: Option<u64>) -> bool {
+    let mut body = pin!(body);
+    loop {
+        if limit.is_some_and(|limit| into.length() >= limit) && !body.is_end_stream() {
+            return false;
+        }
+        match std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            None => return true,
+            Some(Err(_)) => return false,
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    if let Some(link) = world.link() {
+                        link.up(world.clock().as_ref(), bytes.len() as u64).await;
+                    }
+                    // Beyond the limit bytes are read and forgotten, so that the client can hear why.
+                    if into.length() <= BODY_MAX {
+                        into.push(bytes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn record(call: &Call, host: Host, status: Option<u16>, sent: u64) -> RequestRecord {
+    RequestRecord {
+        host,
+        method: call.method.to_string(),
+        path: if call.query.is_empty() { call.path.clone() } else { format!("{}?{}", call.path, call.query) },
+        status,
+        bytes_in: call.body.length(),
+        bytes_out: sent,
+        had_authorization: call.headers.contains_key("authorization"),
+        range: call.header("range").or_else(|| call.header("content-range")).map(str::to_owned),
+        client_request_id: call.header("client-request-id").map(str::to_owned),
+        when: call.now,
+    }
+}
+
+fn response(
+    world: &Arc<World>,
+    call: &Call,
+    answer: Answer,
+    fault: Option<Fault>,
+    socket: Arc<std::net::TcpStream>,
+) -> Response<Body> {
+    let length = answer.payload.length();
+    let bodiless = matches!(answer.status, 204 | 304) || call.method == Method::HEAD;
+    let payload = if bodiless { Payload::Empty } else { answer.payload };
+    let simple = fault.as_ref().is_none_or(|fault| {
+        !matches!(
+            fault,
+            Fault::CutDownload { .. } | Fault::StallDownload { .. } | Fault::Slow { .. } | Fault::Corrupt { .. }
+        )
+    }) && world.link().is_none();
+    let body = match payload {
+        Payload::Empty => Body::empty(),
+        Payload::Bytes(bytes) if simple => Body::from(bytes),
+        payload => paced(world.clone(), payload, fault, socket),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = axum::http::StatusCode::from_u16(answer.status).unwrap_or_default();
+    let headers = response.headers_mut();
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    if answer.status != 204 && answer.status != 304 {
+        put("content-length", &length.to_string());
+    }
+    let skew = world.strict().clock_skew;
+    put("date", &http_date(crate::base::clock::Timestamp::from_seconds(call.now.seconds() + skew)));
+    put("request-id", &request_id(call.number));
+    put("client-request-id", &client_request_id(call));
+    for (name, value) in &answer.headers {
+        put(name, value);
+    }
+    response
+}
+
+/// What is left to send.
+struct Sending {
+    world: Arc<World>,
+    payload: Payload,
+    sent: u64,
+    fault: Option<Fault>,
+    socket: Arc<std::net::TcpStream>,
+}
+
+/// A body that is made and sent piece by piece, at the link's pace, with the misfortune that befalls it.
+fn paced(world: Arc<World>, payload: Payload, fault: Option<Fault>, socket: Arc<std::net::TcpStream>) -> Body {
+    let start = Sending { world, payload, sent: 0, fault, socket };
+    Body::from_stream(futures_util::stream::unfold(start, |mut sending| async move {
+        match sending.next().await {
+            Ok(None) => None,
+            Ok(Some(bytes)) => Some((Ok(bytes), sending)),
+            Err(cut) => Some((Err(cut), sending)),
+        }
+    }))
+}
+
+impl Sending {
+    async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+        let mut limit = PIECE as u64;
+        match self.fault {
+            Some(Fault::CutDownload { after, reset: hard }) => {
+                if self.sent >= after {
+                    // What was sent has to leave the buffers before the connection breaks.
+                    settle().await;
+                    if hard {
+                        reset(&self.socket);
+                    }
+                    return Err(Cut);
+                }
+                limit = limit.min(after - self.sent);
+            }
+            Some(Fault::StallDownload { after, duration }) => {
+                if self.sent >= after {
+                    settle().await;
+                    self.world.clock().sleep(duration).await;
+                    self.fault = None;
+                } else {
+                    limit = limit.min(after - self.sent);
+                }
+            }
+            Some(Fault::Slow { bytes_per_second }) => {
+                limit = limit.min((bytes_per_second / 20).max(1));
+                let pause = Duration::from_secs_f64(limit as f64 / bytes_per_second.max(1) as f64);
+                self.world.clock().sleep(pause).await;
+            }
+            _ => {}
+        }
+        let mut bytes = match &mut self.payload {
+            Payload::Empty => Bytes::new(),
+            Payload::Bytes(rest) => rest.split_to(rest.len().min(limit as usize)),
+            Payload::Content { content, range } => {
+                let bytes = content.piece(range.clone(), limit as usize);
+                range.start += bytes.len() as u64;
+                bytes
+            }
+        };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if let Some(Fault::Corrupt { at }) = self.fault
+            && (self.sent..self.sent + bytes.len() as u64).contains(&at)
+        {
+            let mut wrong = bytes.to_vec();
+            wrong[(at - self.sent) as usize] ^= 0x55;
+            bytes = wrong.into();
+        }
+        self.sent += bytes.len() as u64;
+        if let Some(link) = self.world.link() {
+            link.down(self.world.clock().as_ref(), bytes.len() as u64).await;
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// Lets the connection's task write what it has.
+async fn settle() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,121 @@
+//! Scripted misfortune over HTTP.
+
+use std::time::Duration;
+
+use super::super::{Fault, FaultBody, Flavour, Host, Link, Rule, When};
+use super::{send, try_send, world, world_with};
+
+#[tokio::test]
+async fn before_halfway_and_after_the_act() {
+    let w = world(Flavour::PersonalNew).await;
+    let (faults, drive) = (w.emulator.faults(), w.emulator.drive());
+    let path = "/me/drive/root:/f:/content";
+    for (when, acted) in [(When::Before, false), (When::Halfway, false), (When::After, true)] {
+        faults.add(Rule::once("PUT", "*/content", Fault::status(when, 503, "serviceNotAvailable")));
+        w.put(path, "x").await.expect(503);
+        assert_eq!(drive.stat("/f").is_some(), acted, "{when:?}");
+    }
+    drive.remove("/f");
+    for (when, acted) in [(When::Before, false), (When::Halfway, false), (When::After, true)] {
+        faults.add(Rule::once("PUT", "*/content", Fault::Reset { when }));
+        assert!(try_send(w.request("PUT", path).body(vec![0u8; 1000])).await.is_err());
+        assert_eq!(drive.stat("/f").is_some(), acted, "{when:?}");
+    }
+    let cut: Vec<_> = w.emulator.requests().into_iter().filter(|request| request.status.is_none()).collect();
+    assert_eq!(cut.len(), 3);
+}
+
+#[tokio::test]
+async fn a_broken_upload_leaves_nothing() {
+    let w = world(Flavour::PersonalNew).await;
+    w.emulator.faults().add(Rule::once("PUT", "*", Fault::ResetUpload { after: 100_000 }));
+    let request = w.request("PUT", "/me/drive/root:/f:/content").body(vec![0u8; 1_000_000]);
+    assert!(try_send(request).await.is_err());
+    assert!(w.emulator.drive().stat("/f").is_none());
+}
+
+#[tokio::test]
+async fn broken_downloads() {
+    let w = world(Flavour::PersonalNew).await;
+    let bytes: Vec<u8> = (0..300_000u32).map(|i| i as u8).collect();
+    w.emulator.drive().create_file("/f", bytes.clone());
+    let item = w.get("/me/drive/root:/f").await.expect(200).json();
+    let url = item["@microsoft.graph.downloadUrl"].as_str().expect("a download URL");
+    let storage = |fault| w.emulator.faults().add(Rule::once("GET", "*", fault).on(Host::Storage));
+    for reset in [false, true] {
+        storage(Fault::CutDownload { after: 150_000, reset });
+        let mut answer = w.bare("GET", url).send().await.expect("headers");
+        assert_eq!(answer.content_length(), Some(300_000));
+        let mut got = 0;
+        let broken = loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => got += chunk.len(),
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        assert!(broken && got <= 150_000, "{got} bytes, then an error");
+    }
+    storage(Fault::Corrupt { at: 200_000 });
+    let wrong = send(w.bare("GET", url)).await.expect(200).body;
+    let different: Vec<_> = (0..bytes.len()).filter(|&i| wrong[i] != bytes[i]).collect();
+    assert_eq!(different, [200_000]);
+    storage(Fault::IgnoreRange);
+    let whole = send(w.bare("GET", url).header("range", "bytes=0-9")).await.expect(200).body;
+    assert_eq!(whole.len(), 300_000);
+    storage(Fault::Answer {
+        when: When::Before,
+        status: 200,
+        body: FaultBody::Html,
+        retry_after: None,
+        location: None,
+    });
+    assert!(send(w.bare("GET", url)).await.expect(200).body.starts_with(b"<html>"));
+    assert_eq!(send(w.bare("GET", url)).await.expect(200).body, bytes);
+}
+
+#[tokio::test]
+async fn throttling_ends_by_the_clock_and_impatience_is_counted() {
+    let w = world(Flavour::PersonalNew).await;
+    w.emulator.throttle(Duration::from_secs(10));
+    let got = w.get("/me").await.expect(429);
+    assert_eq!((got.header("retry-after"), got.inner().as_str()), ("10", "throttledRequest"));
+    assert_eq!(w.emulator.faults().early_calls(), 0);
+    w.clock.advance(Duration::from_secs(5));
+    w.get("/me").await.expect(429);
+    assert_eq!(w.emulator.faults().early_calls(), 1);
+    w.clock.advance(Duration::from_secs(5));
+    w.get("/me").await.expect(200);
+    assert_eq!(w.emulator.faults().early_calls(), 1);
+}
+
+#[tokio::test]
+async fn acting_twice_and_saying_nothing() {
+    let w = world(Flavour::PersonalNew).await;
+    w.emulator.faults().add(Rule::once("PUT", "*", Fault::Twice));
+    w.put("/me/drive/root:/f:/content", "x").await.expect(200);
+    assert_eq!(w.emulator.drive().versions("/f").len(), 1);
+    w.emulator.faults().add(Rule::once("PUT", "*", Fault::EmptyBody));
+    assert!(w.put("/me/drive/root:/f:/content", "y").await.expect(200).body.is_empty());
+    assert_eq!(w.emulator.drive().read_file("/f").as_deref(), Some(&b"y"[..]));
+}
+
+#[tokio::test]
+async fn stalls_and_the_link_go_by_the_clock() {
+    let w = world_with(Flavour::PersonalNew, |options| {
+        options.link = Some(Link { rtt: Duration::from_millis(50), bytes_per_second: 1000 });
+    })
+    .await;
+    let (request, clock) = (w.request("PUT", "/me/drive/root:/f:/content").body(vec![1u8; 5000]), w.clock.clone());
+    let sending = tokio::spawn(async move { send(request).await.status });
+    // The body alone takes five seconds of the line; without the clock nothing moves.
+    let mut passed = Duration::ZERO;
+    while !sending.is_finished() {
+        clock.advance(Duration::from_millis(100));
+        passed += Duration::from_millis(100);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(passed < Duration::from_secs(3600), "the answer never comes");
+    }
+    assert_eq!(sending.await.expect("no panic"), 201);
+    assert!(passed >= Duration::from_secs(5), "{passed:?}");
+}
