@@ -5,5 +5,6 @@ mod world;
 
 mod mount_ops;
 mod remote_suite;
+mod suites;
 mod volume_basics;
 mod volume_model;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::world::mount::{Home, Mount, Start, require_fuse};
+use crate::world::mount::{Home, Mount, Start, program, require_fuse};
 
 /// A program to run in a folder; it must succeed.
 fn run<A: AsRef<OsStr>>(folder: &Path, program: &str, arguments: impl IntoIterator<Item = A>) -> String {
@@ -434,7 +434,7 @@ fn a_mount_point_that_will_not_do_is_refused_in_one_sentence() {
 
     let first = Start::demo().mount(&home);
     let second = home
-        .command(env!("CARGO_BIN_EXE_onedrive-mount"))
+        .command(program())
         .args(["--foreground", "--demo"])
         .arg(first.at())
         .output()
@@ -454,13 +454,13 @@ fn an_ordinary_user_mounts_through_the_helper() {
     assert_eq!(mode & 0o006, 0o006, "ordinary users cannot use /dev/fuse; ./contrib/test.sh opens it");
     const NOBODY: u32 = 65534;
     let home = Home::new();
-    let program = home.path("onedrive-mount");
-    fs::copy(env!("CARGO_BIN_EXE_onedrive-mount"), &program).expect("a copy");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let copy = home.path("onedrive-mount");
+    fs::copy(program(), &copy).expect("a copy");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("a mode");
     for part in ["", "config", "state", "cache", "run", "mnt"] {
         std::os::unix::fs::chown(home.path(part), Some(NOBODY), Some(NOBODY)).expect("an owner");
     }
-    let mount = Start::demo().as_user(NOBODY, program).mount(&home);
+    let mount = Start::demo().as_user(NOBODY, copy).mount(&home);
     let as_nobody = |script: &str| {
         let at = mount.at().to_string_lossy().into_owned();
         let arguments = [

@@ -95,7 +95,7 @@ impl Start {
     pub fn with<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Self {
         Self {
             arguments: arguments.into_iter().map(Into::into).collect(),
-            program: PathBuf::from(env!("CARGO_BIN_EXE_onedrive-mount")),
+            program: program(),
             user: None,
             watchdog: WATCHDOG,
         }
@@ -307,6 +307,12 @@ impl Watch {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
+}
+
+/// The program under test: the one that cargo built, or an installed one that a packager names.
+pub fn program() -> PathBuf {
+    std::env::var_os("ONEDRIVE_MOUNT_PROGRAM")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_onedrive-mount")), PathBuf::from)
 }
 
 /// Fails the test when this machine cannot mount.
