@@ -6,11 +6,15 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
+use super::mountpoint;
 use crate::auth::AuthError;
 use crate::auth::flow::SignInError;
 use crate::base::telemetry::NotALevel;
 use crate::config::ConfigError;
 use crate::config::paths::NoHome;
+use crate::daemon::DaemonError;
+use crate::daemon::single::SingleError;
+use crate::remote::RemoteErrorKind;
 
 /// What went wrong, as far as the exit code tells. The numbers are part of the interface and never change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -135,6 +139,27 @@ impl From<AuthError> for CliError {
         } else {
             failure
         }
+    }
+}
+
+impl From<DaemonError> for CliError {
+    fn from(error: DaemonError) -> Self {
+        let kind = match error {
+            DaemonError::Auth(error) => return error.into(),
+            DaemonError::Mount(error) => return mountpoint::refusal(error),
+            DaemonError::Single(SingleError::Taken { .. }) => Kind::AlreadyRunning,
+            DaemonError::Single(SingleError::OwnFilesInside { .. }) => Kind::FoldersBelowMountpoint,
+            DaemonError::FirstStartOffline(_) => Kind::Unreachable,
+            DaemonError::Remote(ref error) if error.kind == RemoteErrorKind::SignedOut => Kind::SignInNeeded,
+            DaemonError::Remote(_) => Kind::Other,
+            DaemonError::OtherDrive { .. } => Kind::OtherAccount,
+            DaemonError::Single(SingleError::Lock { .. })
+            | DaemonError::Journal(_)
+            | DaemonError::Index(_)
+            | DaemonError::Cache(_)
+            | DaemonError::File { .. } => Kind::Disk,
+        };
+        Self::new(kind, error)
     }
 }
 

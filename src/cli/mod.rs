@@ -7,6 +7,7 @@
 pub mod background;
 pub mod cmd;
 pub mod context;
+pub mod daemons;
 pub mod error;
 pub mod mountpoint;
 pub mod person;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use cmd::{auth, mount, print_config, unmount};
+use cmd::{auth, mount, print_config, status, unmount, wait};
 use error::{CliError, Kind};
 
 /// OneDrive as a folder: files on demand, work that goes on offline, nothing lost
@@ -40,6 +41,12 @@ enum Command {
     Auth(auth::Arguments),
     /// Take a mount down
     Unmount(unmount::Arguments),
+    /// Say what is mounted and whether everything is in the cloud
+    Status(status::Arguments),
+    /// List what is not in the cloud yet, and why
+    Queue(status::Arguments),
+    /// Wait until everything is in the cloud
+    Wait(wait::Arguments),
     /// Print every setting with its explanation and its default
     PrintConfig(print_config::Arguments),
     /// Run a OneDrive of our own on this machine, for trying things out and for testing other programs
@@ -57,6 +64,9 @@ pub fn run_cli() -> ExitCode {
     finish(match Cli::parse().command {
         Command::Auth(arguments) => auth::run(&arguments),
         Command::Unmount(arguments) => unmount::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Queue(arguments) => status::run_queue(&arguments),
+        Command::Wait(arguments) => wait::run(&arguments),
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Emulator(arguments) => cmd::emulator::run(&arguments),

@@ -5,4 +5,6 @@ pub mod auth;
 pub mod emulator;
 pub mod mount;
 pub mod print_config;
+pub mod status;
 pub mod unmount;
+pub mod wait;

@@ -19,6 +19,8 @@ use crate::cli::context::{Context, Selection};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::{background, block_on, mountpoint, person};
 use crate::config::DEFAULTS;
+use crate::daemon;
+use crate::fuse::SessionEnd;
 
 /// What stands below the list of options.
 pub const AFTER_HELP: &str = "\
@@ -290,10 +292,28 @@ fn serve(mut prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
     result
 }
 
-/// Hands over to the daemon.
+/// Hands over to the daemon, and says at the end whether everything has reached the cloud.
 async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clock>) -> Result<(), CliError> {
-    drop((prepared, announcer, clock));
-    Err(CliError::new(Kind::Other, "this build has no daemon"))
+    let tokens = Arc::new(prepared.context.tokens(clock)?);
+    let Context { config, places, .. } = prepared.context;
+    let options = daemon::Options {
+        config,
+        places,
+        mountpoint: prepared.mountpoint,
+        read_only: prepared.read_only,
+        allow_other: prepared.allow_other,
+        tokens,
+        loopback_only: prepared.demo.is_some(),
+    };
+    let ended = daemon::run::run(options, || announcer.ready()).await?;
+    if io::stdout().is_terminal() {
+        println!("Unmounted; {}.", ended.farewell);
+    }
+    match ended.session {
+        SessionEnd::Unmounted => Ok(()),
+        SessionEnd::Failed(reason) => Err(CliError::new(Kind::Other, format!("the mount has failed: {reason}"))
+            .hint("what was written is safe; mount again to go on")),
+    }
 }
 
 /// The demo: a OneDrive inside this process, and a context that leads to it.
