@@ -112,7 +112,9 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, by: Duration) -> Sleep {
-        Box::pin(tokio::time::sleep(by))
+        // Made only when polled: whoever asks for a deadline may stand on a thread without a runtime (the kernel's
+        // request readers do), and only the task that waits for it runs in one.
+        Box::pin(async move { tokio::time::sleep(by).await })
     }
 }
 
@@ -211,6 +213,13 @@ mod tests {
         assert_eq!(Timestamp(-1).subsec_nanos(), 999_999_999);
         let t = Timestamp(-1_500_000_000);
         assert_eq!(Timestamp::from_system_time(t.to_system_time()), t);
+    }
+
+    #[test]
+    fn a_sleep_may_be_asked_for_on_a_thread_without_a_runtime() {
+        let sleep = SystemClock::new().sleep(Duration::from_millis(1));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(sleep);
     }
 
     #[tokio::test]

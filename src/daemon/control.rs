@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use super::Farewell;
 use crate::journal::{Journal, Progress};
 
 /// What may be asked.
@@ -38,6 +39,15 @@ pub enum Answer {
         waiting: usize,
         /// Changes that wait for the user.
         parked: usize,
+    },
+    /// It has stopped: a second line after [`Answer::Stopping`], when all is over.
+    Stopped {
+        /// Changes that are not in the cloud; they go on at the next start.
+        waiting: usize,
+        /// Changes that wait for the user.
+        parked: usize,
+        /// Why the mount point is not free, if it is not.
+        trouble: Option<String>,
     },
     /// The request was not understood or not allowed.
     Refused {
@@ -78,8 +88,13 @@ pub struct Queued {
 pub struct Server {
     path: PathBuf,
     stop: watch::Receiver<bool>,
+    /// The last answer, for those who asked for the end. Each of them holds a receiver until it is delivered.
+    last: watch::Sender<Option<Answer>>,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// How long those who asked for the end may take to hear that it has come.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 impl Server {
     /// Listens. A socket that a dead daemon left is replaced: the caller holds the lock of the state folder.
@@ -96,19 +111,34 @@ impl Server {
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let (tell, stop) = watch::channel(false);
+        let last = watch::Sender::new(None);
+        let listeners = last.clone();
         let mountpoint = mountpoint.to_owned();
         let task = tokio::spawn(async move {
             let tell = Arc::new(tell);
             while let Ok((stream, _)) = listener.accept().await {
                 let (journal, mountpoint, tell) = (journal.clone(), mountpoint.clone(), tell.clone());
+                let listeners = listeners.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = serve(stream, &journal, &mountpoint, &tell).await {
+                    if let Err(error) = serve(stream, &journal, &mountpoint, &tell, &listeners).await {
                         tracing::debug!(%error, "a control connection broke");
                     }
                 });
             }
         });
-        Ok(Self { path: path.to_owned(), stop, task })
+        Ok(Self { path: path.to_owned(), stop, last, task })
+    }
+
+    /// Tells those who asked for the end how it went, and stops listening.
+    pub async fn close(self, farewell: &Farewell) {
+        let answer = Answer::Stopped {
+            waiting: farewell.waiting,
+            parked: farewell.parked,
+            trouble: farewell.unmounted.clone().err(),
+        };
+        self.last.send_replace(Some(answer));
+        // A peer that does not read must not hold up the end of the process.
+        let _ = tokio::time::timeout(LAST_WORDS, self.last.closed()).await;
     }
 
     /// Completes when somebody asks the daemon to stop.
@@ -127,7 +157,13 @@ impl Drop for Server {
     }
 }
 
-async fn serve(stream: UnixStream, journal: &Journal, mountpoint: &Path, stop: &watch::Sender<bool>) -> io::Result<()> {
+async fn serve(
+    stream: UnixStream,
+    journal: &Journal,
+    mountpoint: &Path,
+    stop: &watch::Sender<bool>,
+    last: &watch::Sender<Option<Answer>>,
+) -> io::Result<()> {
     const LONGEST: u64 = 64 * 1024;
     let peer = stream.peer_cred()?.uid();
     let (read, mut write) = stream.into_split();
@@ -141,11 +177,24 @@ async fn serve(stream: UnixStream, journal: &Journal, mountpoint: &Path, stop: &
                 Err(error) => Answer::Refused { why: format!("not understood: {error}") },
             }
         };
-        let mut text = serde_json::to_vec(&answer)?;
-        text.push(b'\n');
-        write.write_all(&text).await?;
+        // Subscribed before the answer goes out, so that the end cannot come between.
+        let mut end = matches!(answer, Answer::Stopping { .. }).then(|| last.subscribe());
+        write.write_all(&line_of(&answer)?).await?;
+        if let Some(end) = &mut end {
+            let answer = end.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
+            if let Some(answer) = answer {
+                write.write_all(&line_of(&answer)?).await?;
+            }
+            return Ok(());
+        }
     }
     Ok(())
+}
+
+fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 fn answer(request: &Request, journal: &Journal, mountpoint: &Path, stop: &watch::Sender<bool>) -> Answer {
@@ -186,6 +235,31 @@ fn answer(request: &Request, journal: &Journal, mountpoint: &Path, stop: &watch:
             Answer::Stopping { waiting, parked }
         }
     }
+}
+
+/// Asks a running daemon to stop and waits for its last word, for at most `patience`. `progress` gets the first one:
+/// what is on the way when it begins.
+///
+/// # Errors
+///
+/// As for [`ask`]; [`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`] if it takes longer, and
+/// [`io::ErrorKind::UnexpectedEof`] if the daemon died before it was done.
+pub fn ask_to_stop(socket: &Path, patience: Duration, progress: impl FnOnce(&Answer)) -> io::Result<Answer> {
+    let mut stream = BlockingStream::connect(socket)?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut text = serde_json::to_vec(&Request::Stop)?;
+    text.push(b'\n');
+    stream.write_all(&text)?;
+    let mut lines = BufReader::new(stream).lines();
+    let mut next = || -> io::Result<Answer> {
+        let line = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
+        Ok(serde_json::from_str(&line)?)
+    };
+    match next()? {
+        first @ Answer::Stopping { .. } => progress(&first),
+        other => return Ok(other),
+    }
+    next()
 }
 
 /// Asks a running daemon.

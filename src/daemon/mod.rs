@@ -253,9 +253,12 @@ impl Daemon {
             tracing::error!(%error, "the journal could not be made durable at the end");
         }
         core.journal.close();
-        drop(control);
         let (waiting, parked) = core.journal.backlog();
-        Farewell { waiting, parked, unmounted }
+        let farewell = Farewell { waiting, parked, unmounted };
+        if let Some(control) = control {
+            control.close(&farewell).await;
+        }
+        farewell
     }
 }
 

@@ -10,19 +10,14 @@ use std::time::Duration;
 use clap::Args;
 use rustix::mount::UnmountFlags;
 
-use crate::base::clock::{Clock as _, SystemClock};
-use crate::cli::block_on;
 use crate::cli::daemons::{self, Running, changes};
 use crate::cli::error::{CliError, Kind};
-use crate::daemon::control::{Answer, Request, ask};
+use crate::daemon::control::{Answer, ask_to_stop};
 use crate::daemon::run::DRAIN_LIMIT;
 use crate::fuse::{mounts, unmount};
 
 /// How long the daemon may take beyond its drain limit.
 const MARGIN: Duration = Duration::from_secs(15);
-
-/// How often to look whether it is done.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Arguments of `unmount`.
 #[derive(Args, Debug)]
@@ -57,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         return unmount::detach(&at, Some(mount.device_minor)).map_err(|error| CliError::new(Kind::Busy, error));
     }
     match daemons::all()?.into_iter().find(|daemon| daemon.status.mountpoint == at) {
-        Some(daemon) => block_on(ask_to_stop(daemon, &at)),
+        Some(daemon) => ask_daemon(&daemon, &at),
         None => plain_unmount(&at),
     }
 }
@@ -67,38 +62,43 @@ fn not_mounted(sentence: String) -> CliError {
 }
 
 /// Asks the daemon to stop and waits until it has.
-async fn ask_to_stop(daemon: Running, at: &Path) -> Result<(), CliError> {
+fn ask_daemon(daemon: &Running, at: &Path) -> Result<(), CliError> {
     let failed = |why: String| CliError::new(Kind::Other, format!("the daemon of {} {why}", at.display()));
-    let mut left = match ask(&daemon.socket, &Request::Stop) {
-        Ok(Answer::Stopping { waiting, parked }) => (waiting, parked),
-        Ok(Answer::Refused { why }) => return Err(failed(format!("refuses to stop: {why}"))),
-        Ok(other) => return Err(failed(format!("answers what was not asked: {other:?}"))),
-        Err(error) => return Err(failed(format!("does not answer: {error}"))),
+    let announce = |first: &Answer| {
+        if let Answer::Stopping { waiting: waiting @ 1.., .. } = first {
+            println!("Sending {} to the cloud first, for at most {} s ...", changes(*waiting), DRAIN_LIMIT.as_secs());
+        }
     };
-    if left.0 > 0 {
-        println!("Sending {} to the cloud first, for at most {} s ...", changes(left.0), DRAIN_LIMIT.as_secs());
-    }
-    let clock = SystemClock::new();
-    let start = clock.monotonic();
-    while mounts::at(at).is_ok_and(|mount| mount.is_some_and(|mount| mount.is_ours())) || daemon.socket.exists() {
-        if let Ok(Answer::Status(status)) = ask(&daemon.socket, &Request::Status) {
-            left = (status.waiting, status.parked);
+    match ask_to_stop(&daemon.socket, DRAIN_LIMIT + MARGIN, announce) {
+        Ok(Answer::Stopped { trouble: Some(trouble), .. }) => Err(CliError::new(
+            Kind::Busy,
+            format!("the daemon of {} has stopped, but the folder is not free: {trouble}", at.display()),
+        )
+        .hint(format!("to free it: onedrive-cli unmount --lazy {}", at.display()))),
+        Ok(Answer::Stopped { waiting, parked, .. }) => {
+            println!("{}", farewell(waiting, parked));
+            Ok(())
         }
-        if clock.monotonic().since(start) > DRAIN_LIMIT + MARGIN {
-            return Err(CliError::new(Kind::Busy, format!("{} does not come free", at.display()))
-                .hint(format!("to unmount all the same: onedrive-cli unmount --lazy {}", at.display())));
-        }
-        clock.sleep(PAUSE).await;
+        Ok(Answer::Refused { why }) => Err(failed(format!("refuses to stop: {why}"))),
+        Ok(other) => Err(failed(format!("answers what was not asked: {other:?}"))),
+        Err(error) => Err(failed(format!("does not answer: {error}"))
+            .hint(format!("to unmount all the same: onedrive-cli unmount --lazy {}", at.display()))),
     }
-    match left {
-        (0, 0) => println!("Unmounted; everything is in the cloud."),
-        (0, parked) => println!("Unmounted; {} wait for you and are safe on this machine.", changes(parked)),
-        (waiting, _) => println!(
-            "Unmounted; up to {} not in the cloud yet, safe on this machine and sent after the next start.",
-            changes(waiting)
+}
+
+fn farewell(waiting: usize, parked: usize) -> String {
+    match (waiting, parked) {
+        (0, 0) => "Unmounted; everything is in the cloud.".to_owned(),
+        (0, parked) => format!("Unmounted; {} cannot be sent as they are; they are safe here.", changes(parked)),
+        (waiting, 0) => {
+            format!("Unmounted; {} not in the cloud yet; safe here, and sent after the next start.", changes(waiting))
+        }
+        (waiting, parked) => format!(
+            "Unmounted; {} not in the cloud yet, {} cannot be sent as they are; all are safe here.",
+            changes(waiting),
+            changes(parked)
         ),
     }
-    Ok(())
 }
 
 /// Unmounts without the daemon.
@@ -129,4 +129,18 @@ fn by_kernel_or_helper(at: &Path) -> Result<(), String> {
         .output()
         .map_err(|error| format!("cannot run fusermount3: {error}"))?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_lowercase()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_says_what_is_in_the_cloud_and_what_is_not() {
+        assert_eq!(farewell(0, 0), "Unmounted; everything is in the cloud.");
+        assert!(farewell(1, 0).contains("1 change not in the cloud yet"));
+        assert!(farewell(0, 2).contains("2 changes cannot be sent"));
+        let both = farewell(1, 2);
+        assert!(both.contains("1 change not in the cloud") && both.contains("2 changes cannot be sent"), "{both}");
+    }
 }
