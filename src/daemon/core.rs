@@ -143,7 +143,12 @@ impl Core {
         // The latest is stopped first: uploads get the most of the time that stopping may take.
         for _ in 0..self.uploader.concurrency() {
             let uploader = self.uploader.clone();
-            tasks.spawn("upload", |stop| until_stopped(uploader.work(), stop));
+            // A worker that was told to finish may be at the end of its work before its task is stopped.
+            let work = async move {
+                uploader.work().await;
+                std::future::pending().await
+            };
+            tasks.spawn("upload", |stop| until_stopped(work, stop));
         }
         let poller = self.poller.clone();
         tasks.spawn("changes", |stop| poller.run(stop));
