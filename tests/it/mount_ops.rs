@@ -108,11 +108,10 @@ fn an_editor_saves_in_place_and_by_rename() {
         let edit = format!("%s/first/{word} first/");
         let arguments = ["-es", "-u", "NONE", "-i", "NONE", "-c", &set, "-c", &edit, "-c", "wq", "notes.txt"];
         run(mount.at(), "vim", arguments);
-        assert!(fs::read_to_string(&file).expect("readable").starts_with(&format!("{word} ")));
     }
-    assert_eq!(fs::read_to_string(&file).expect("readable"), "rename place first line\nsecond line\n");
+    assert_eq!(fs::read_to_string(&file).expect("readable"), "place rename first line\nsecond line\n");
     run(mount.at(), "sed", ["-i", "s/second/2nd/", "notes.txt"]);
-    assert_eq!(fs::read_to_string(&file).expect("readable"), "rename place first line\n2nd line\n");
+    assert_eq!(fs::read_to_string(&file).expect("readable"), "place rename first line\n2nd line\n");
     let left: Vec<_> = fs::read_dir(mount.at())
         .expect("a listing")
         .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
