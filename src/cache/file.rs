@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{CHUNK, Digest, chunks_of};
+use super::key::Digest;
+use super::{CHUNK, chunks_of};
 use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::ranges::RangeSet;
 

@@ -17,9 +17,7 @@
 //!
 //! Not here: bytes that the cloud does not have yet; those are precious and belong to the journal.
 
-use std::collections::{HashMap, HashSet};
 use std::io;
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,97 +25,43 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lru::LruCache;
-use sha2::{Digest as _, Sha256};
 
-use crate::base::clock::{Clock, Mono, Timestamp};
-use crate::base::disk::{Disk, DiskFile};
+use crate::base::clock::Clock;
+use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::hash::QuickXorHash;
-use crate::base::ids::{ContentTag, ItemId};
 use crate::base::ranges::RangeSet;
 
 mod download;
 pub mod evict;
 mod fetch;
 mod file;
+mod key;
+mod pin;
 mod scan;
 mod stream;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use evict::{Level, Limits};
 pub use fetch::{FetchError, Fetcher, Settings, Sink};
+pub use key::CacheKey;
+pub use pin::PinGuard;
 pub use stream::ReadStream;
 
 use file::{Begin, CacheFile, Paths};
+use key::Digest;
+use tables::{Record, Tables};
 
 /// The unit of caching, in bytes: a chunk is completely here or not at all. 128 KiB is what the kernel asks
 /// for at first touch.
 pub const CHUNK: u64 = 128 << 10;
-
-/// How many cached files are kept open (two descriptors each; the usual limit of a process is 1024).
-const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(128).expect("invariant: 128 is not zero");
 
 /// For how long nothing is kept after the disk was full or failed.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// For how long nothing is kept after no room could be made.
 const CROWDED: Duration = Duration::from_secs(1);
-
-/// Marks a folder as a cache of ours, and tells backup programs to leave it out: a convention described at
-/// <https://bford.info/cachedir/>.
-const TAG_FILE: &str = "CACHEDIR.TAG";
-const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Cached content of onedrive-mount. May be deleted.\n";
-
-/// Which content: one version of one item's bytes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct CacheKey {
-    /// The item.
-    pub item: ItemId,
-    /// The version.
-    pub tag: ContentTag,
-}
-
-impl CacheKey {
-    /// Pairs an item with a version.
-    pub fn new(item: &ItemId, tag: &ContentTag) -> Self {
-        Self { item: item.clone(), tag: tag.clone() }
-    }
-
-    fn text(&self) -> String {
-        format!("{}\n{}", self.item.to_key(), self.tag.0)
-    }
-
-    fn digest(&self) -> Digest {
-        Digest(Sha256::digest(self.text()).into())
-    }
-}
-
-/// The name of a cached file: SHA-256 of its key, because keys hold every sign there is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    fn hex(&self) -> String {
-        use std::fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-    }
-
-    fn from_hex(hex: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return None;
-        }
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
-        }
-        Some(Self(bytes))
-    }
-}
 
 /// What a lookup finds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,65 +119,18 @@ struct Shared {
     counted: Condvar,
 }
 
-struct Tables {
-    limits: Limits,
-    /// Every file with cached content; the least recently used one is the next to go.
-    files: LruCache<Digest, Record>,
-    /// The open ones. A record may be without, but not the other way round.
-    open: LruCache<CacheKey, Arc<CacheFile>>,
-    pins: HashMap<Digest, Pin>,
-    /// Records that are gone while their files are still being deleted: not to be made again meanwhile.
-    dying: HashSet<Digest>,
-    total: u64,
-    reserved: u64,
-    paused_until: Option<Mono>,
-    scanned: bool,
-}
-
-/// A cached file as the tables know it.
-struct Record {
-    bytes: u64,
-    used: Timestamp,
-    /// That of the open file; 0 until it is opened.
-    generation: u64,
-}
-
-#[derive(Default)]
-struct Pin {
-    count: usize,
-    /// To be forgotten when the last pin goes.
-    doomed: bool,
-}
-
-/// Keeps content from being evicted while it lives: held by open handles.
-pub struct PinGuard {
-    cache: ChunkCache,
-    digest: Digest,
-}
-
 impl ChunkCache {
     /// Opens the cache in a folder of its own, which is created if missing. A folder that holds something and
     /// was not made by this is refused, because whatever is no cached content in it gets deleted. Returns at once: files of an earlier run can be used right away, and are counted
     /// and ordered by last use in the background.
     pub fn open(folder: &Path, limits: Limits, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, CacheError> {
         let failed = |source| CacheError { path: folder.to_owned(), source };
-        claim_folder(folder, &*disk).map_err(failed)?;
-        let tables = Tables {
-            limits,
-            files: LruCache::unbounded(),
-            open: LruCache::new(OPEN_FILES),
-            pins: HashMap::new(),
-            dying: HashSet::new(),
-            total: 0,
-            reserved: 0,
-            paused_until: None,
-            scanned: false,
-        };
+        scan::claim_folder(folder, &*disk).map_err(failed)?;
         let shared = Arc::new(Shared {
             root: folder.to_owned(),
             disk,
             clock,
-            tables: Mutex::new(tables),
+            tables: Mutex::new(Tables::new(limits)),
             generation: AtomicU64::new(1),
             counted: Condvar::new(),
         });
@@ -287,22 +184,25 @@ impl ChunkCache {
         })
     }
 
-    /// Takes over a file that holds exactly this content and is durable already: by renaming it, or if it
-    /// is on another file system by copying and removing it. On failure it is where it was. Content of the
-    /// same key that was here before is dropped.
+    /// Takes over a file that holds exactly this content, by renaming it, or if it is on another file system
+    /// by copying and removing it. On failure it is where it was. Content of the same key that was here
+    /// before is dropped.
     ///
-    /// Checksums are made when the chunks are first read, so this is quick for any size.
+    /// Checksums are made when the chunks are first read, so this is quick for any size; the bytes are made
+    /// durable here, because until then no checksum would tell that a power failure took them.
     pub fn adopt(&self, key: &CacheKey, size: u64, spool: &Path) -> io::Result<()> {
         let disk = &*self.shared.disk;
-        let len = disk.open(spool, crate::base::disk::Open::Read)?.len()?;
+        let file = disk.open(spool, Open::ReadWrite)?;
+        let len = file.len()?;
         if len != size {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("a file of {len} bytes cannot be content of {size} bytes"),
             ));
         }
-        self.remove(key.digest());
+        file.sync_data()?;
         let digest = key.digest();
+        self.remove(digest);
         let paths = self.paths(&digest);
         disk.create_dir_private(&paths.shard)?;
         let mut tables = self.lock();
@@ -314,7 +214,7 @@ impl ChunkCache {
         match disk.rename(spool, &paths.data) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 disk.remove(&paths.data)?;
-                disk.clone_file(spool, &paths.data)?;
+                disk.clone_file(spool, &paths.data)?.sync_data()?;
                 disk.remove(spool)?;
             }
             other => other?,
@@ -636,38 +536,6 @@ impl Drop for Shared {
     }
 }
 
-impl Tables {
-    /// Takes a record out; its files are dying from then on. Returns whether it was there.
-    fn take_out(&mut self, digest: &Digest) -> bool {
-        let Some(record) = self.files.pop(digest) else { return false };
-        self.total -= record.bytes;
-        // Found by its digest, because an evicted record has no key at hand; the table is small.
-        let key = self.open.iter().find(|(_, file)| file.digest == *digest).map(|(key, _)| key.clone());
-        if let Some(key) = key {
-            self.open.pop(&key);
-        }
-        self.dying.insert(*digest);
-        true
-    }
-}
-
-impl Drop for PinGuard {
-    fn drop(&mut self) {
-        let doomed = {
-            let mut tables = self.cache.lock();
-            let Some(pin) = tables.pins.get_mut(&self.digest) else { return };
-            pin.count -= 1;
-            if pin.count > 0 {
-                return;
-            }
-            tables.pins.remove(&self.digest).is_some_and(|pin| pin.doomed)
-        };
-        if doomed {
-            self.cache.remove(self.digest);
-        }
-    }
-}
-
 /// The chunks that hold any byte of a range, by number.
 fn chunks_of(range: &Range<u64>) -> Range<u64> {
     if range.is_empty() { 0..0 } else { range.start / CHUNK..range.end.div_ceil(CHUNK) }
@@ -677,21 +545,6 @@ fn chunks_of(range: &Range<u64>) -> Range<u64> {
 fn whole_chunks(range: &Range<u64>, size: u64) -> RangeSet {
     let chunks = chunks_of(range);
     RangeSet::of(chunks.start * CHUNK..(chunks.end * CHUNK).min(size))
-}
-
-/// Makes the folder, or makes sure that it is ours.
-fn claim_folder(folder: &Path, disk: &dyn Disk) -> io::Result<()> {
-    disk.create_dir_private(folder)?;
-    let tag = folder.join(TAG_FILE);
-    match disk.read(&tag) {
-        Ok(bytes) if bytes == TAG.as_bytes() => Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ if disk.list_dir(folder)?.is_empty() => disk.replace_atomically(&tag, TAG.as_bytes(), 0o600),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the folder holds files of somebody else; choose an empty one",
-        )),
-    }
 }
 
 /// Records the last use of a file that is about to be closed.

@@ -8,9 +8,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use super::{Digest, Record, Shared, TAG_FILE};
+use super::Shared;
+use super::key::Digest;
+use super::tables::Record;
 use crate::base::clock::Timestamp;
 use crate::base::disk::{Disk, Entry};
+
+/// Marks a folder as a cache of ours, and tells backup programs to leave it out: a convention described at
+/// <https://bford.info/cachedir/>.
+const TAG_FILE: &str = "CACHEDIR.TAG";
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Cached content of onedrive-mount. May be deleted.\n";
 
 /// Half or whole of a cached file.
 #[derive(Default)]
@@ -132,4 +139,19 @@ fn enter(shared: &Shared, mut found: Vec<(Digest, u64, Timestamp)>) {
     }
     tables.scanned = true;
     shared.counted.notify_all();
+}
+
+/// Makes the folder, or makes sure that it is ours.
+pub(super) fn claim_folder(folder: &Path, disk: &dyn Disk) -> io::Result<()> {
+    disk.create_dir_private(folder)?;
+    let tag = folder.join(TAG_FILE);
+    match disk.read(&tag) {
+        Ok(bytes) if bytes == TAG.as_bytes() => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ if disk.list_dir(folder)?.is_empty() => disk.replace_atomically(&tag, TAG.as_bytes(), 0o600),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the folder holds files of somebody else; choose an empty one",
+        )),
+    }
 }

@@ -10,7 +10,7 @@ use crate::base::disk::Disk;
 use crate::base::tasks::{Stop, TaskGroup};
 use crate::cache::evict::Limits;
 use crate::cache::{ChunkCache, Fetcher};
-use crate::changes::{Poller, PollerSettings};
+use crate::changes::{self, Poller};
 use crate::index::{Index, NoticeSink};
 use crate::journal::uploader::{UploadSettings, Uploader};
 use crate::journal::{Journal, JournalSettings, Opening, Recovered};
@@ -123,14 +123,19 @@ impl Core {
             settings.upload,
             sink.clone(),
         );
-        let poller = Poller::new(
-            index.clone(),
-            remote.clone(),
-            clock.clone(),
-            sink,
-            PollerSettings { interval: settings.poll_interval, ..PollerSettings::default() },
-        );
+        let rhythm = changes::Settings { interval: settings.poll_interval, ..changes::Settings::default() };
+        let poller = Arc::new(Poller::new(remote.clone(), index.clone(), sink, clock.clone(), rhythm));
+        let used = poller.clone();
+        volume.on_use(move || used.touch());
         Ok(Self { volume, journal, index, uploader, poller, cache, remote, recovered, clock })
+    }
+
+    /// Takes the position in the stream of changes before anything is listed, so that no change falls between
+    /// the two. Without a network there is nothing to list either, so a failure only means "later".
+    pub async fn prepare(&self) {
+        if let Err(error) = self.poller.prepare().await {
+            tracing::info!(%error, "changes elsewhere are not followed yet");
+        }
     }
 
     /// Starts the tasks: uploads, changes, quota.
@@ -161,10 +166,16 @@ async fn until_stopped(work: impl Future<Output = ()> + Send, mut stop: Stop) {
 /// soon as it is back.
 async fn watch_health(poller: Arc<Poller>, volume: Arc<Volume>, journal: Arc<Journal>) {
     let mut health = poller.health();
+    let mut was_well = true;
     loop {
-        let well = health.borrow_and_update().is_well();
+        let well = {
+            let now = health.borrow_and_update();
+            now.trouble.is_none() && now.current_at.is_some()
+        };
         volume.set_fresh(well);
-        if well && let Err(error) = journal.retry_all() {
+        let back = well && !was_well;
+        was_well = well;
+        if back && let Err(error) = journal.retry_all() {
             tracing::warn!(%error, "what waited for the network waits a little longer");
         }
         if health.changed().await.is_err() {

@@ -29,6 +29,7 @@ use crate::volume::{self, VolumeSettings};
 
 pub mod control;
 pub mod core;
+pub mod run;
 pub mod single;
 
 use core::{Core, CoreParts, CoreSettings};
@@ -186,6 +187,7 @@ impl Daemon {
             settings: settings(&config, read_only, total),
         })?;
         report(&core);
+        core.prepare().await;
         let runtime = tokio::runtime::Handle::current();
         let mount_options = MountOptions { allow_other, read_only, ..MountOptions::default() };
         let (volume, at, kernel_clock) = (core.volume.clone(), mountpoint.clone(), clock.clone());
@@ -230,8 +232,13 @@ impl Daemon {
     /// Stops: gives uploads up to `drain` to finish, then takes the mount down. What is left stays in the
     /// journal.
     pub async fn stop(self, drain: Duration) -> Farewell {
-        let Self { core, mounted, tasks, control, clock, _single } = self;
-        let limit = clock.sleep(drain);
+        let limit = self.clock.sleep(drain);
+        self.stop_after(limit).await
+    }
+
+    /// As [`Daemon::stop`], giving uploads until `limit` completes.
+    pub async fn stop_after(self, limit: impl Future<Output = ()>) -> Farewell {
+        let Self { core, mounted, tasks, control, clock: _, _single } = self;
         tokio::select! {
             () = drained(&core) => {}
             () = limit => {}

@@ -333,6 +333,11 @@ impl DriveHandle {
         self.add_odd(path, Body::Package)
     }
 
+    /// Adds an album: neither file nor folder.
+    pub fn add_bundle(&self, path: &str) -> String {
+        self.add_odd(path, Body::Bundle)
+    }
+
     /// Adds an item without any facet that nobody can read, like the personal vault.
     pub fn add_opaque(&self, path: &str) -> String {
         self.add_odd(path, Body::Opaque)

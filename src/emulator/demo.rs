@@ -31,7 +31,7 @@ pub(crate) fn generated_name(index: Index, folder: bool) -> String {
 /// A size between nothing and a few megabytes, small ones more often; one in ten thousand is large.
 fn generated_size(seed: u64, index: u64) -> u64 {
     let drawn = mix(seed ^ mix(index));
-    if drawn % 10_000 == 0 {
+    if drawn.is_multiple_of(10_000) {
         return (100 << 20) + (drawn >> 32) % (400 << 20);
     }
     let magnitude = (drawn >> 16) % 22;
@@ -246,6 +246,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_million_items_stay_small() {
+        assert!(size_of::<Item>() <= 128, "{} bytes for each item", size_of::<Item>());
     }
 
     #[test]

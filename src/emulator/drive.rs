@@ -69,6 +69,8 @@ pub(crate) enum Body {
     Folder(Box<Folder>),
     /// A OneNote notebook: neither file nor folder.
     Package,
+    /// An album: lists files that live elsewhere.
+    Bundle,
     /// Something nobody can read through the API, like the personal vault.
     Opaque,
     /// A shortcut to an item of another drive of the same emulator.
@@ -156,7 +158,7 @@ pub struct ReadLag {
 pub struct DeltaBehaviour {
     /// How long a change stays invisible to delta.
     pub lag: Duration,
-    /// Every n-th item is repeated on the page; zero for never.
+    /// Every n-th item is repeated on its page, and the last one of a page on the next; zero for never.
     pub repeat_every: usize,
     /// Order inside a page is shuffled with this seed.
     pub shuffle: Option<u64>,
@@ -473,15 +475,6 @@ impl Drive {
         names::check(name, self.flavour(), folder, parent == ROOT).map_err(DriveError::Name)?;
         let above: usize = self.path(parent).iter().map(|part| names::units(part) + 1).sum();
         if above + names::units(name) > names::PATH_LIMIT { Err(DriveError::PathLong) } else { Ok(()) }
-    }
-
-    /// Children in the order of the listing.
-    pub(crate) fn sorted(&self, parent: Index, descending: bool) -> Result<Vec<Index>, DriveError> {
-        let mut children = self.folder(parent)?.children.clone();
-        if descending {
-            children.reverse();
-        }
-        Ok(children)
     }
 
     /// The order two live items have by time of modification, then by name.

@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     File { hash: Option<String> },
     Folder { children: usize },
     Package,
+    Bundle,
     Opaque,
     Shortcut { drive: usize, item: Index },
 }
@@ -50,6 +51,7 @@ impl<'a> Face<'a> {
             }
             Body::Folder(folder) => (Kind::Folder { children: folder.children.len() }, folder.bytes),
             Body::Package => (Kind::Package, 0),
+            Body::Bundle => (Kind::Bundle, 0),
             Body::Opaque => (Kind::Opaque, 0),
             Body::Shortcut(to) => (Kind::Shortcut { drive: to.drive, item: to.item }, 0),
         };

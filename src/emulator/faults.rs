@@ -31,7 +31,8 @@ pub enum Host {
 pub enum When {
     /// The request had no effect.
     Before,
-    /// Half of the request's body was read; the request had no effect.
+    /// While the request was being sent; it had no effect. A reset comes after half of its body; an
+    /// answer after all of it, since a client that is still sending need not hear it.
     Halfway,
     /// The request took effect; the client does not learn it.
     After,

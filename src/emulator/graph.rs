@@ -106,7 +106,8 @@ impl Ask<'_> {
                 let index = drive.identity.parse_item_id(id).ok_or_else(|| bad_id(drive, id))?;
                 let live = drive.item(index).is_ok() && !drive.hidden(index, lag.by_id, now);
                 let deleted = self.query.include_deleted && drive.flavour().is_personal();
-                if !live && !(deleted && (index as usize) < drive.items.len()) {
+                let known = live || (deleted && (index as usize) < drive.items.len());
+                if !known {
                     return Err(Refusal::missing());
                 }
                 index

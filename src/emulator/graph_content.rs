@@ -73,8 +73,8 @@ pub(crate) fn put(ask: &Ask<'_>, at: &ItemAddress) -> Outcome {
             if strict.put_if_none_match && ask.call.header("if-none-match") == Some("*") {
                 return Err(Refusal::new(412, "resourceModified", "The item exists."));
             }
-            let created = drive.item(index)?.times.created;
-            let times = ClientTimes { created, modified: now };
+            // Such a request cannot carry times: the service sets both.
+            let times = ClientTimes { created: now, modified: now };
             if at.by_path {
                 let (parent, name) = (drive.item(index)?.parent, drive.name(index).into_owned());
                 drive.write_named(parent, &name, content, wanted, times, now)?
@@ -93,13 +93,15 @@ pub(crate) fn put(ask: &Ask<'_>, at: &ItemAddress) -> Outcome {
 pub(crate) fn after_upload(drive: &mut Drive, index: Index, strict: &Strict, now: Timestamp) {
     let name = drive.name(index).to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    if strict.office_rewrite && !drive.flavour().is_personal() && ends(&[".docx", ".xlsx", ".pptx", ".pdf", ".html"]) {
-        if let (Ok(content), Ok(item)) = (drive.content(index), drive.item(index)) {
-            let (mut bytes, times) = (content.to_vec(), item.times);
-            bytes.extend_from_slice(b"<!--stamp-->");
-            // A full drive only means that the stamp is not made.
-            let _ = drive.replace(index, Content::from_bytes(bytes), times, now);
-        }
+    let rewrites = strict.office_rewrite && !drive.flavour().is_personal();
+    if rewrites
+        && ends(&[".docx", ".xlsx", ".pptx", ".pdf", ".html"])
+        && let (Ok(content), Ok(item)) = (drive.content(index), drive.item(index))
+    {
+        let (mut bytes, times) = (content.to_vec(), item.times);
+        bytes.extend_from_slice(b"<!--stamp-->");
+        // A full drive only means that the stamp is not made.
+        let _ = drive.replace(index, Content::from_bytes(bytes), times, now);
     }
     if strict.etag_drift && ends(&[".jpg", ".jpeg", ".png", ".heic"]) {
         let _ = drive.drift(index, now);

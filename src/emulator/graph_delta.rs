@@ -126,7 +126,15 @@ pub(crate) fn get(ask: &Ask<'_>, at: &ItemAddress, token: Option<String>) -> Out
         faces.sort_by_key(key);
     }
     if behaviour.repeat_every > 0 {
-        let repeated: Vec<_> = faces.iter().step_by(behaviour.repeat_every).cloned().collect();
+        let mut repeated: Vec<_> = faces.iter().step_by(behaviour.repeat_every).cloned().collect();
+        if place.from > place.start {
+            let index = drive.log[place.from as usize - 1];
+            if drive.items[index as usize].changed == place.from - 1 && drive.is_within(index, scope) {
+                repeated.push(Face::of(&drive, index).into_owned());
+            }
+        }
+        // A deletion from before the enumeration stays out of it, also as a repetition.
+        repeated.retain(|face| !face.deleted || place.living_before == 0);
         faces.extend(repeated);
     }
     drop(drive);
@@ -145,7 +153,7 @@ pub(crate) fn get(ask: &Ask<'_>, at: &ItemAddress, token: Option<String>) -> Out
 /// The items of one page, and the log position after it.
 fn read(ask: &Ask<'_>, drive: &Drive, place: Place, end: u32) -> (Vec<Face<'static>>, u32) {
     let strict = ask.world.strict();
-    let size = ask.query.top.unwrap_or(strict.delta_page).min(strict.delta_page);
+    let size = ask.query.top.unwrap_or(strict.delta_page).min(strict.page_max);
     let personal = drive.flavour().is_personal();
     let shortcuts = !personal || !strict.shortcuts_need_prefer || ask.call.prefers("Include-Feature=AddToOneDrive");
     let full = place.living_before > 0;

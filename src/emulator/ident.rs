@@ -89,7 +89,7 @@ impl Identity {
         (first, mix(first ^ self.key.rotate_left(17)))
     }
 
-    fn from_pair(&self, first: u64) -> Option<Index> {
+    fn index_of(&self, first: u64) -> Option<Index> {
         Index::try_from(unmix(first) ^ self.key).ok()
     }
 
@@ -135,7 +135,7 @@ impl Identity {
                 if hex.eq_ignore_ascii_case(PERSONAL_ROOT) {
                     return Some(ROOT);
                 }
-                let index = self.from_pair(u64::from_str_radix(&hex[..16], 16).ok()?)?;
+                let index = self.index_of(u64::from_str_radix(&hex[..16], 16).ok()?)?;
                 let check = u64::from_str_radix(&hex[16..], 16).ok()?;
                 (index != ROOT && self.pair(index).1 == check).then_some(index)
             }
@@ -147,7 +147,7 @@ impl Identity {
                 if rest.len() != 25 || !rest.is_ascii() {
                     return None;
                 }
-                let index = self.from_pair(unbase32(&rest[..13])?)?;
+                let index = self.index_of(unbase32(&rest[..13])?)?;
                 (index != ROOT && self.item_id(index) == id).then_some(index)
             }
         }

@@ -329,6 +329,12 @@ impl Emulator {
         self.world.faults().throttle_until(until);
     }
 
+    /// Takes the service off the network, or back: while it is off every connection, new or kept alive,
+    /// is reset without an answer.
+    pub fn set_online(&self, online: bool) {
+        self.world.set_online(online);
+    }
+
     /// Changes switches while running.
     pub fn set_strict(&self, change: impl FnOnce(&mut Strict)) {
         self.world.set_strict(change);

@@ -195,6 +195,10 @@ impl<'w> Renderer<'w> {
                 }
             }
             Kind::Package if wants("package") => json.key("package").object(|json| json.pair("type", "oneNote")),
+            Kind::Bundle if wants("bundle") => json.key("bundle").object(|json| {
+                json.key("childCount").number(0);
+                json.key("album").object(|_| ());
+            }),
             Kind::Shortcut { drive, item } if wants("remoteItem") => self.remote(json, *drive, *item),
             _ => {}
         }

@@ -23,6 +23,8 @@ use super::{graph, oauth, storage};
 
 /// Bytes sent or paced at a time.
 const PIECE: usize = 128 << 10;
+/// Bytes of an upload that are kept in one piece.
+const JOINED: usize = 1 << 20;
 /// The largest request body that is read at all: somewhat above any limit of the service.
 const BODY_MAX: u64 = 260 << 20;
 
@@ -51,6 +53,9 @@ async fn connection(world: Arc<World>, stream: TcpStream, storage: bool) {
     // A second handle on the socket, to turn a close into a reset.
     let Some((stream, socket)) = split(stream) else { return };
     let socket = Arc::new(socket);
+    if !world.is_online() {
+        return reset(&socket);
+    }
     if let Some(link) = world.link() {
         // Opening a connection costs one round trip for TCP and one for TLS.
         world.clock().sleep(link.rtt() * 2).await;
@@ -86,6 +91,10 @@ async fn exchange(
         (false, true) => Host::Graph,
         (false, false) => Host::Login,
     };
+    if !world.is_online() {
+        reset(&socket);
+        return Err(Cut);
+    }
     let number = world.next_number();
     let mut call = Call {
         method: parts.method,
@@ -109,13 +118,12 @@ async fn exchange(
     let early = scripted(&fault, When::Before, &call).or_else(|| refuse_unread(&call, expected));
     let read_limit = match &fault {
         Some(Fault::Reset { when: When::Before }) => Some(0),
-        Some(Fault::Reset { when: When::Halfway } | Fault::Answer { when: When::Halfway, .. }) => {
-            Some(expected.unwrap_or(0) / 2)
-        }
+        Some(Fault::Reset { when: When::Halfway }) => Some(expected.unwrap_or(0) / 2),
         Some(Fault::ResetUpload { after }) => Some(*after),
         _ => None,
     };
-    let whole = read_body(world, body, &mut call.body, read_limit).await;
+    let keep = if early.is_none() { Some(&mut call.body) } else { None };
+    let Arrival { whole, bytes } = read_body(world, body, keep, read_limit).await;
     let cut = match &fault {
         Some(Fault::Reset { when: When::Before | When::Halfway }) => true,
         Some(Fault::ResetUpload { .. }) => !whole || read_limit == expected,
@@ -123,7 +131,7 @@ async fn exchange(
     };
     // A body that broke off is as if the request had never come.
     if cut || (!whole && read_limit.is_none()) {
-        world.record(record(&call, host, None, 0));
+        world.record(record(&call, host, None, bytes, 0));
         reset(&socket);
         return Err(Cut);
     }
@@ -143,7 +151,7 @@ async fn exchange(
     };
     match &fault {
         Some(Fault::Reset { when: When::After }) => {
-            world.record(record(&call, host, None, 0));
+            world.record(record(&call, host, None, bytes, 0));
             reset(&socket);
             return Err(Cut);
         }
@@ -151,7 +159,7 @@ async fn exchange(
         Some(Fault::EmptyBody) => answer.payload = Payload::Empty,
         _ => {}
     }
-    world.record(record(&call, host, Some(answer.status), answer.payload.length()));
+    world.record(record(&call, host, Some(answer.status), bytes, answer.payload.length()));
     Ok(response(world, &call, answer, fault, socket))
 }
 
@@ -161,7 +169,6 @@ fn refuse_unread(call: &Call, length: Option<u64>) -> Option<Answer> {
     if chunked || length.is_none() {
         return Some(Refusal::new(411, "invalidRequest", "Content-Length is required.").answer(call));
     }
-    // The path is absolute in a request from an HTTP client; anything else is a confused proxy.
     if length.is_some_and(|length| length > BODY_MAX) {
         return Some(
             Refusal::new(413, "invalidRequest", "The request is too large.")
@@ -209,38 +216,52 @@ fn scripted(fault: &Option<Fault>, moment: When, call: &Call) -> Option<Answer> 
     Some(answer)
 }
 
-/// Reads the body; `false` when it ended early, by itself or because of the limit.
-async fn read_body(world: &World, body: Incoming, into: &mut Rope, limit: Option<u64>) -> bool {
-    let mut body = pin!(body);
-    loop {
-        if limit.is_some_and(|limit| into.length() >= limit) && !body.is_end_stream() {
-            return false;
-        }
-        match std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
-            None => return true,
-            Some(Err(_)) => return false,
-            Some(Ok(frame)) => {
-                if let Ok(bytes) = frame.into_data() {
-                    if let Some(link) = world.link() {
-                        link.up(world.clock().as_ref(), bytes.len() as u64).await;
-                    }
-                    // Beyond the limit bytes are read and forgotten, so that the client can hear why.
-                    if into.length() <= BODY_MAX {
-                        into.push(bytes);
-                    }
-                }
-            }
-        }
-    }
+/// How a request's body arrived.
+struct Arrival {
+    whole: bool,
+    bytes: u64,
 }
 
-fn record(call: &Call, host: Host, status: Option<u16>, sent: u64) -> RequestRecord {
+/// Reads the body until its end, or until the limit. `into` gets what is to be kept; without it the
+/// bytes are read and forgotten, so that the client can finish sending and hear why it was refused.
+async fn read_body(world: &World, body: Incoming, mut into: Option<&mut Rope>, limit: Option<u64>) -> Arrival {
+    let mut body = pin!(body);
+    let mut read = 0;
+    let mut gathered = Vec::new();
+    let whole = loop {
+        if limit.is_some_and(|limit| read >= limit) && !body.is_end_stream() {
+            break false;
+        }
+        let bytes = match std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            None => break true,
+            Some(Err(_)) => break false,
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        if let Some(link) = world.link() {
+            link.up(world.clock().as_ref(), bytes.len() as u64).await;
+        }
+        read += bytes.len() as u64;
+        if let Some(rope) = &mut into {
+            // Frames are as small as the socket's reads: joined, files are read back in few pieces.
+            gathered.extend_from_slice(&bytes);
+            if gathered.len() >= JOINED {
+                rope.push(std::mem::take(&mut gathered).into());
+            }
+        }
+    };
+    if let Some(rope) = into {
+        rope.push(gathered.into());
+    }
+    Arrival { whole, bytes: read }
+}
+
+fn record(call: &Call, host: Host, status: Option<u16>, received: u64, sent: u64) -> RequestRecord {
     RequestRecord {
         host,
         method: call.method.to_string(),
         path: if call.query.is_empty() { call.path.clone() } else { format!("{}?{}", call.path, call.query) },
         status,
-        bytes_in: call.body.length(),
+        bytes_in: received,
         bytes_out: sent,
         had_authorization: call.headers.contains_key("authorization"),
         range: call.header("range").or_else(|| call.header("content-range")).map(str::to_owned),

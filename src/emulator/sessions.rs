@@ -186,7 +186,7 @@ impl Session {
             return Err(Refusal::missing());
         }
         let last = range.last + 1 == range.total;
-        let aligned = length % MULTIPLE == 0;
+        let aligned = length.is_multiple_of(MULTIPLE);
         let misaligned = self.misaligned || (!last && !aligned);
         if misaligned && (last || strict.fragment_multiple_noticed_at_once) {
             return Err(Refusal::bad("A fragment's length was not a multiple of 320 KiB.").inner("invalidRange"));

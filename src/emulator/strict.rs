@@ -89,7 +89,7 @@ pub struct Strict {
     pub page_max: usize,
     /// Page size when the client does not say.
     pub page_default: usize,
-    /// Page size of delta answers, whatever the client says above it.
+    /// Page size of delta answers when the client does not say; `$top` is clamped like a listing's.
     pub delta_page: usize,
     /// Files report no hash in listings and delta (it is there when the item is read by id).
     pub listings_lack_hashes: bool,

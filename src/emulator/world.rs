@@ -4,7 +4,7 @@
 //! nothing awaits while holding one.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::strict::Strict;
 use crate::base::clock::{Clock, Mono, Timestamp};
 
 /// Requests kept in the log; older ones are dropped.
-const LOG_MAX: usize = 200_000;
+const LOG_MAX: usize = 50_000;
 
 /// One request that the emulator answered, or cut.
 #[derive(Clone, Debug)]
@@ -129,6 +129,7 @@ pub(crate) struct World {
     pub(crate) copies: Mutex<Copies>,
     requests: Mutex<VecDeque<RequestRecord>>,
     number: AtomicU64,
+    online: AtomicBool,
     key: [u8; 32],
 }
 
@@ -169,6 +170,7 @@ impl World {
             copies: Mutex::default(),
             requests: Mutex::default(),
             number: AtomicU64::new(1),
+            online: AtomicBool::new(true),
             key: plan.key,
         }
     }
@@ -191,6 +193,14 @@ impl World {
 
     pub(crate) fn next_number(&self) -> u64 {
         self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.online.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_online(&self, online: bool) {
+        self.online.store(online, Ordering::Relaxed);
     }
 
     /// The switches as they are now.

@@ -141,6 +141,12 @@ impl InoSource for Numbers {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.pending.stop();
+    }
+}
+
 impl Journal {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change to the state is made after its write succeeded and cannot panic half-way.

@@ -29,6 +29,8 @@ pub mod graph;
 pub mod http;
 pub mod layers;
 pub mod stack;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult};
 

@@ -88,6 +88,7 @@ impl Volume {
         if folder.closed {
             return Err(VolumeError::Denied("OneDrive does not let programs into this folder".into()));
         }
+        self.in_use();
         self.ensure_listed(ino).await?;
         let snapshot = self.snapshot(&folder)?;
         Ok(self.register_dir(ino, snapshot))

@@ -26,6 +26,7 @@ impl Volume {
     ///
     /// [`VolumeError`]
     pub async fn open(&self, ino: Ino, how: OpenHow) -> VolumeResult<Opened> {
+        self.in_use();
         self.open_now(ino, how)
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -291,6 +291,8 @@ pub struct Volume {
     fresh: AtomicBool,
     /// Bytes that may be written before the local disk's free space is looked at again.
     room: AtomicI64,
+    /// Called when somebody looks at the drive.
+    used: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Volume {
@@ -316,7 +318,19 @@ impl Volume {
             quota: RwLock::default(),
             fresh: AtomicBool::new(false),
             room: AtomicI64::new(0),
+            used: OnceLock::new(),
         })
+    }
+
+    /// Sets what is called, often and from any thread, when somebody looks at the drive. Once.
+    pub fn on_use(&self, f: impl Fn() + Send + Sync + 'static) {
+        let _ = self.used.set(Box::new(f));
+    }
+
+    fn in_use(&self) {
+        if let Some(used) = self.used.get() {
+            used();
+        }
     }
 
     fn name_lock(&self) -> MutexGuard<'_, ()> {

@@ -1,7 +1,10 @@
 //! Integration tests: one binary, so that linking is paid once and helpers are shared.
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod world;
 
 mod mount_ops;
+mod remote_suite;
 mod suites;
 mod volume_basics;
+mod volume_model;

@@ -298,6 +298,9 @@ impl Disk for SmallDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.rename(from, to)
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.link(from, to)
+    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         RealDisk.remove(path)
     }

@@ -119,3 +119,33 @@ async fn stalls_and_the_link_go_by_the_clock() {
     assert_eq!(sending.await.expect("no panic"), 201);
     assert!(passed >= Duration::from_secs(5), "{passed:?}");
 }
+
+#[tokio::test]
+async fn off_the_network_and_back() {
+    let w = world(Flavour::PersonalNew).await;
+    w.get("/me").await.expect(200);
+    w.emulator.set_online(false);
+    assert!(try_send(w.request("GET", "/me")).await.is_err());
+    w.emulator.set_online(true);
+    w.get("/me").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_stall_lasts_until_the_clock_says_so() {
+    let w = world(Flavour::PersonalNew).await;
+    w.emulator.faults().add(Rule::once(
+        "PUT",
+        "*",
+        Fault::Stall { when: When::After, duration: Duration::from_secs(60) },
+    ));
+    let sending = tokio::spawn(send(w.request("PUT", "/me/drive/root:/f:/content").body("x")));
+    while w.emulator.drive().stat("/f").is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!sending.is_finished(), "the server has acted and says nothing");
+    while !sending.is_finished() {
+        w.clock.advance(Duration::from_secs(60));
+        tokio::task::yield_now().await;
+    }
+    sending.await.expect("no panic").expect(201);
+}

@@ -312,3 +312,66 @@ async fn a_large_made_up_drive_answers_at_once() {
     assert_eq!(body.len() as u64, file["size"].as_u64().expect("a size"));
     assert_eq!(file["file"]["hashes"]["quickXorHash"], crate::base::hash::QuickXorHash::of(&body));
 }
+
+#[tokio::test]
+async fn odd_items_are_listed_and_cannot_be_read() {
+    let w = world(Flavour::PersonalNew).await;
+    let drive = w.emulator.drive();
+    drive.add_package("/Notebook");
+    drive.add_opaque("/Vault");
+    drive.add_bundle("/Album");
+    let listed = w.get("/me/drive/root/children").await.expect(200).json();
+    let facets: Vec<_> = listed["value"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| {
+            (
+                item["package"].is_object(),
+                item["bundle"].is_object(),
+                item["file"].is_object(),
+                item["folder"].is_object(),
+            )
+        })
+        .collect();
+    let expected = [(false, true, false, false), (true, false, false, false), (false, false, false, false)];
+    assert_eq!(facets, expected);
+    w.get("/me/drive/root:/Vault").await.expect(400);
+    w.get("/me/drive/root:/Notebook:/content").await.expect(400);
+    w.put("/me/drive/root:/Notebook:/content", "x").await.expect(409);
+}
+
+#[tokio::test]
+async fn new_items_stay_hidden_while_replicas_lag() {
+    let w = world(Flavour::Business).await;
+    let second = std::time::Duration::from_secs(1);
+    w.emulator.drive().set_read_lag(super::super::ReadLag {
+        by_id: 20 * second,
+        by_path: 10 * second,
+        children: 5 * second,
+    });
+    let made = w.put("/me/drive/root:/f:/content", "x").await.expect(201).json();
+    let by_id = format!("/me/drive/items/{}", made["id"].as_str().expect("an id"));
+    let seen = async || {
+        let children = w.get("/me/drive/root/children").await.expect(200).json()["value"].as_array().map(Vec::len);
+        (w.get(&by_id).await.status, w.get("/me/drive/root:/f").await.status, children)
+    };
+    assert_eq!(seen().await, (404, 404, Some(0)));
+    w.clock.advance(6 * second);
+    assert_eq!(seen().await, (404, 404, Some(1)));
+    w.clock.advance(6 * second);
+    assert_eq!(seen().await, (404, 200, Some(1)));
+    w.clock.advance(10 * second);
+    assert_eq!(seen().await, (200, 200, Some(1)));
+}
+
+#[tokio::test]
+async fn a_page_link_ends_by_time() {
+    let w = world_with(Flavour::Business, |options| options.strict.page_link_life = std::time::Duration::from_secs(60))
+        .await;
+    w.emulator.drive().create_file("/a", "1");
+    w.emulator.drive().create_file("/b", "1");
+    let page = w.get("/me/drive/root/children?$top=1").await.expect(200).json();
+    w.clock.advance(std::time::Duration::from_secs(61));
+    w.get(page["@odata.nextLink"].as_str().expect("a link")).await.expect(400);
+}

@@ -180,3 +180,46 @@ async fn a_precondition_is_kept_until_the_commit() {
     fragment(&w, url, 0, b"ours", 4).await.expect(412);
     assert_eq!(w.emulator.drive().read_file("/f").as_deref(), Some(&b"theirs"[..]));
 }
+
+#[tokio::test]
+async fn a_full_drive_refuses_at_the_end_and_keeps_the_session() {
+    let w = world(Flavour::Business).await;
+    w.emulator.drive().set_quota(2);
+    let url = open(&w, "f", "fail").await;
+    assert_eq!(fragment(&w, &url, 0, b"123", 3).await.expect(507).code(), "quotaLimitReached");
+    assert!(w.emulator.drive().stat("/f").is_none());
+    send(w.bare("GET", &url)).await.expect(200);
+    send(w.bare("DELETE", &url)).await.expect(204);
+    assert_eq!(w.emulator.drive().open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn office_files_have_their_own_ways_on_work_drives() {
+    let w = world(Flavour::Business).await;
+    w.emulator.set_strict(|strict| {
+        strict.office_rewrite = true;
+        strict.office_first_fragment_missing = true;
+    });
+    w.emulator.drive().create_file("/f.docx", "old");
+    let url = open(&w, "f.docx", "replace").await;
+    fragment(&w, &url, 0, b"new", 3).await.expect(404);
+    let answer = fragment(&w, &url, 0, b"new", 3).await.expect(200).json();
+    assert_eq!(answer["size"], 3);
+    let after = w.emulator.drive().stat("/f.docx").expect("there");
+    assert_ne!((after.size, Some(after.etag.as_str())), (3, answer["eTag"].as_str()), "rewritten behind the back");
+}
+
+#[tokio::test]
+async fn a_file_of_a_hundred_megabytes_goes_both_ways() {
+    let w = world(Flavour::PersonalNew).await;
+    let url = open(&w, "big", "fail").await;
+    let (piece, count) = (KIB_320 * 32, 10);
+    let bytes: Vec<u8> = (0..piece).map(|i| (i / 7) as u8).collect();
+    for step in 0..count {
+        let got = fragment(&w, &url, step * piece, &bytes, piece * count).await;
+        assert_eq!(got.status, if step + 1 == count { 201 } else { 202 });
+    }
+    let range = format!("bytes={}-{}", piece * 5 - 10, piece * 5 + 9);
+    let part = w.content("/me/drive/root:/big:/content", Some(&range)).await.expect(206).body;
+    assert_eq!(part, [&bytes[piece - 10..], &bytes[..10]].concat());
+}

@@ -1,5 +1,6 @@
 //! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
 
+pub mod model;
 pub mod mount;
 
 use std::path::Path;
@@ -100,6 +101,7 @@ impl World {
 
     pub async fn run(&self) -> Running {
         let core = self.open().await;
+        core.prepare().await;
         let tasks = TaskGroup::new(self.clock.clone());
         core.spawn_tasks(&tasks);
         Running { core, tasks }
@@ -110,6 +112,18 @@ impl Running {
     /// Waits until everything is in the cloud.
     pub async fn settle(&self) {
         settle(&self.core).await;
+    }
+
+    /// Dies without a word: requests under way are cut, nothing is closed.
+    pub async fn kill(self) {
+        drop(self.tasks);
+        // Aborted tasks let go of what they hold at their next turn.
+        for _ in 0..200 {
+            if std::sync::Arc::strong_count(&self.core.uploader) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Ends the tasks as a clean stop does.
