@@ -10,7 +10,7 @@ use crate::base::disk::Disk;
 use crate::base::tasks::{Stop, TaskGroup};
 use crate::cache::evict::Limits;
 use crate::cache::{ChunkCache, Fetcher};
-use crate::changes::{self, Poller};
+use crate::changes::{Poller, PollerSettings};
 use crate::index::{Index, NoticeSink};
 use crate::journal::uploader::{UploadSettings, Uploader};
 use crate::journal::{Journal, JournalSettings, Opening, Recovered};
@@ -123,8 +123,8 @@ impl Core {
             settings.upload,
             sink.clone(),
         );
-        let rhythm = changes::Settings { interval: settings.poll_interval, ..changes::Settings::default() };
-        let poller = Arc::new(Poller::new(remote.clone(), index.clone(), sink, clock.clone(), rhythm));
+        let rhythm = PollerSettings { interval: settings.poll_interval, ..PollerSettings::default() };
+        let poller = Poller::new(index.clone(), remote.clone(), clock.clone(), sink, rhythm);
         let used = poller.clone();
         volume.on_use(move || used.touch());
         Ok(Self { volume, journal, index, uploader, poller, cache, remote, recovered, clock })
@@ -143,7 +143,12 @@ impl Core {
         // The latest is stopped first: uploads get the most of the time that stopping may take.
         for _ in 0..self.uploader.concurrency() {
             let uploader = self.uploader.clone();
-            tasks.spawn("upload", |stop| until_stopped(uploader.work(), stop));
+            // A worker that was told to finish may be at the end of its work before its task is stopped.
+            let work = async move {
+                uploader.work().await;
+                std::future::pending().await
+            };
+            tasks.spawn("upload", |stop| until_stopped(work, stop));
         }
         let poller = self.poller.clone();
         tasks.spawn("changes", |stop| poller.run(stop));

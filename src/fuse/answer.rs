@@ -154,6 +154,26 @@ impl Answerer {
         T: Send + 'static,
         R: Refuse,
     {
+        let operation = call.operation;
+        // The work has its own net; this one is for the machinery, whose panic would end the reading thread.
+        // It drops the reply, which answers EIO.
+        let begun = catch_unwind(AssertUnwindSafe(|| self.begin(call, reply, work, deliver, undo)));
+        if let Err(panic) = begun {
+            report(operation, &*panic);
+        }
+    }
+
+    fn begin<T, R>(
+        &self,
+        call: Call,
+        reply: R,
+        work: impl Future<Output = VolumeResult<T>> + Send + 'static,
+        deliver: impl FnOnce(T, R) + Send + 'static,
+        undo: impl FnOnce(T) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        R: Refuse,
+    {
         let mut work = contain(call.operation, work);
         let permit = match self.gate(call.class) {
             None => None,
@@ -199,7 +219,11 @@ impl Answerer {
         T: Send + 'static,
         R: Refuse,
     {
-        let deadline = self.clock.sleep(self.deadline(call.class));
+        let deadline = {
+            // A real clock's sleep registers with the runtime it is made in.
+            let _inside = self.runtime.enter();
+            self.clock.sleep(self.deadline(call.class))
+        };
         let Call { operation, class, span } = call;
         let task = async move {
             // The runtime's waker replaces the empty one of the first poll when `work` is polled here.

@@ -100,6 +100,31 @@ async fn a_panic_is_one_failed_request() {
     bench.answerer.run("forget", || panic!("no reply to give"));
 }
 
+/// Requests come in on threads that are no part of the runtime, and real sleeps are made there.
+#[test]
+fn a_thread_outside_the_runtime_may_ask() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let clock = Arc::new(crate::base::clock::SystemClock::new());
+    let answerer = Answerer::new(runtime.handle().clone(), clock, Limits::default());
+    let told = Told::default();
+    let (go, gate) = oneshot::channel();
+    let call = Call { operation: "test", class: Class::Content, span: Span::none() };
+    answerer.answer(
+        call,
+        FakeReply(Arc::clone(&told)),
+        async move { Ok(gate.await.unwrap_or(0)) },
+        |value, reply: FakeReply| reply.0.lock().expect("the test lives").push(Ok(value)),
+        drop,
+    );
+    go.send(5).expect("the work waits");
+    runtime.block_on(async {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(*told.lock().expect("the test lives"), [Ok(5)]);
+}
+
 #[tokio::test]
 async fn a_read_that_misses_its_deadline_is_dropped() {
     let bench = Bench::new(Limits::default());

@@ -3,7 +3,7 @@
 //! | attribute | where it lives |
 //! | --- | --- |
 //! | size, modification time of files | cloud and journal |
-//! | permission bits | this machine only; the umask of the mount always applies |
+//! | permission bits | this machine only; the umask of the mount applies until somebody sets them |
 //! | owner, group | the mount's, for everything |
 //! | times of folders that move because of their contents | this machine's memory |
 //! | access times | nowhere |
@@ -57,7 +57,7 @@ impl Volume {
             changed = changed.max(local.changed);
         }
         let default = if seen.kind == NodeKind::Folder { 0o777 } else { 0o666 };
-        let mut permissions = self.journal.mode(seen.ino).unwrap_or(default) & !self.settings.umask;
+        let mut permissions = self.journal.mode(seen.ino).unwrap_or(default & !self.settings.umask);
         if seen.closed {
             permissions = 0;
         }
@@ -116,8 +116,8 @@ impl Volume {
     /// Stores the mode a new node was created with, if it differs from what it has anyway.
     pub(super) fn initial_mode(&self, ino: Ino, kind: NodeKind, mode: u32) -> VolumeResult<()> {
         let default = if kind == NodeKind::Folder { 0o777 } else { 0o666 };
-        let mode = (mode & 0o777) as u16;
-        if mode & !self.settings.umask != default & !self.settings.umask {
+        let mode = (mode & 0o777) as u16 & !self.settings.umask;
+        if mode != default & !self.settings.umask {
             self.journal.set_mode(ino, mode)?;
         }
         Ok(())

@@ -118,7 +118,8 @@ fn pjdfstest() {
     let text = fs::read_to_string(settings("pjdfstest.toml")).expect("the list of cases");
     let groups = fs::read_to_string("/etc/group").expect("/etc/group");
     // Debian's group of nobody has another name than Fedora's.
-    let text = if groups.lines().any(|line| line.starts_with("nogroup:")) { text } else { text.replace("nogroup", "nobody") };
+    let text =
+        if groups.lines().any(|line| line.starts_with("nogroup:")) { text } else { text.replace("nogroup", "nobody") };
     let list = home.path("pjdfstest.toml");
     fs::write(&list, text).expect("a copy of the list");
     let output = Command::new(suite("pjdfstest"))

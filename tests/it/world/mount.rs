@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use onedrive_mount::fuse::mounts;
+use onedrive_mount::fuse::mounts::{self, Pulse};
 use rustix::process::{Pid, Signal};
 
 /// How long a test may use one mount before it is taken for stuck.
@@ -147,6 +147,8 @@ impl Start {
         let device = loop {
             if let Some(entry) = mounts::at(&at).expect("the mount table")
                 && entry.is_ours()
+                // A dead mount of an earlier daemon may still be there until the new one has removed it.
+                && mounts::pulse(&at, PATIENCE) == Pulse::Alive
             {
                 break entry.device_minor;
             }
@@ -201,11 +203,6 @@ impl Mount {
     /// What the daemon has logged.
     pub fn log(&self) -> String {
         read(&self.log)
-    }
-
-    /// The daemon's process.
-    pub fn pid(&self) -> u32 {
-        self.watch.pid
     }
 
     /// Sends SIGTERM and waits for the end.
