@@ -1,3 +1,4 @@
 //! Integration tests.
 
+mod remote_faults;
 mod remote_suite;
