@@ -53,7 +53,7 @@ impl World {
         let clock = ManualClock::new(Timestamp::from_seconds(1_700_000_000));
         let heard = Arc::new(Heard::default());
         let (sink, time) = (heard.clone(), Arc::new(clock.clone()));
-        let poller = Poller::new(index.clone(), feed.clone(), time, sink, PollerSettings::default());
+        let poller = Arc::new(Poller::new(feed.clone(), index.clone(), sink, time, Settings::default()));
         Self { feed, index, heard, clock, poller, _folder: folder }
     }
 
