@@ -276,9 +276,15 @@ impl Poller {
                     turn.enumeration = None;
                     turn.expired = false;
                 }
-                let enumerating = (!step.finished).then_some(listed);
+                let now = self.clock.now();
                 self.hand_on(step.notices);
-                self.tell(|health| health.enumerating = enumerating);
+                self.tell(|health| {
+                    health.enumerating = (!step.finished).then_some(listed);
+                    if step.finished {
+                        health.current_at = Some(now);
+                        health.trouble = None;
+                    }
+                });
                 Outcome::News
             }
             Err(trouble) => {
@@ -308,6 +314,8 @@ impl Poller {
             Err(error) if error.advice == Advice::Resync => {
                 tracing::info!(%error, "the position in the feed of changes has expired; listing the whole drive again");
                 turn.expired = true;
+                // Until the end of the enumeration nothing that changes elsewhere reaches us.
+                self.note(&Err(error.into()));
                 // One that is under way would end with the same knowledge, but it lacks what came before.
                 turn.enumeration = Some(Enumeration::begin(Why::Expired));
                 return Ok(None);
