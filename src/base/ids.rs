@@ -91,6 +91,13 @@ impl fmt::Display for Ino {
     }
 }
 
+/// Where new inode numbers come from: one source for everything in a mount, so that no number ever means two
+/// things, not even after a disposable part was rebuilt.
+pub trait InoSource: Send + Sync + 'static {
+    /// A number that was never handed out before.
+    fn next_ino(&self) -> Ino;
+}
+
 /// An open file or directory handle.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Fh(pub u64);

@@ -1,7 +1,11 @@
 //! Leaf pieces that every layer may use: no protocol, no policy, no imports from above.
 
 pub mod clock;
+pub mod disk;
 pub mod hash;
 pub mod ids;
+pub mod name;
+pub mod ranges;
 pub mod secret;
+pub mod tasks;
 pub mod telemetry;

@@ -1,5 +1,5 @@
 //! `onedrive-cli`: arguments in, exit code out.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    onedrive_mount::cli::run_cli()
 }

@@ -1,1 +1,443 @@
-//! changes.
+//! What the cloud tells us: the feed of changes, followed to its end and put into the index.
+//!
+//! The mount answers from the index, so the index has to be told what happens elsewhere, soon and without
+//! gaps. Always true here:
+//!
+//! - a cursor is taken before the first listing, and stored only together with everything it speaks for
+//!   (see `apply`): a change can come twice, never not at all;
+//! - only a chain that was read to its end is applied as one; a link that comes twice ends it as an error;
+//! - every error leaves the cursor where it was, and shows in [`Poller::health`];
+//! - a wake-up is a hint to ask now. It never carries content, and missing ones only cost time.
+//!
+//! The work is done in turns under one async lock: either a poll or a page of an enumeration (see
+//! `resync`). Rows are written on a thread for blocking work; notices are handed on with no other lock held.
+//!
+//! Not here: what happens to local work when its base has moved. The journal decides that when it sends.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::ids::Cursor;
+use crate::base::tasks::Stop;
+use crate::index::{Index, IndexError, Notice, NoticeSink, meta};
+use crate::remote::{Advice, Change, ChangePage, Next, Remote, RemoteError, RemoteErrorKind, Start, URGENCY, Urgency};
+
+mod apply;
+pub mod plan;
+mod resync;
+mod rhythm;
+#[cfg(test)]
+mod tests;
+
+use resync::{Enumeration, Why};
+use rhythm::{Outcome, Rhythm};
+
+/// The most pages a chain may have. A page holds a thousand items or so.
+const MAX_PAGES: usize = 20_000;
+
+/// Wake-ups come in bursts; this long after the first one the feed is asked.
+const DEBOUNCE: Duration = Duration::from_secs(1);
+
+/// How the cloud is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct PollerSettings {
+    /// How often to ask while things change or the mount is in use.
+    pub interval: Duration,
+    /// How often to compare the whole drive with the index.
+    pub reconcile: Duration,
+}
+
+impl Default for PollerSettings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), reconcile: Duration::from_secs(24 * 3600) }
+    }
+}
+
+/// Why the feed could not be followed for the moment.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The cloud said so, or could not be reached.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The index did.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// How well the index follows the cloud.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Health {
+    /// When the feed was last read to its end.
+    pub current_at: Option<Timestamp>,
+    /// What is wrong, if something is.
+    pub trouble: Option<Ailment>,
+    /// Items listed so far by an enumeration under way.
+    pub enumerating: Option<u64>,
+}
+
+impl Health {
+    /// Whether changes elsewhere reach the index soon: the feed was read to its end, and the last attempt
+    /// succeeded.
+    pub fn is_well(&self) -> bool {
+        self.current_at.is_some() && self.trouble.is_none()
+    }
+}
+
+/// What is wrong and since when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ailment {
+    /// What the cloud said; `None` if the local index failed.
+    pub kind: Option<RemoteErrorKind>,
+    /// For people.
+    pub text: String,
+    /// When it began.
+    pub since: Timestamp,
+}
+
+/// Follows the cloud's changes. Shared; [`Poller::run`] is its one task.
+pub struct Poller {
+    remote: Arc<dyn Remote>,
+    index: Arc<Index>,
+    sink: Arc<dyn NoticeSink>,
+    clock: Arc<dyn Clock>,
+    settings: PollerSettings,
+    turn: tokio::sync::Mutex<Turn>,
+    wake: Notify,
+    /// Somebody uses the mount while it is polled less often.
+    used: Notify,
+    stretched: AtomicBool,
+    health: watch::Sender<Health>,
+}
+
+/// What is carried from turn to turn.
+#[derive(Default)]
+struct Turn {
+    enumeration: Option<Enumeration>,
+    /// The stored cursor is of no use any more.
+    expired: bool,
+}
+
+impl Poller {
+    /// A poller that has not asked yet.
+    pub fn new(
+        index: Arc<Index>,
+        remote: Arc<dyn Remote>,
+        clock: Arc<dyn Clock>,
+        sink: Arc<dyn NoticeSink>,
+        settings: PollerSettings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            remote,
+            index,
+            sink,
+            clock,
+            settings,
+            turn: tokio::sync::Mutex::default(),
+            wake: Notify::new(),
+            used: Notify::new(),
+            stretched: AtomicBool::new(false),
+            health: watch::channel(Health::default()).0,
+        })
+    }
+
+    /// How well the index follows the cloud. Changes when its state does; the times and numbers in it are
+    /// always the latest.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Hints that something has changed in the cloud: the feed is asked about a second later, and some more
+    /// times in the minute after that. Never blocks.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Says that somebody uses the mount, so that a quiet drive is asked at the configured interval again.
+    /// Never blocks; cheap enough for every lookup.
+    pub fn touch(&self) {
+        if self.stretched.load(Ordering::Relaxed) && self.stretched.swap(false, Ordering::Relaxed) {
+            self.used.notify_one();
+        }
+    }
+
+    /// Takes the cursor for "now" if there is none yet. To be called before the first listing, so that no
+    /// change falls between the two; if it fails, the enumeration that follows makes up for it.
+    pub async fn prepare(&self) -> Result<(), Trouble> {
+        let _turn = self.turn.lock().await;
+        URGENCY.scope(Urgency::Interactive, self.take_first_cursor()).await
+    }
+
+    /// Reads the feed to its end now. Returns how many notices that made. Everything that the service had
+    /// in its feed at the time of the call is in the index afterwards; unless the position in
+    /// the feed has expired, in which case the enumeration that follows brings it.
+    pub async fn poll_now(&self) -> Result<usize, Trouble> {
+        let mut turn = self.turn.lock().await;
+        let outcome = URGENCY.scope(Urgency::Interactive, self.catch_up(&mut turn)).await;
+        self.note(&outcome);
+        Ok(outcome?.unwrap_or(0))
+    }
+
+    /// Follows the feed until asked to stop.
+    pub async fn run(self: Arc<Self>, mut stop: Stop) {
+        let mut rhythm = Rhythm::default();
+        let mut poll_at = self.clock.monotonic();
+        let mut page_at = self.clock.monotonic();
+        let mut page_rhythm = Rhythm::default();
+        loop {
+            let now = self.clock.monotonic();
+            if now >= poll_at {
+                let outcome = tokio::select! {
+                    biased;
+                    () = stop.requested() => return,
+                    outcome = self.poll_in_turn() => outcome,
+                };
+                let pause = rhythm.next(outcome, self.settings.interval);
+                self.stretched.store(rhythm.is_stretched(), Ordering::Relaxed);
+                poll_at = self.clock.monotonic().plus(pause);
+                continue;
+            }
+            let enumerating = self.has_pages_to_fetch().await;
+            if enumerating && now >= page_at {
+                let outcome = tokio::select! {
+                    biased;
+                    () = stop.requested() => return,
+                    outcome = self.page_in_turn() => outcome,
+                };
+                let pause = match outcome {
+                    Outcome::Failed(_) => page_rhythm.next(outcome, Duration::ZERO),
+                    Outcome::News | Outcome::Quiet => page_rhythm.next(Outcome::News, Duration::ZERO),
+                };
+                page_at = self.clock.monotonic().plus(pause);
+                continue;
+            }
+            let until = if enumerating { poll_at.min(page_at) } else { poll_at };
+            tokio::select! {
+                biased;
+                () = stop.requested() => return,
+                () = self.wake.notified() => {
+                    rhythm.woken();
+                    poll_at = poll_at.min(now.plus(DEBOUNCE));
+                }
+                () = self.used.notified() => {
+                    rhythm.used();
+                    poll_at = poll_at.min(now.plus(self.settings.interval));
+                }
+                () = self.clock.sleep(until.since(now)) => {}
+            }
+        }
+    }
+
+    async fn poll_in_turn(&self) -> Outcome {
+        let mut turn = self.turn.lock().await;
+        let outcome = URGENCY.scope(Urgency::Background, self.catch_up(&mut turn)).await;
+        self.note(&outcome);
+        match outcome {
+            Ok(None | Some(0)) => Outcome::Quiet,
+            Ok(Some(_)) => Outcome::News,
+            Err(trouble) => Outcome::Failed(trouble.asked_pause()),
+        }
+    }
+
+    /// Whether an enumeration is under way or due. Looks at the clock and the index only.
+    async fn has_pages_to_fetch(&self) -> bool {
+        let mut turn = self.turn.lock().await;
+        if turn.enumeration.is_none() {
+            let begun = if turn.expired { Ok(Some(Enumeration::begin(Why::Expired))) } else { self.enumeration_due() };
+            match begun {
+                Ok(enumeration) => turn.enumeration = enumeration,
+                Err(error) => tracing::warn!(%error, "the index does not say whether the drive is known completely"),
+            }
+        }
+        turn.enumeration.is_some()
+    }
+
+    fn enumeration_due(&self) -> Result<Option<Enumeration>, IndexError> {
+        if !self.index.is_enumerated()? {
+            return Enumeration::first(&self.index).map(Some);
+        }
+        let due = resync::is_due(&self.index, self.clock.now(), self.settings.reconcile)?;
+        Ok(due.then(|| Enumeration::begin(Why::Routine)))
+    }
+
+    async fn page_in_turn(&self) -> Outcome {
+        let mut turn = self.turn.lock().await;
+        let Some(enumeration) = &mut turn.enumeration else { return Outcome::Quiet };
+        let step = enumeration.step(&*self.remote, &self.index, &*self.clock);
+        match URGENCY.scope(Urgency::Background, step).await {
+            Ok(step) => {
+                let listed = enumeration.listed;
+                if step.finished {
+                    tracing::info!(items = listed, why = ?enumeration.why, "the whole drive was listed");
+                    turn.enumeration = None;
+                    turn.expired = false;
+                }
+                let enumerating = (!step.finished).then_some(listed);
+                self.hand_on(step.notices);
+                self.tell(|health| health.enumerating = enumerating);
+                Outcome::News
+            }
+            Err(trouble) => {
+                tracing::info!(%trouble, "the drive cannot be listed further for now");
+                if trouble.wants_a_new_beginning() {
+                    let why = enumeration.why;
+                    turn.enumeration = Some(Enumeration::begin(why));
+                }
+                let asked = trouble.asked_pause();
+                self.note(&Err(trouble));
+                Outcome::Failed(asked)
+            }
+        }
+    }
+
+    /// Reads the feed from the stored cursor to its end and applies it.
+    /// `None` if it has no position to be read from, until an enumeration ends.
+    async fn catch_up(&self, turn: &mut Turn) -> Result<Option<usize>, Trouble> {
+        if turn.expired {
+            return Ok(None);
+        }
+        let Some(cursor) = self.index.cursor()? else {
+            self.take_first_cursor().await?;
+            return Ok(Some(0));
+        };
+        let chain = match read_chain(&*self.remote, &cursor).await {
+            Err(error) if error.advice == Advice::Resync => {
+                tracing::info!(%error, "the position in the feed of changes has expired; listing the whole drive again");
+                turn.expired = true;
+                // One that is under way would end with the same knowledge, but it lacks what came before.
+                turn.enumeration = Some(Enumeration::begin(Why::Expired));
+                return Ok(None);
+            }
+            other => other?,
+        };
+        if chain.changes.is_empty() && chain.cursor == cursor {
+            return Ok(Some(0));
+        }
+        let (index, now) = (self.index.clone(), self.clock.now());
+        let notices = on_disk(move || apply::apply_chain(&index, chain.changes, &chain.cursor, now)).await?;
+        let count = notices.len();
+        self.hand_on(notices);
+        Ok(Some(count))
+    }
+
+    async fn take_first_cursor(&self) -> Result<(), Trouble> {
+        if self.index.cursor()?.is_some() {
+            return Ok(());
+        }
+        let mut link = None;
+        for _ in 0..MAX_PAGES {
+            let start = link.as_ref().map_or(Start::Now, Start::Link);
+            match self.remote.changes(start).await?.next {
+                Next::More(next) => link = Some(next),
+                Next::Done(cursor) => {
+                    self.index.write(|txn| txn.set_meta(meta::CURSOR, Some(&cursor.0)))?;
+                    return Ok(());
+                }
+            }
+        }
+        Err(RemoteError::protocol("the way to the present has no end").into())
+    }
+
+    fn hand_on(&self, notices: Vec<Notice>) {
+        if !notices.is_empty() {
+            self.sink.absorb(notices);
+        }
+    }
+
+    fn note(&self, outcome: &Result<Option<usize>, Trouble>) {
+        let now = self.clock.now();
+        self.tell(|health| match outcome {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                health.current_at = Some(now);
+                health.trouble = None;
+            }
+            Err(trouble) => {
+                let since = health.trouble.as_ref().map_or(now, |ailment| ailment.since);
+                health.trouble = Some(Ailment { kind: trouble.kind(), text: trouble.to_string(), since });
+            }
+        });
+    }
+
+    /// Changes the health. Those who watch it are woken when its state changes, not for every success.
+    fn tell(&self, change: impl FnOnce(&mut Health)) {
+        self.health.send_if_modified(|health| {
+            let state = |health: &Health| {
+                let kind = health.trouble.as_ref().map(|ailment| ailment.kind);
+                (health.is_well(), kind, health.enumerating.is_some())
+            };
+            let before = state(health);
+            change(health);
+            state(health) != before
+        });
+    }
+}
+
+impl Trouble {
+    fn kind(&self) -> Option<RemoteErrorKind> {
+        match self {
+            Self::Remote(error) => Some(error.kind),
+            Self::Index(_) => None,
+        }
+    }
+
+    fn asked_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Remote(RemoteError { advice: Advice::RetryAfter(pause), .. }) => Some(*pause),
+            Self::Remote(_) | Self::Index(_) => None,
+        }
+    }
+
+    /// Whether the links of a chain under way are of no use any more.
+    fn wants_a_new_beginning(&self) -> bool {
+        match self {
+            Self::Remote(error) => error.advice == Advice::Resync || error.kind == RemoteErrorKind::Protocol,
+            Self::Index(_) => false,
+        }
+    }
+}
+
+/// Runs a piece of work that blocks on the index.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
+) -> Result<T, Trouble> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(lost) => match lost.try_into_panic() {
+            // The transaction was rolled back; the panic goes on to where tasks are watched.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, "the program is ending").into()),
+        },
+    }
+}
+
+/// A chain that was read to its end.
+struct Chain {
+    changes: Vec<Change>,
+    cursor: Cursor,
+}
+
+/// Follows the feed from a cursor to its end.
+async fn read_chain(remote: &dyn Remote, from: &Cursor) -> Result<Chain, RemoteError> {
+    let mut changes = Vec::new();
+    let mut seen = HashSet::new();
+    let mut page = remote.changes(Start::Cursor(from)).await?;
+    for _ in 0..MAX_PAGES {
+        let ChangePage { changes: more, next } = page;
+        changes.extend(more);
+        match next {
+            Next::Done(cursor) => return Ok(Chain { changes, cursor }),
+            Next::More(link) => {
+                if !seen.insert(link.expose().clone()) {
+                    return Err(RemoteError::protocol("the feed's pages lead in a circle"));
+                }
+                page = remote.changes(Start::Link(&link)).await?;
+            }
+        }
+    }
+    Err(RemoteError::protocol("the feed of changes has no end"))
+}

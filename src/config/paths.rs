@@ -105,21 +105,6 @@ impl Places {
         self.state.join("sign-in.json")
     }
 
-    /// The journal's database: precious.
-    pub fn journal_file(&self) -> PathBuf {
-        self.state.join("journal.sqlite")
-    }
-
-    /// The bytes that wait for their upload: precious.
-    pub fn spool_folder(&self) -> PathBuf {
-        self.state.join("spool")
-    }
-
-    /// The index: may be dropped, but inode numbers and names come back only after the drive was listed again.
-    pub fn index_file(&self) -> PathBuf {
-        self.state.join("index.sqlite")
-    }
-
     /// Downloaded chunks: may be dropped.
     pub fn chunks_folder(&self) -> PathBuf {
         self.cache.join("chunks")
@@ -128,11 +113,6 @@ impl Places {
     /// What the program says when no terminal and no journal listens.
     pub fn log_file(&self) -> PathBuf {
         self.state.join("onedrive-mount.log")
-    }
-
-    /// Held by the one daemon of this profile.
-    pub fn lock_file(&self) -> PathBuf {
-        self.state.join("daemon.lock")
     }
 
     /// Where the daemon listens for `onedrive-cli`.
@@ -186,7 +166,7 @@ mod tests {
         assert_eq!(usual.token_file(), Path::new("/s/default/token.json"));
         assert_eq!(usual.control_socket(), Path::new("/r/default.sock"));
         let work = Places::new(&bases(), Some("/etc/work.yaml".into()), None, None);
-        assert_eq!(work.journal_file(), Path::new("/s/work/journal.sqlite"));
+        assert_eq!(work.log_file(), Path::new("/s/work/onedrive-mount.log"));
         assert_eq!(work.chunks_folder(), Path::new("/k/work/chunks"));
         let odd = Places::new(&bases(), Some("/etc/default.yaml".into()), None, None);
         assert_ne!(odd.state, usual.state);
@@ -195,7 +175,7 @@ mod tests {
     #[test]
     fn named_folders_are_taken_as_they_are() {
         let places = Places::new(&bases(), None, Some("/mine/state".into()), Some("/mine/cache".into()));
-        assert_eq!(places.index_file(), Path::new("/mine/state/index.sqlite"));
+        assert_eq!(places.token_file(), Path::new("/mine/state/token.json"));
         assert_eq!(places.cache, Path::new("/mine/cache"));
     }
 

@@ -1,1 +1,372 @@
-//! daemon.
+//! One process that serves one drive: builds the object graph, mounts it, runs until told to stop, and stops
+//! in an order that loses nothing.
+//!
+//! Starting needs the network only the very first time, to learn which drive it is; after that a drive is
+//! there at once, online or not. Stopping never needs it: what has not reached the cloud is in the journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::{AuthError, TokenSource};
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::disk::{Disk, RealDisk};
+use crate::base::tasks::TaskGroup;
+use crate::cache::CacheError;
+use crate::cache::evict::Limits;
+use crate::config::paths::Places;
+use crate::config::{Config, Drive, Durability};
+use crate::fuse::notify::NotifyQueue;
+use crate::fuse::{self, MountError, MountOptions, Mounted, SessionEnd};
+use crate::index::IndexError;
+use crate::journal::uploader::UploadSettings;
+use crate::journal::{JournalSettings, StoreError};
+use crate::remote::graph::DriveChoice;
+use crate::remote::http::system_entropy;
+use crate::remote::stack::{self, RemoteOptions};
+use crate::remote::{DriveIdentity, Remote, RemoteError, RemoteErrorKind, URGENCY, Urgency};
+use crate::volume::{self, VolumeSettings};
+
+pub mod control;
+pub mod core;
+pub mod run;
+pub mod single;
+
+use core::{Core, CoreParts, CoreSettings};
+use single::{SingleDaemon, SingleError};
+
+/// The file that remembers which drive the state folder is for.
+const IDENTITY_FILE: &str = "drive.json";
+
+/// Why the daemon cannot start. Every text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Another daemon has the state folder, or the folders are in each other's way.
+    #[error(transparent)]
+    Single(#[from] SingleError),
+    /// The journal cannot be opened.
+    #[error("{0}; nothing was thrown away")]
+    Journal(#[source] StoreError),
+    /// The index cannot be opened.
+    #[error("{0}")]
+    Index(#[source] IndexError),
+    /// The cache cannot be opened.
+    #[error("{0}: {source}", source = .0.source)]
+    Cache(#[source] CacheError),
+    /// The mount failed.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// Nobody is signed in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The first start needs the network.
+    #[error("OneDrive cannot be reached, and it was never mounted here before ({0}); check the network and try again")]
+    FirstStartOffline(#[source] RemoteError),
+    /// The service refused.
+    #[error("OneDrive refused: {0}")]
+    Remote(#[source] RemoteError),
+    /// The state folder belongs to another drive.
+    #[error(
+        "the folder {} belongs to the drive of {stored}, but you are signed in to the drive of {found}; \
+         nothing was changed. Sign in to the first account (onedrive-cli auth), or use another --state-dir and --cache-dir",
+        state.display()
+    )]
+    OtherDrive {
+        /// The state folder.
+        state: PathBuf,
+        /// Whose it is.
+        stored: String,
+        /// Who is signed in.
+        found: String,
+    },
+    /// A folder or file of ours cannot be used.
+    #[error("{} cannot be used: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What a daemon is started with.
+pub struct Options {
+    /// The settings.
+    pub config: Config,
+    /// Where everything is.
+    pub places: Places,
+    /// Where to mount.
+    pub mountpoint: PathBuf,
+    /// Nothing may be changed.
+    pub read_only: bool,
+    /// Other users may use the mount.
+    pub allow_other: bool,
+    /// Where tokens come from.
+    pub tokens: Arc<dyn TokenSource>,
+    /// Never talk to any other machine (the demo).
+    pub loopback_only: bool,
+}
+
+/// A daemon that is up.
+pub struct Daemon {
+    core: Core,
+    mounted: Mounted,
+    tasks: TaskGroup,
+    control: Option<control::Server>,
+    clock: Arc<dyn Clock>,
+    _single: SingleDaemon,
+}
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Farewell {
+    /// Intents that have not reached the cloud; they are safe and go on at the next start.
+    pub waiting: usize,
+    /// Intents among the rest that wait for the user.
+    pub parked: usize,
+    /// Whether the mount point is free again; the text says why not.
+    pub unmounted: Result<(), String>,
+}
+
+impl std::fmt::Display for Farewell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.waiting, self.parked) {
+            (0, 0) => f.write_str("everything is in the cloud")?,
+            (waiting, 0) => {
+                write!(f, "{waiting} changes are not in the cloud yet; they are safe and go on at the next start")?
+            }
+            (waiting, parked) => write!(
+                f,
+                "{waiting} changes are not in the cloud yet and {parked} wait for you; all are safe and go on at the next start"
+            )?,
+        }
+        if let Err(error) = &self.unmounted {
+            write!(f, "; the mount point is not free: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Daemon {
+    /// Opens everything, repairs what a crash left, and mounts. When it returns the mount answers.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError`]; nothing is left mounted then.
+    pub async fn start(options: Options) -> Result<Self, DaemonError> {
+        let Options { config, places, mountpoint, read_only, allow_other, tokens, loopback_only } = options;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let disk = RealDisk::shared();
+        for folder in [&places.state, &places.cache] {
+            disk.create_dir_private(folder).map_err(|source| DaemonError::File { path: folder.clone(), source })?;
+        }
+        single::keep_out_of_mount(&mountpoint, &[&places.state, &places.cache])?;
+        let single = SingleDaemon::acquire(&places.state, &mountpoint)?;
+
+        let mut remote_options = RemoteOptions::new(config.graph_url());
+        remote_options.loopback_only = loopback_only;
+        remote_options.fragment = Some(config.upload.fragment_size);
+        if let Drive::Id(id) = &config.drive {
+            remote_options.drive = DriveChoice::Id(id.as_str().to_owned());
+        }
+        let remote =
+            stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?.remote;
+        let (identity, is_new) = identify(&*remote, &places.state, &*disk).await?;
+
+        let notices = NotifyQueue::new();
+        let total = total_space(&places.cache);
+        let core = Core::open(CoreParts {
+            remote: remote.clone(),
+            identity: identity.clone(),
+            state: places.state.clone(),
+            cache: places.chunks_folder(),
+            disk,
+            clock: clock.clone(),
+            kernel: notices.clone(),
+            boot: boot_id(),
+            settings: settings(&config, read_only, total),
+        })?;
+        report(&core);
+        core.prepare().await;
+        let runtime = tokio::runtime::Handle::current();
+        let mount_options = MountOptions { allow_other, read_only, ..MountOptions::default() };
+        let (volume, at, kernel_clock) = (core.volume.clone(), mountpoint.clone(), clock.clone());
+        // The handshake with the kernel blocks.
+        let mounted = tokio::task::spawn_blocking(move || {
+            fuse::mount(volume, &at, &mount_options, &notices, runtime, kernel_clock)
+        })
+        .await
+        .map_err(|error| DaemonError::File { path: mountpoint.clone(), source: std::io::Error::other(error) })??;
+
+        let tasks = TaskGroup::new(clock.clone());
+        core.spawn_tasks(&tasks);
+        if !is_new {
+            let (remote, state) = (remote, places.state.clone());
+            tasks.spawn("identity", |stop| watch_identity(remote, identity, state, stop));
+        }
+        let control = control::Server::start(&places.control_socket(), core.journal.clone(), &mountpoint)
+            .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
+            .ok();
+        Ok(Self { core, mounted, tasks, control, clock, _single: single })
+    }
+
+    /// The object graph.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Completes when somebody unmounts, or asks for it through the control socket.
+    pub async fn ended(&self) -> SessionEnd {
+        let asked = async {
+            match &self.control {
+                Some(control) => control.stop_requested().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            end = self.mounted.ended() => end,
+            () = asked => SessionEnd::Unmounted,
+        }
+    }
+
+    /// Stops: gives uploads up to `drain` to finish, then takes the mount down. What is left stays in the
+    /// journal.
+    pub async fn stop(self, drain: Duration) -> Farewell {
+        let limit = self.clock.sleep(drain);
+        self.stop_after(limit).await
+    }
+
+    /// As [`Daemon::stop`], giving uploads until `limit` completes.
+    pub async fn stop_after(self, limit: impl Future<Output = ()>) -> Farewell {
+        let Self { core, mounted, tasks, control, clock: _, _single } = self;
+        tokio::select! {
+            () = drained(&core) => {}
+            () = limit => {}
+        }
+        let unmounted = match mounted.unmount(Duration::from_secs(5)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        core.uploader.stop();
+        tasks.stop(Duration::from_secs(3)).await;
+        if let Err(error) = core.journal.sync().await {
+            tracing::error!(%error, "the journal could not be made durable at the end");
+        }
+        core.journal.close();
+        drop(control);
+        let (waiting, parked) = core.journal.backlog();
+        Farewell { waiting, parked, unmounted }
+    }
+}
+
+/// Completes when nothing waits for the cloud any more but what waits for the user.
+async fn drained(core: &Core) {
+    let mut changes = core.journal.watch();
+    while core.journal.backlog().0 > 0 {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn report(core: &Core) {
+    let recovered = &core.recovered;
+    if recovered.pending > 0 {
+        tracing::info!(pending = recovered.pending, "changes of an earlier run go on to the cloud");
+    }
+    for kept in &recovered.kept {
+        tracing::warn!(name = kept.name, why = kept.why, "a draft is kept for you");
+    }
+    for row in &recovered.unreadable {
+        tracing::error!(row, "a row of the journal cannot be read; it is left as it is");
+    }
+}
+
+fn settings(config: &Config, read_only: bool, total: u64) -> CoreSettings {
+    let limits = Limits { max_size: config.cache.max_size.of(total), min_free: config.cache.min_free.of(total) };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    CoreSettings {
+        volume: VolumeSettings {
+            uid: config.uid,
+            gid: config.gid,
+            umask: (config.umask & 0o777) as u16,
+            read_only,
+            durability: match config.durability {
+                Durability::Local => volume::Durability::Local,
+                Durability::Strict => volume::Durability::Strict,
+                Durability::Remote => volume::Durability::Remote,
+            },
+            patience: Duration::from_secs(20),
+            listing_age: config.poll_interval,
+        },
+        // Work that is not in the cloud yet may use the space that the cache leaves free for others, but not the
+        // last of it.
+        journal: JournalSettings { debounce: config.upload.debounce, min_free: limits.min_free / 4 },
+        upload: UploadSettings {
+            concurrency: config.upload.concurrency,
+            fragment_size: config.upload.fragment_size,
+            host,
+        },
+        cache: limits,
+        poll_interval: config.poll_interval,
+    }
+}
+
+fn total_space(folder: &Path) -> u64 {
+    rustix::fs::statvfs(folder).map_or(1 << 40, |stat| stat.f_blocks * stat.f_frsize)
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+/// Which drive this is: as remembered, or as the service says the first time.
+async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<(DriveIdentity, bool), DaemonError> {
+    let path = state.join(IDENTITY_FILE);
+    let failed = |source| DaemonError::File { path: path.clone(), source };
+    match disk.read(&path) {
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(identity) => return Ok((identity, false)),
+            Err(error) => tracing::warn!(%error, "the drive's identity is unreadable; asking the service again"),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let identity = URGENCY.scope(Urgency::Interactive, remote.identity()).await.map_err(|error| match error.kind {
+        RemoteErrorKind::Offline | RemoteErrorKind::Unavailable | RemoteErrorKind::Throttled => {
+            DaemonError::FirstStartOffline(error)
+        }
+        _ => DaemonError::Remote(error),
+    })?;
+    let bytes = serde_json::to_vec_pretty(&identity).map_err(|error| failed(error.into()))?;
+    disk.replace_atomically(&path, &bytes, 0o600).map_err(failed)?;
+    Ok((identity, true))
+}
+
+/// A stored drive is trusted at once and compared as soon as the service can be asked. If somebody signed in to
+/// another account meanwhile, nothing of this one may go there.
+async fn watch_identity(
+    remote: Arc<dyn Remote>,
+    stored: DriveIdentity,
+    state: PathBuf,
+    mut stop: crate::base::tasks::Stop,
+) {
+    let clock = SystemClock::new();
+    loop {
+        match remote.identity().await {
+            Ok(found) if found.drive == stored.drive => break,
+            Ok(found) => {
+                let error = DaemonError::OtherDrive { state, stored: stored.owner, found: found.owner };
+                tracing::error!(%error);
+                // Requests name drive and item, so nothing can reach the wrong drive; they fail and wait.
+                break;
+            }
+            Err(error) => tracing::debug!(%error, "the drive's identity is not confirmed yet"),
+        }
+        tokio::select! {
+            () = clock.sleep(Duration::from_secs(60)) => {}
+            () = stop.requested() => return,
+        }
+    }
+    stop.requested().await;
+}

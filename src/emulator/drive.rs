@@ -158,7 +158,7 @@ pub struct ReadLag {
 pub struct DeltaBehaviour {
     /// How long a change stays invisible to delta.
     pub lag: Duration,
-    /// Every n-th item is repeated on the page; zero for never.
+    /// Every n-th item is repeated on its page, and the last one of a page on the next; zero for never.
     pub repeat_every: usize,
     /// Order inside a page is shuffled with this seed.
     pub shuffle: Option<u64>,

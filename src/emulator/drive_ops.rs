@@ -344,6 +344,10 @@ impl Drive {
         if self.child(parent, &name)?.is_some() {
             return Err(DriveError::Taken);
         }
+        let bytes = self.weight(index);
+        if self.used.saturating_add(bytes) > self.total {
+            return Err(DriveError::Full);
+        }
         self.recycle_bin.remove(at);
         let deletion = self.items[index as usize].deletion;
         for item in self.subtree(index) {
@@ -352,7 +356,6 @@ impl Drive {
                 self.touch(item, now);
             }
         }
-        let bytes = self.weight(index);
         self.items[index as usize].parent = parent;
         self.items[index as usize].name = Some(name.into());
         self.attach(index);

@@ -126,7 +126,15 @@ pub(crate) fn get(ask: &Ask<'_>, at: &ItemAddress, token: Option<String>) -> Out
         faces.sort_by_key(key);
     }
     if behaviour.repeat_every > 0 {
-        let repeated: Vec<_> = faces.iter().step_by(behaviour.repeat_every).cloned().collect();
+        let mut repeated: Vec<_> = faces.iter().step_by(behaviour.repeat_every).cloned().collect();
+        if place.from > place.start {
+            let index = drive.log[place.from as usize - 1];
+            if drive.items[index as usize].changed == place.from - 1 && drive.is_within(index, scope) {
+                repeated.push(Face::of(&drive, index).into_owned());
+            }
+        }
+        // A deletion from before the enumeration stays out of it, also as a repetition.
+        repeated.retain(|face| !face.deleted || place.living_before == 0);
         faces.extend(repeated);
     }
     drop(drive);

@@ -23,7 +23,7 @@ use super::strict::Strict;
 use crate::base::clock::{Clock, Mono, Timestamp};
 
 /// Requests kept in the log; older ones are dropped.
-const LOG_MAX: usize = 200_000;
+const LOG_MAX: usize = 50_000;
 
 /// One request that the emulator answered, or cut.
 #[derive(Clone, Debug)]

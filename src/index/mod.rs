@@ -1,1 +1,352 @@
-//! index.
+//! What we believe the cloud looks like: every item we have heard of, which folders we know completely, and
+//! how far we have read the service's stream of changes.
+//!
+//! It exists so that no metadata call ever waits for the network. It is *disposable*: one SQLite file that
+//! can be dropped and built again from the cloud; a schema change or damage does exactly that. Therefore
+//! nothing lives here that the cloud does not know (that is the journal's job).
+//!
+//! Always true:
+//!
+//! - A cursor is stored in the same transaction as everything it speaks for.
+//! - A folder is marked complete only in the transaction that holds its last child.
+//! - An item keeps its inode number for as long as it is known, whatever happens to its name.
+//! - Absence here means "unknown", never "deleted in the cloud".
+//!
+//! One writer, many readers; readers never wait for the writer (write-ahead log).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::{ContentTag, Cursor, DriveId, Ino, InoSource, ItemId, MetaTag};
+use crate::remote::ItemKind;
+
+mod items;
+pub mod meta;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use items::Txn;
+
+/// Why the index failed. It can always be rebuilt; nothing of the user's is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// SQLite said so.
+    #[error("the index of the drive failed: {0}")]
+    Sql(#[from] rusqlite::Error),
+    /// The folder for it is not usable.
+    #[error("the index folder {0} is not usable: {1}")]
+    Folder(PathBuf, std::io::Error),
+}
+
+/// The result of index calls.
+pub type IndexResult<T> = Result<T, IndexError>;
+
+/// One item as the index knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Its inode number.
+    pub ino: Ino,
+    /// Its identity in the cloud.
+    pub id: ItemId,
+    /// The inode of its folder; 0 for the root.
+    pub parent: Ino,
+    /// Its name in the spelling of the service.
+    pub name: String,
+    /// What it is.
+    pub kind: ItemKind,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time; finer than the service's seconds where this machine set it.
+    pub modified: Timestamp,
+    /// Creation time.
+    pub created: Timestamp,
+    /// Last change of any kind, as far as this machine knows.
+    pub changed: Timestamp,
+    /// Identity of its state.
+    pub meta_tag: MetaTag,
+    /// Identity of its bytes.
+    pub content_tag: Option<ContentTag>,
+    /// Whether every child is known.
+    pub complete: bool,
+    /// For a shortcut: the folder elsewhere.
+    pub link_to: Option<ItemId>,
+}
+
+/// What happened to an item, for whoever shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notice {
+    /// Its inode.
+    pub ino: Ino,
+    /// Its folder now (for a removal: its last).
+    pub parent: Ino,
+    /// Its name now (for a removal: its last), in the spelling of the service.
+    pub name: String,
+    /// What happened.
+    pub what: What,
+}
+
+/// The kinds of news.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// It was not known before.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It has another name or folder now; here are the old ones.
+    Moved {
+        /// The folder it left.
+        from: Ino,
+        /// The name it had.
+        name: String,
+    },
+    /// Times or tags changed, not the bytes.
+    Meta,
+    /// The bytes changed.
+    Content,
+}
+
+/// Where notices go: implemented by the volume, called by whoever applies changes, with no lock held.
+pub trait NoticeSink: Send + Sync + 'static {
+    /// Takes notices.
+    fn absorb(&self, notices: Vec<Notice>);
+}
+
+/// The index of one drive.
+pub struct Index {
+    drive: DriveId,
+    writer: Mutex<Connection>,
+    readers: Vec<Mutex<Connection>>,
+    next_reader: AtomicUsize,
+    epoch: AtomicU64,
+    inos: Arc<dyn InoSource>,
+}
+
+impl Index {
+    /// Opens the index in `folder` (created if missing), or starts a new one if there is none, if it is
+    /// damaged, of another schema, or of another drive.
+    ///
+    /// `anchors` are the inode numbers that the journal holds on to: they keep standing for their items even
+    /// if the index starts empty.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`] if not even an empty index can be made.
+    pub fn open(
+        folder: &Path,
+        root: &ItemId,
+        anchors: &[(Ino, ItemId)],
+        inos: Arc<dyn InoSource>,
+    ) -> IndexResult<Self> {
+        std::fs::create_dir_all(folder).map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
+        let path = folder.join("index.db");
+        let writer = match schema::open_existing(&path, root) {
+            Some(connection) => connection,
+            None => schema::create(&path, root)?,
+        };
+        let mut readers = Vec::new();
+        for _ in 0..4 {
+            readers.push(Mutex::new(schema::reader(&path)?));
+        }
+        let index = Self {
+            drive: root.drive.clone(),
+            writer: Mutex::new(writer),
+            readers,
+            next_reader: AtomicUsize::new(0),
+            epoch: AtomicU64::new(1),
+            inos,
+        };
+        index.write(|txn| {
+            for (ino, id) in anchors {
+                txn.bind(*ino, id)?;
+            }
+            Ok(())
+        })?;
+        Ok(index)
+    }
+
+    /// The drive this index is of.
+    pub fn drive(&self) -> &DriveId {
+        &self.drive
+    }
+
+    /// A number that moves with every transaction that changed rows: a listing taken at one epoch must not be
+    /// written at another.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Runs a transaction; everything in it happens or nothing does. Returns what it made and what it means
+    /// for those who watch. The caller hands the notices on, after it has dropped its locks.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`], with nothing written.
+    pub fn write<T>(&self, f: impl FnOnce(&mut Txn<'_>) -> IndexResult<T>) -> IndexResult<(T, Vec<Notice>)> {
+        let mut writer = lock(&self.writer);
+        let sql = writer.transaction()?;
+        let mut txn = Txn::new(&sql, &self.drive, &*self.inos);
+        let value = f(&mut txn)?;
+        let notices = txn.into_notices();
+        sql.commit()?;
+        if !notices.is_empty() {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok((value, notices))
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> IndexResult<T> {
+        for reader in &self.readers {
+            if let Ok(connection) = reader.try_lock() {
+                return Ok(f(&connection)?);
+            }
+        }
+        let turn = self.next_reader.fetch_add(1, Ordering::Relaxed) % self.readers.len();
+        Ok(f(&lock(&self.readers[turn]))?)
+    }
+
+    /// The item of this inode.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn by_ino(&self, ino: Ino) -> IndexResult<Option<Row>> {
+        self.read(|sql| items::by_ino(sql, &self.drive, ino))
+    }
+
+    /// The item of this identity.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn by_id(&self, id: &ItemId) -> IndexResult<Option<Row>> {
+        self.read(|sql| items::by_id(sql, &self.drive, id))
+    }
+
+    /// The child of a folder whose name is the same without case. The row tells the exact spelling.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn child(&self, parent: Ino, name: &str) -> IndexResult<Option<Row>> {
+        self.read(|sql| items::child(sql, &self.drive, parent, name))
+    }
+
+    /// The known children of a folder, ordered by name without case. Complete only if the folder's row says
+    /// so.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn children(&self, parent: Ino) -> IndexResult<Vec<Row>> {
+        self.read(|sql| items::children(sql, &self.drive, parent))
+    }
+
+    /// Whether a folder has a known child.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn has_children(&self, parent: Ino) -> IndexResult<bool> {
+        self.read(|sql| {
+            sql.prepare_cached("SELECT 1 FROM items WHERE parent = ?1 AND ino <> ?1 LIMIT 1")?.exists([parent.0 as i64])
+        })
+    }
+
+    /// How many items are known.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn count(&self) -> IndexResult<u64> {
+        self.read(|sql| sql.query_row("SELECT count(*) FROM items", [], |row| row.get::<_, i64>(0))).map(|n| n as u64)
+    }
+
+    /// Whether the whole drive was enumerated once, so that every folder is completely known.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn is_enumerated(&self) -> IndexResult<bool> {
+        Ok(self.meta(meta::ENUMERATED)?.is_some())
+    }
+
+    /// The stored cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn cursor(&self) -> IndexResult<Option<Cursor>> {
+        Ok(self.meta(meta::CURSOR)?.map(Cursor))
+    }
+
+    /// A stored value; the names are in [`meta`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn meta(&self, key: &str) -> IndexResult<Option<String>> {
+        self.read(|sql| {
+            sql.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
+        })
+    }
+}
+
+fn lock(mutex: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    // A panic inside a transaction rolled it back when the transaction was dropped.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Identities of the mount's own drive are stored without their drive: most of the index is identities.
+fn key_of(drive: &DriveId, id: &ItemId) -> String {
+    if id.drive == *drive { id.id.clone() } else { id.to_key() }
+}
+
+fn id_of(drive: &DriveId, key: String) -> ItemId {
+    match ItemId::from_key(&key) {
+        Some(id) => id,
+        None => ItemId { drive: drive.clone(), id: key },
+    }
+}
+
+const COLUMNS: &str =
+    "ino, id, parent, name, kind, size, modified, created, changed, meta_tag, content_tag, complete, link_to";
+
+fn row_of(drive: &DriveId, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        ino: Ino(row.get::<_, i64>(0)? as u64),
+        id: id_of(drive, row.get(1)?),
+        parent: Ino(row.get::<_, i64>(2)? as u64),
+        name: row.get(3)?,
+        kind: match row.get::<_, i64>(4)? {
+            0 => ItemKind::File,
+            1 => ItemKind::Folder,
+            _ => ItemKind::Closed,
+        },
+        size: row.get::<_, i64>(5)? as u64,
+        modified: Timestamp(row.get(6)?),
+        created: Timestamp(row.get(7)?),
+        changed: Timestamp(row.get(8)?),
+        meta_tag: MetaTag(row.get(9)?),
+        content_tag: row.get::<_, Option<String>>(10)?.map(ContentTag),
+        complete: row.get::<_, i64>(11)? != 0,
+        link_to: row.get::<_, Option<String>>(12)?.map(|key| id_of(drive, key)),
+    })
+}
+
+/// A row without a place: an identity that holds an inode number but is not known to be anywhere.
+const NOWHERE: u64 = 0;
+
+fn set_meta(sql: &Connection, key: &str, value: Option<&str>) -> rusqlite::Result<()> {
+    match value {
+        Some(value) => sql
+            .prepare_cached("INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")?
+            .execute(params![key, value])?,
+        None => sql.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key])?,
+    };
+    Ok(())
+}

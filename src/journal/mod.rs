@@ -1,1 +1,374 @@
-//! journal.
+//! Everything the cloud has not acknowledged yet: new content, new folders, new names, deletions, times.
+//!
+//! It exists because the network is slow, absent and unreliable, and a user's work is none of these. Every
+//! mutation is recorded here first; it is visible at once, survives the death of the daemon when the call
+//! returns and power loss after the next group commit, and is replayed to the cloud in the background for as
+//! long as it takes. There is no last retry.
+//!
+//! Always true:
+//!
+//! - What is in memory is what is in the file: a mutation that could not be written has not happened.
+//! - A sealed draft is never dropped before the cloud has acknowledged its content, the user has deleted or
+//!   discarded it, or a newer seal has replaced it and is itself safe on disk.
+//! - Bytes go to the disk before the log that speaks of them; a file is removed after the log that says so.
+//!
+//! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
+//! them), `queue` (who is due, pure), `conflict` (pure), `store` and `spool` (the files), `commit` (the group
+//! commit), `recover` (start-up), `uploader` (the worker).
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::disk::Disk;
+use crate::base::ids::{Ino, InoSource, ItemId};
+use crate::index::Index;
+
+mod coalesce;
+mod commit;
+pub mod conflict;
+pub mod intent;
+mod landing;
+mod mutate;
+mod overlay;
+mod queue;
+mod recover;
+mod spool;
+mod store;
+pub mod uploader;
+
+pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
+pub use overlay::Overlay;
+pub use recover::{Opening, Recovered};
+pub use spool::{Draft, Piece};
+pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
+
+use commit::Pending;
+use queue::Queue;
+use store::{Batch, Store};
+
+/// The result of journal calls.
+pub type JournalResult<T> = Result<T, StoreError>;
+
+/// How the journal behaves.
+#[derive(Clone, Debug)]
+pub struct JournalSettings {
+    /// How long a file must be quiet before it is sent.
+    pub debounce: Duration,
+    /// How much of the local disk stays free, in bytes: a write that would leave less fails with "disk full"
+    /// before anything is torn.
+    pub min_free: u64,
+}
+
+/// What a mutation works on: an inode, and what the index knows of it if there is no intent yet.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The inode.
+    pub ino: Ino,
+    /// Its item; may be left out if the inode has an intent.
+    pub known: Option<Known>,
+}
+
+/// The journal of one drive.
+pub struct Journal {
+    store: Arc<Store>,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    settings: JournalSettings,
+    spool_folder: PathBuf,
+    boot: String,
+    state: Mutex<State>,
+    pending: Arc<Pending>,
+    inos: Arc<Numbers>,
+    index: std::sync::OnceLock<Arc<Index>>,
+    /// Rings when there may be something to do for the uploader.
+    pub(crate) wake: Arc<Notify>,
+    /// Moves with every change of an intent: for those who wait for something to settle.
+    changed: tokio::sync::watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    overlay: Overlay,
+    queue: Queue,
+    drafts: HashMap<SpoolId, Arc<Draft>>,
+    /// How many handles may write an inode.
+    writers: HashMap<Ino, u32>,
+    /// Drafts that are written by handles that are still open since the draft began.
+    sessions: HashMap<Ino, SpoolId>,
+    /// Inodes a request is under way for.
+    busy: HashSet<Ino>,
+    /// Sealed drafts that a newer seal replaced, until the newer one is safe on disk.
+    superseded: Vec<(SpoolId, SpoolId)>,
+    kept: Vec<SpoolRow>,
+    modes: HashMap<Ino, u16>,
+}
+
+/// Inode and spool numbers, reserved in blocks so that none is ever handed out twice.
+struct Numbers {
+    next: Mutex<(u64, u64)>,
+    spool: AtomicU64,
+    reserve: Box<dyn Fn(u64) -> JournalResult<u64> + Send + Sync>,
+}
+
+/// The folder of drafts whose files have no name any more; emptied at every start.
+const NAMELESS: &str = "nameless";
+
+const INO_BLOCK: u64 = 10_000;
+
+impl InoSource for Numbers {
+    fn next_ino(&self) -> Ino {
+        let mut range = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if range.0 == range.1 {
+            match (self.reserve)(INO_BLOCK) {
+                Ok(start) => *range = (start, start + INO_BLOCK),
+                Err(error) => {
+                    // The journal cannot be written. Numbers far above every block keep the mount readable;
+                    // they are not persistent, and nothing that is stored can use them.
+                    tracing::error!(%error, "no inode numbers can be reserved");
+                    let start = (1 << 62) + self.spool.fetch_add(INO_BLOCK, Ordering::Relaxed);
+                    *range = (start, start + INO_BLOCK);
+                }
+            }
+        }
+        range.0 += 1;
+        Ino(range.0 - 1)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.pending.stop();
+    }
+}
+
+impl Journal {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change to the state is made after its write succeeded and cannot panic half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The inode numbers of this mount.
+    pub fn inos(&self) -> Arc<dyn InoSource> {
+        self.inos.clone()
+    }
+
+    /// Connects the index, which needs the journal's numbers and anchors first. Once.
+    pub fn attach(&self, index: Arc<Index>) {
+        let _ = self.index.set(index);
+    }
+
+    fn index(&self) -> &Arc<Index> {
+        self.index.get().expect("invariant: the daemon attaches the index before the first operation")
+    }
+
+    /// The identity that an inode has in the cloud, if it is there.
+    pub fn resolve(&self, ino: Ino) -> Option<ItemId> {
+        let state = self.lock();
+        self.resolve_in(&state.overlay, ino)
+    }
+
+    fn resolve_in(&self, overlay: &Overlay, ino: Ino) -> Option<ItemId> {
+        if let Some(intent) = overlay.get(ino) {
+            return intent.item.clone();
+        }
+        self.index().by_ino(ino).ok().flatten().map(|row| row.id)
+    }
+
+    /// Looks at all intents at once. The closure must not call the journal again.
+    pub fn view<T>(&self, f: impl FnOnce(&Overlay) -> T) -> T {
+        f(&self.lock().overlay)
+    }
+
+    /// The intent of an inode.
+    pub fn get(&self, ino: Ino) -> Option<Intent> {
+        self.lock().overlay.get(ino).cloned()
+    }
+
+    /// The content that a reader of this inode sees, if it differs from the cloud's.
+    pub fn content(&self, ino: Ino) -> Option<Arc<Draft>> {
+        let state = self.lock();
+        let intent = state.overlay.get(ino)?;
+        let id = intent.drafting.or(intent.sealed)?;
+        state.drafts.get(&id).cloned()
+    }
+
+    /// A draft by number.
+    pub fn draft(&self, id: SpoolId) -> Option<Arc<Draft>> {
+        self.lock().drafts.get(&id).cloned()
+    }
+
+    /// Drafts that are kept for the user because no file owns them any more.
+    pub fn kept(&self) -> Vec<SpoolRow> {
+        self.lock().kept.clone()
+    }
+
+    /// Permission bits that were set here; they stay on this machine.
+    pub fn mode(&self, ino: Ino) -> Option<u16> {
+        self.lock().modes.get(&ino).copied()
+    }
+
+    /// Stores permission bits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub fn set_mode(&self, ino: Ino, mode: u16) -> JournalResult<()> {
+        let mut state = self.lock();
+        if state.modes.get(&ino) == Some(&mode) {
+            return Ok(());
+        }
+        let item = self.resolve_in(&state.overlay, ino);
+        self.store.set_mode(ino, item.as_ref(), Some(mode))?;
+        state.modes.insert(ino, mode);
+        self.pending.mark();
+        Ok(())
+    }
+
+    /// Forgets permission bits of an inode that is gone.
+    pub fn forget_mode(&self, ino: Ino) {
+        let mut state = self.lock();
+        if state.modes.remove(&ino).is_some() {
+            let _ = self.store.set_mode(ino, None, None);
+        }
+    }
+
+    /// A number that moves with every change of an intent.
+    pub fn watch(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// How many intents still want to reach the cloud, and how many of them wait for the user.
+    pub fn backlog(&self) -> (usize, usize) {
+        let state = self.lock();
+        let parked = state.overlay.iter().filter(|intent| matches!(intent.progress, Progress::Parked(_))).count();
+        let open = state.overlay.iter().filter(|intent| !intent.local_only).count();
+        (open - parked.min(open), parked)
+    }
+
+    /// Waits until everything that was recorded before this call survives power loss.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal has been closed.
+    pub async fn sync(&self) -> JournalResult<()> {
+        let (generation, mut done) = self.pending.request();
+        done.wait_for(|reached| *reached >= generation)
+            .await
+            .map(|_| ())
+            .map_err(|_| StoreError::Disk(std::io::Error::other("the journal is closed")))
+    }
+
+    /// Whether a write of `more` bytes would leave the local disk with less than its floor.
+    pub fn has_room(&self, more: u64) -> bool {
+        match self.disk.free_space(&self.spool_folder) {
+            Ok(free) => free >= self.settings.min_free.saturating_add(more),
+            Err(_) => true,
+        }
+    }
+
+    /// Writes a batch and makes it true in memory. Spools that nothing refers to any more are retired.
+    fn apply(&self, state: &mut State, mut batch: Batch) -> JournalResult<()> {
+        let mut referred = HashSet::new();
+        for intent in &batch.put {
+            referred.extend(intent.sealed);
+            referred.extend(intent.drafting);
+        }
+        let touched: Vec<Ino> = batch.put.iter().map(|intent| intent.ino).chain(batch.drop.iter().copied()).collect();
+        let mut orphaned = Vec::new();
+        for ino in &touched {
+            if let Some(old) = state.overlay.get(*ino) {
+                orphaned.extend(old.sealed.into_iter().chain(old.drafting).filter(|id| !referred.contains(id)));
+            }
+        }
+        let held: HashSet<SpoolId> = state.superseded.iter().map(|(old, _)| *old).collect();
+        batch.retire.extend(orphaned.iter().filter(|id| !held.contains(id)));
+        batch.retire.sort_unstable();
+        batch.retire.dedup();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.store.write(&batch)?;
+        for ino in touched {
+            if let Some(old) = state.overlay.take(ino) {
+                state.queue.take(&old, self.settings.debounce);
+            }
+        }
+        for intent in batch.put {
+            state.queue.put(&intent, self.settings.debounce);
+            state.overlay.put(intent);
+        }
+        for id in batch.retire {
+            if let Some(draft) = state.drafts.remove(&id) {
+                self.pending.remove_later(id, draft.path().to_owned());
+            }
+        }
+        self.pending.mark();
+        self.changed.send_modify(|generation| *generation += 1);
+        self.wake.notify_waiters();
+        Ok(())
+    }
+
+    fn new_spool(&self) -> JournalResult<SpoolId> {
+        Ok(SpoolId(self.store.reserve_spools(1)?))
+    }
+
+    /// Stops the group commit after a last round. The journal must not be used afterwards.
+    pub fn close(&self) {
+        self.pending.stop();
+    }
+
+    fn run_commits(
+        store: &Store,
+        disk: &dyn Disk,
+        spool_folder: &Path,
+        pending: &Pending,
+        synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
+    ) {
+        while let Some(round) = pending.next_round() {
+            let work = || -> JournalResult<()> {
+                let mut any = false;
+                for draft in &round.drafts {
+                    any |= draft.sync()?;
+                }
+                if any {
+                    disk.sync_dir(spool_folder)?;
+                }
+                synced(&round.drafts)?;
+                store.sync()?;
+                let mut gone = Vec::new();
+                for (id, path) in &round.remove {
+                    match disk.remove(path) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            tracing::warn!(%error, path = %path.display(), "a finished spool file cannot be removed");
+                        }
+                        _ => gone.push(*id),
+                    }
+                }
+                if !gone.is_empty() {
+                    store.forget_retired(&gone)?;
+                }
+                Ok(())
+            };
+            match work() {
+                Ok(()) => pending.finished(round.generation),
+                Err(error) => {
+                    tracing::error!(%error, "the journal cannot be made durable; trying again");
+                    if !pending.retry(round) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The time by the journal's clock.
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

@@ -1,4 +1,11 @@
-//! Integration tests.
+//! Integration tests: one binary, so that linking is paid once and helpers are shared.
+#![allow(clippy::unwrap_used, missing_docs)]
 
+mod world;
+
+mod mount_ops;
 mod remote_faults;
 mod remote_suite;
+mod suites;
+mod volume_basics;
+mod volume_model;

@@ -3,6 +3,7 @@
 mod delta;
 mod faults;
 mod items;
+mod model;
 mod sessions;
 mod sign_in;
 

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Runs every test: the checks of the sources, the unit and integration tests (through real mounts), and two
+# foreign file-system test suites (pjdfstest, fsx) against a mount.
+#
+#   ./contrib/test.sh [--no-checks] [--no-suites] [CARGO TEST ARGUMENTS...]
+#
+# Installs what the tests need. Without /dev/fuse it fails: nothing is left out silently, and what was left
+# out on request is named at the end.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=contrib/prepare.sh
+. contrib/prepare.sh
+
+# The versions that the lists of expected results in contrib/suites were made with.
+PJDFSTEST=0.2.2
+FSX=0.3.2
+
+checks=yes suites=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+        --no-checks) checks=no ;;
+        --no-suites) suites=no ;;
+        -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) break ;;
+    esac
+    shift
+done
+
+need_rust
+need cc sqlite3 vim rsync git tar python3 setfattr setpriv tmux pgrep
+need_fuse
+# A test that finds its mount stuck cuts the connection here.
+mountpoint -q /sys/fs/fuse/connections || as_root mount -t fusectl fusectl /sys/fs/fuse/connections || true
+
+failed=0
+summary=()
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    say "$name: $*"
+    if "$@"; then
+        summary+=("passed   $name ($((SECONDS - start)) s)")
+    else
+        summary+=("FAILED   $name ($((SECONDS - start)) s)")
+        failed=1
+    fi
+}
+not_run() { summary+=("not run  $1: $2"); }
+
+if [ $checks = yes ]; then step "checks" ./contrib/check; else not_run checks "--no-checks"; fi
+
+# Everything is compiled before the clock of any test starts.
+step "build" cargo test --locked --no-run
+step "tests" cargo test --locked "$@"
+step "documentation examples" cargo test --locked --doc
+
+if [ $suites = yes ]; then
+    bin=${ONEDRIVE_SUITES:-$(target_dir)/suites/bin}
+    install_suite() {
+        [ -x "$bin/$1" ] && return 0
+        cargo install --locked --root "$(dirname "$bin")" "$1@$2"
+    }
+    step "installing pjdfstest" install_suite pjdfstest $PJDFSTEST
+    step "installing fsx" install_suite fsx $FSX
+    export ONEDRIVE_SUITES=$bin
+    step "fsx" cargo test --locked --test it -- --ignored --nocapture suites::fsx
+    if [ "$(id -u)" -eq 0 ]; then
+        step "pjdfstest" cargo test --locked --test it -- --ignored --nocapture suites::pjdfstest
+    else
+        # It switches between users, which only root can.
+        it=$(cargo test --locked --test it --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')
+        step "pjdfstest" as_root env ONEDRIVE_SUITES="$bin" "$it" --ignored --nocapture suites::pjdfstest
+    fi
+else
+    not_run suites "--no-suites"
+fi
+
+left=$(grep -c ' - fuse[^ ]* onedrive ' /proc/self/mountinfo || true)
+if [ "$left" != 0 ]; then
+    summary+=("FAILED   clean-up: $left mounts were left behind")
+    failed=1
+fi
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+exit $failed

@@ -1,0 +1,417 @@
+//! One cached file on disk: a sparse file of content and a map of checksums that proves it.
+//!
+//! Nothing here is synced, because everything here can be fetched again. After a power failure a chunk
+//! may be torn, or its map entry may be on disk and its bytes not; so each chunk carries a checksum, each
+//! map entry proves itself, and the map's header names the content it belongs to. Whatever does not add
+//! up is absent. Always true:
+//!
+//! - a chunk's bytes are written before its map entry;
+//! - bytes are handed out only after they matched their checksum once since the file was opened, or were
+//!   written by this process;
+//! - wrong bytes are a miss, never an error and never an answer.
+//!
+//! The map: a header (magic, version, chunk size, content size, key length, key, CRC-32C of all that),
+//! then 8 bytes for each chunk: its CRC-32C and a mark made from checksum and position, so that neither
+//! zeros nor an entry of another place can pass for one. Numbers are little-endian.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+
+use super::key::Digest;
+use super::{CHUNK, chunks_of};
+use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::ranges::RangeSet;
+
+const MAGIC: &[u8; 8] = b"odmcache";
+const VERSION: u32 = 1;
+/// Magic, version, chunk size, content size, key length.
+const FIXED: usize = 8 + 4 + 4 + 8 + 4;
+const ENTRY: u64 = 8;
+const MARK_SUMMED: u32 = 0x5b1d_93c7;
+const MARK_UNSUMMED: u32 = 0xa66e_2f51;
+
+/// What is known about a chunk.
+mod chunk_state {
+    /// Not here.
+    pub const ABSENT: u8 = 0;
+    /// Here according to the map; not compared with its checksum since the file was opened.
+    pub const UNVERIFIED: u8 = 1;
+    /// Here and right.
+    pub const VERIFIED: u8 = 2;
+    /// Here, from a file that was durable before it was adopted; its checksum is still to be made.
+    pub const UNSUMMED: u8 = 3;
+}
+use chunk_state::{ABSENT, UNSUMMED, UNVERIFIED, VERIFIED};
+
+/// Where a cached file lives.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    pub(super) shard: PathBuf,
+    pub(super) data: PathBuf,
+    pub(super) map: PathBuf,
+}
+
+impl Paths {
+    pub(super) fn of(root: &Path, digest: &Digest) -> Self {
+        let hex = digest.hex();
+        let shard = root.join(&hex[..2]);
+        Self { data: shard.join(format!("{hex}.data")), map: shard.join(format!("{hex}.map")), shard }
+    }
+}
+
+/// An open cached file. Lock-free: the state of each chunk is one atomic.
+pub(super) struct CacheFile {
+    pub(super) digest: Digest,
+    /// Tells this incarnation from an earlier one of the same key.
+    pub(super) generation: u64,
+    pub(super) size: u64,
+    /// Whether it was read since its map was last touched.
+    used: AtomicBool,
+    /// Bytes that turned out damaged and are not yet taken off the books.
+    lost: AtomicU64,
+    data: Arc<dyn DiskFile>,
+    map: Arc<dyn DiskFile>,
+    entries_at: u64,
+    states: Vec<AtomicU8>,
+    sums: Vec<AtomicU32>,
+}
+
+/// How a new cached file begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Begin {
+    /// With no content.
+    Empty,
+    /// With a complete data file that is in its place already.
+    Complete,
+}
+
+impl CacheFile {
+    /// Opens what is on disk; `None` if there is nothing that proves to be this content.
+    pub(super) fn load(
+        disk: &dyn Disk,
+        paths: &Paths,
+        (digest, key, generation): (Digest, &str, u64),
+        size: u64,
+    ) -> io::Result<Option<Self>> {
+        let map = match disk.open(&paths.map, Open::ReadWrite) {
+            Ok(map) => map,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let data = match disk.open(&paths.data, Open::ReadWrite) {
+            Ok(data) => data,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let expected = header(key, size);
+        let chunks = chunks_of(&(0..size));
+        let mut bytes = vec![0; expected.len() + (chunks.end * ENTRY) as usize];
+        let got = map.read_at(&mut bytes, 0)?;
+        if got < expected.len() || bytes[..expected.len()] != expected[..] {
+            return Ok(None);
+        }
+        let (mut states, mut sums) = (Vec::new(), Vec::new());
+        for (index, entry) in bytes[expected.len()..].chunks_exact(ENTRY as usize).enumerate() {
+            let (state, sum) = parse_entry(index as u64, entry);
+            states.push(AtomicU8::new(state));
+            sums.push(AtomicU32::new(sum));
+        }
+        let entries_at = expected.len() as u64;
+        Ok(Some(Self {
+            digest,
+            generation,
+            size,
+            used: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            data,
+            map,
+            entries_at,
+            states,
+            sums,
+        }))
+    }
+
+    /// Makes a new one, in place of whatever is there.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        paths: &Paths,
+        (digest, key, generation): (Digest, &str, u64),
+        size: u64,
+        begin: Begin,
+    ) -> io::Result<Self> {
+        disk.remove(&paths.map)?;
+        let data = match begin {
+            Begin::Empty => {
+                disk.remove(&paths.data)?;
+                match disk.open(&paths.data, Open::New) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        disk.create_dir_private(&paths.shard)?;
+                        disk.open(&paths.data, Open::New)?
+                    }
+                    other => other?,
+                }
+            }
+            Begin::Complete => disk.open(&paths.data, Open::ReadWrite)?,
+        };
+        let map = disk.open(&paths.map, Open::New)?;
+        let mut bytes = header(key, size);
+        let entries_at = bytes.len() as u64;
+        let chunks = chunks_of(&(0..size));
+        let state = match begin {
+            Begin::Empty => ABSENT,
+            Begin::Complete => UNSUMMED,
+        };
+        if begin == Begin::Complete {
+            for index in chunks.clone() {
+                bytes.extend_from_slice(&entry(index, 0, MARK_UNSUMMED));
+            }
+        }
+        map.write_at(&bytes, 0)?;
+        let states = chunks.clone().map(|_| AtomicU8::new(state)).collect();
+        let sums = chunks.map(|_| AtomicU32::new(0)).collect();
+        Ok(Self {
+            digest,
+            generation,
+            size,
+            used: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            data,
+            map,
+            entries_at,
+            states,
+            sums,
+        })
+    }
+
+    /// Reads a range inside the file; on a miss, what has to be fetched, in whole chunks.
+    pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes, RangeSet> {
+        self.used.store(true, Ordering::Relaxed);
+        let chunks = chunks_of(&range);
+        let mut missing = RangeSet::new();
+        let mut verified = true;
+        for index in chunks.clone() {
+            match self.state(index) {
+                ABSENT => missing.insert(self.chunk_range(index)),
+                VERIFIED => {}
+                _ => verified = false,
+            }
+        }
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let span = if verified { range.clone() } else { chunks.start * CHUNK..(chunks.end * CHUNK).min(self.size) };
+        let mut buffer = BytesMut::zeroed((span.end - span.start) as usize);
+        match self.data.read_at(&mut buffer, span.start) {
+            Ok(got) if got == buffer.len() => {}
+            Ok(_) | Err(_) => {
+                // A file that is shorter than its map says, or unreadable, has lost these chunks.
+                for index in chunks {
+                    self.lose(index);
+                    missing.insert(self.chunk_range(index));
+                }
+                return Err(missing);
+            }
+        }
+        if !verified {
+            for index in chunks {
+                let place = self.chunk_range(index);
+                let bytes = &buffer[(place.start - span.start) as usize..(place.end - span.start) as usize];
+                if !self.verify(index, bytes) {
+                    missing.insert(place);
+                }
+            }
+            if !missing.is_empty() {
+                return Err(missing);
+            }
+        }
+        let bytes = buffer.freeze();
+        Ok(bytes.slice((range.start - span.start) as usize..(range.end - span.start) as usize))
+    }
+
+    /// Compares a chunk's bytes with its checksum, or makes the checksum if it has none.
+    fn verify(&self, index: u64, bytes: &[u8]) -> bool {
+        let at = index as usize;
+        match self.state(index) {
+            VERIFIED => true,
+            UNVERIFIED => {
+                let right = crc32c::crc32c(bytes) == self.sums[at].load(Ordering::Relaxed);
+                if right {
+                    self.states[at].store(VERIFIED, Ordering::Release);
+                } else {
+                    tracing::warn!(file = %self.digest.hex(), chunk = index, "a cached chunk is damaged; fetching it again");
+                    self.lose(index);
+                }
+                right
+            }
+            UNSUMMED => {
+                let sum = crc32c::crc32c(bytes);
+                self.sums[at].store(sum, Ordering::Relaxed);
+                self.states[at].store(VERIFIED, Ordering::Release);
+                // Without this entry the chunk stays unsummed on disk, which is no harm.
+                let _ = self.map.write_at(&entry(index, sum, MARK_SUMMED), self.entries_at + index * ENTRY);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes whole chunks, starting at the first byte of one; returns how many bytes are new here.
+    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> io::Result<u64> {
+        let mut added = 0;
+        let mut run: Option<(Range<u64>, Vec<u8>)> = None;
+        for (offset, piece) in (at..).step_by(CHUNK as usize).zip(bytes.chunks(CHUNK as usize)) {
+            let index = offset / CHUNK;
+            let whole = self.chunk_range(index) == (offset..offset + piece.len() as u64);
+            debug_assert!(whole, "only whole chunks are inserted");
+            if !whole || self.state(index) == VERIFIED {
+                self.finish_run(run.take())?;
+                continue;
+            }
+            let sum = crc32c::crc32c(piece);
+            self.data.write_at(piece, offset)?;
+            self.sums[index as usize].store(sum, Ordering::Relaxed);
+            let entry = entry(index, sum, MARK_SUMMED);
+            match &mut run {
+                Some((chunks, entries)) => {
+                    chunks.end += 1;
+                    entries.extend_from_slice(&entry);
+                }
+                None => run = Some((index..index + 1, entry.to_vec())),
+            }
+            if self.state(index) == ABSENT {
+                added += piece.len() as u64;
+            }
+        }
+        self.finish_run(run)?;
+        Ok(added)
+    }
+
+    fn finish_run(&self, run: Option<(Range<u64>, Vec<u8>)>) -> io::Result<()> {
+        let Some((chunks, entries)) = run else { return Ok(()) };
+        self.map.write_at(&entries, self.entries_at + chunks.start * ENTRY)?;
+        for index in chunks {
+            self.states[index as usize].store(VERIFIED, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Which of these bytes are not here, in whole chunks. Looks at the map only.
+    pub(super) fn missing(&self, range: Range<u64>) -> RangeSet {
+        chunks_of(&range).filter(|index| self.state(*index) == ABSENT).map(|index| self.chunk_range(index)).collect()
+    }
+
+    /// Which bytes are here, in whole chunks, verified or not.
+    pub(super) fn present(&self) -> RangeSet {
+        let all = chunks_of(&(0..self.size));
+        all.filter(|index| self.state(*index) != ABSENT).map(|index| self.chunk_range(index)).collect()
+    }
+
+    /// Copies everything that is here and right to the same offsets of another file; returns what that
+    /// was. Fails only if the other file does.
+    pub(super) fn copy_into(&self, to: &dyn DiskFile) -> io::Result<RangeSet> {
+        let mut sure = RangeSet::new();
+        let mut copied = RangeSet::new();
+        for index in chunks_of(&(0..self.size)) {
+            let place = self.chunk_range(index);
+            match self.state(index) {
+                ABSENT => {}
+                VERIFIED => sure.insert(place),
+                _ => {
+                    if let Ok(bytes) = self.read(place.clone()) {
+                        to.write_at(&bytes, place.start)?;
+                        copied.insert(place);
+                    }
+                }
+            }
+        }
+        for range in sure.iter() {
+            // Errors of the two sides cannot be told apart here; a second copy through memory can.
+            if self.data.copy_range_to(range.clone(), to).is_err() {
+                for index in chunks_of(&range) {
+                    let place = self.chunk_range(index);
+                    if let Ok(bytes) = self.read(place.clone()) {
+                        to.write_at(&bytes, place.start)?;
+                        copied.insert(place);
+                    }
+                }
+            } else {
+                copied.insert(range);
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Moves the map's time of change to now, if the file was read: the trace of its last use that the
+    /// next start finds.
+    pub(super) fn touch_if_used(&self) {
+        if self.used.swap(false, Ordering::Relaxed) {
+            // Losing this costs a place in the order of eviction, nothing else.
+            let _ = self.map.write_at(MAGIC, 0);
+        }
+    }
+
+    fn state(&self, index: u64) -> u8 {
+        self.states[index as usize].load(Ordering::Acquire)
+    }
+
+    /// Bytes found damaged since this was last asked.
+    pub(super) fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+
+    fn lose(&self, index: u64) {
+        if self.states[index as usize].swap(ABSENT, Ordering::AcqRel) != ABSENT {
+            let place = self.chunk_range(index);
+            self.lost.fetch_add(place.end - place.start, Ordering::Relaxed);
+        }
+        // If this fails, the next start finds the damage again by itself.
+        let _ = self.map.write_at(&[0; ENTRY as usize], self.entries_at + index * ENTRY);
+    }
+
+    fn chunk_range(&self, index: u64) -> Range<u64> {
+        index * CHUNK..((index + 1) * CHUNK).min(self.size)
+    }
+}
+
+fn header(key: &str, size: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(FIXED + key.len() + 4);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(CHUNK as u32).to_le_bytes());
+    bytes.extend_from_slice(&size.to_le_bytes());
+    bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(key.as_bytes());
+    let sum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+fn mark(index: u64, sum: u32, seed: u32) -> u32 {
+    seed ^ sum.rotate_left(7) ^ (index as u32).wrapping_mul(0x9e37_79b1)
+}
+
+fn entry(index: u64, sum: u32, seed: u32) -> [u8; ENTRY as usize] {
+    let mut bytes = [0; ENTRY as usize];
+    bytes[..4].copy_from_slice(&sum.to_le_bytes());
+    bytes[4..].copy_from_slice(&mark(index, sum, seed).to_le_bytes());
+    bytes
+}
+
+fn parse_entry(index: u64, bytes: &[u8]) -> (u8, u32) {
+    let number = |part: &[u8]| part.iter().rev().fold(0u32, |n, byte| n << 8 | u32::from(*byte));
+    let (sum, found) = (number(&bytes[..4]), number(&bytes[4..]));
+    if (sum, found) == (0, 0) {
+        (ABSENT, 0)
+    } else if found == mark(index, sum, MARK_SUMMED) {
+        (UNVERIFIED, sum)
+    } else if sum == 0 && found == mark(index, 0, MARK_UNSUMMED) {
+        (UNSUMMED, 0)
+    } else {
+        (ABSENT, 0)
+    }
+}

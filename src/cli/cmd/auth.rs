@@ -1,0 +1,46 @@
+//! `onedrive-cli auth`: sign in, or finish a sign-in with the address that a browser elsewhere ended up at.
+
+use clap::Args;
+
+use crate::base::telemetry;
+use crate::cli::context::{Context, Selection};
+use crate::cli::error::{CliError, Kind};
+use crate::cli::{block_on, person};
+
+/// Arguments of `auth`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The address that the browser ended up at, to finish a sign-in begun with --no-browser
+    #[arg(value_name = "ADDRESS", conflicts_with_all = ["no_browser", "device_code"])]
+    address: Option<String>,
+
+    #[command(flatten)]
+    choice: person::Choice,
+
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Signs in.
+///
+/// # Errors
+/// The sign-in failed; an earlier one still stands.
+pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+    telemetry::start("warn")?;
+    let context = Context::open(&arguments.selection)?;
+    block_on(async {
+        match &arguments.address {
+            Some(address) => person::finish_sign_in(&context, address).await,
+            None => {
+                let method = arguments.choice.method_here().ok_or_else(|| {
+                    CliError::new(Kind::SignInNeeded, "nobody is at the terminal to sign in").hint(
+                        "onedrive-cli auth --no-browser prints an address, onedrive-cli auth --device-code a code",
+                    )
+                })?;
+                person::sign_in(&context, method).await
+            }
+        }
+    })?;
+    println!("Signed in. The tokens are in {}.", context.places.token_file().display());
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Flags and listings between the two vocabularies: pure functions, apart from the adapter that calls them.
+
+use std::ffi::OsString;
+
+use fuser::{FopenFlags, OpenAccMode, OpenFlags, RenameFlags, TimeOrNow};
+use rustix::fs::OFlags;
+
+use crate::base::clock::Timestamp;
+use crate::volume::{Attributes, DirEntry, OpenHow, Opened, PageUse, RenameHow, Volume, VolumeError, VolumeResult};
+
+/// Entries answered to one `readdirplus`: what fits the 32 KiB buffer that the C library reads with.
+const LISTED_AT_ONCE: usize = 200;
+
+/// The flags of an answer to `open`: what the kernel does with the pages it has, and whether closing must
+/// be reported. A handle that cannot write has nothing to report.
+pub fn open_flags(opened: Opened, how: OpenHow) -> FopenFlags {
+    let pages = match opened.pages {
+        PageUse::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+        PageUse::Drop => FopenFlags::empty(),
+        PageUse::Direct => FopenFlags::FOPEN_DIRECT_IO,
+    };
+    if how.write { pages } else { pages | FopenFlags::FOPEN_NOFLUSH }
+}
+
+/// How a file is opened, from the flags of `open(2)`. `O_APPEND` needs nothing: the kernel sends absolute
+/// offsets. `O_TRUNC` means writing, whatever the access mode says.
+pub fn open_how(flags: i32) -> OpenHow {
+    let bits = OFlags::from_bits_retain(flags.cast_unsigned());
+    let (read, write) = match OpenFlags(flags).acc_mode() {
+        OpenAccMode::O_RDONLY => (true, false),
+        OpenAccMode::O_WRONLY => (false, true),
+        OpenAccMode::O_RDWR => (true, true),
+    };
+    OpenHow { read, write, truncate: bits.contains(OFlags::TRUNC), exclusive: bits.contains(OFlags::EXCL) }
+}
+
+/// How a rename treats an existing target; `None` for what no kernel sends to an ordinary file system
+/// (whiteouts are for overlays).
+pub fn rename_how(flags: RenameFlags) -> Option<RenameHow> {
+    if flags.is_empty() {
+        Some(RenameHow::Replace)
+    } else if flags == RenameFlags::RENAME_NOREPLACE {
+        Some(RenameHow::NoReplace)
+    } else if flags == RenameFlags::RENAME_EXCHANGE {
+        Some(RenameHow::Exchange)
+    } else {
+        None
+    }
+}
+
+/// A time to set; `None` means now.
+pub fn moment(time: TimeOrNow) -> Option<Timestamp> {
+    match time {
+        TimeOrNow::SpecificTime(time) => Some(Timestamp::from_system_time(time)),
+        TimeOrNow::Now => None,
+    }
+}
+
+/// One entry of a listing with attributes of this moment.
+pub struct Listed {
+    /// Its name.
+    pub name: OsString,
+    /// The cookie of the entry after it.
+    pub cookie: u64,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// The entries from a cookie on, each with the cookie of the one after it.
+pub fn rest(snapshot: &[DirEntry], from: u64) -> impl Iterator<Item = (&DirEntry, u64)> {
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(snapshot.len());
+    snapshot[from..].iter().zip(from as u64 + 1..)
+}
+
+/// The next entries of a listing with attributes of this moment, at most [`LISTED_AT_ONCE`].
+///
+/// Those of the snapshot may be older than a write that the kernel has seen answered; told the old size,
+/// the kernel would append at the old end. An entry that has gone since is left out. Empty means the end.
+pub async fn fresh_entries(volume: &Volume, snapshot: &[DirEntry], from: u64) -> VolumeResult<Vec<Listed>> {
+    let mut entries = Vec::with_capacity(LISTED_AT_ONCE.min(snapshot.len()));
+    for (entry, cookie) in rest(snapshot, from) {
+        match volume.getattr(entry.attributes.ino).await {
+            Ok(attributes) => entries.push(Listed { name: entry.name.clone(), cookie, attributes }),
+            Err(VolumeError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        if entries.len() == LISTED_AT_ONCE {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Fh;
+
+    #[test]
+    fn a_handle_that_can_write_reports_its_close() {
+        let opened = Opened { fh: Fh(1), pages: PageUse::Keep };
+        let reading = open_how(OFlags::RDONLY.bits().cast_signed());
+        let writing = open_how((OFlags::WRONLY | OFlags::APPEND).bits().cast_signed());
+        assert_eq!(open_flags(opened, reading), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
+        assert_eq!(open_flags(opened, writing), FopenFlags::FOPEN_KEEP_CACHE);
+    }
+
+    #[test]
+    fn open_flags_are_read_like_open_2_reads_them() {
+        let how = open_how((OFlags::RDWR | OFlags::TRUNC | OFlags::EXCL).bits().cast_signed());
+        assert_eq!(how, OpenHow { read: true, write: true, truncate: true, exclusive: true });
+        let plain = open_how(0);
+        assert_eq!(plain, OpenHow { read: true, write: false, truncate: false, exclusive: false });
+    }
+
+    #[test]
+    fn a_rename_that_swaps_and_protects_at_once_makes_no_sense() {
+        assert_eq!(rename_how(RenameFlags::empty()), Some(RenameHow::Replace));
+        assert_eq!(rename_how(RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_EXCHANGE), None);
+        assert_eq!(rename_how(RenameFlags::RENAME_WHITEOUT), None);
+    }
+}

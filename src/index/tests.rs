@@ -1,0 +1,149 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::remote::Item;
+
+struct Counter(AtomicU64);
+impl InoSource for Counter {
+    fn next_ino(&self) -> Ino {
+        Ino(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn drive() -> DriveId {
+    DriveId::new("b!drive")
+}
+
+fn id(text: &str) -> ItemId {
+    ItemId::new(&drive(), text)
+}
+
+fn item(name: &str, parent: &str, tag: &str) -> Item {
+    Item {
+        id: id(name),
+        parent: Some(id(parent)),
+        name: name.to_owned(),
+        kind: ItemKind::File,
+        size: 3,
+        modified: Timestamp::from_seconds(100),
+        created: Timestamp::from_seconds(50),
+        meta_tag: MetaTag(tag.to_owned()),
+        content_tag: Some(ContentTag::from_service(tag, 3)),
+        link_to: None,
+    }
+}
+
+fn folder(name: &str, parent: &str) -> Item {
+    Item { kind: ItemKind::Folder, content_tag: None, size: 0, ..item(name, parent, "f") }
+}
+
+fn open(dir: &Path, anchors: &[(Ino, ItemId)]) -> Index {
+    Index::open(dir, &id("root"), anchors, Arc::new(Counter(AtomicU64::new(100)))).expect("opens")
+}
+
+#[test]
+fn a_child_may_arrive_before_its_folder_and_numbers_survive_a_restart() {
+    let dir = tempfile::tempdir().expect("temp");
+    let ino = {
+        let index = open(dir.path(), &[]);
+        let ((), notices) = index
+            .write(|txn| {
+                txn.upsert(&item("a.txt", "docs", "1"))?;
+                assert!(txn.by_id(&id("docs"))?.is_none(), "a folder we only heard of has no place");
+                txn.upsert(&folder("docs", "root"))?;
+                Ok(())
+            })
+            .expect("writes");
+        assert_eq!(notices.len(), 2);
+        index.child(Ino::ROOT, "DOCS").expect("reads").expect("found without case").ino
+    };
+    let index = open(dir.path(), &[]);
+    let docs = index.by_ino(ino).expect("reads").expect("still there");
+    assert_eq!(docs.name, "docs");
+    assert_eq!(index.children(docs.ino).expect("reads").len(), 1);
+    assert!(index.has_children(docs.ino).expect("reads"));
+}
+
+#[test]
+fn an_unchanged_item_makes_no_news_and_a_local_fraction_of_a_second_survives() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    let fine = Timestamp(100_000_000_123);
+    index.write(|txn| txn.upsert_with(&item("a", "root", "1"), Some((fine, Timestamp(7))))).expect("writes");
+    let (_, notices) = index.write(|txn| txn.upsert(&item("a", "root", "1"))).expect("writes");
+    assert_eq!(notices, []);
+    let (_, notices) = index.write(|txn| txn.upsert(&item("a", "root", "2"))).expect("writes");
+    assert_eq!(notices[0].what, What::Content);
+    assert_eq!(index.by_id(&id("a")).expect("reads").expect("there").modified, fine);
+}
+
+#[test]
+fn a_newcomer_displaces_the_old_holder_of_its_name_which_keeps_its_number() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    index.write(|txn| txn.upsert(&item("a", "root", "1"))).expect("writes");
+    let old = index.by_id(&id("a")).expect("reads").expect("there").ino;
+    let newcomer = Item { id: id("other"), name: "A".to_owned(), ..item("a", "root", "9") };
+    let (_, notices) = index.write(|txn| txn.upsert(&newcomer)).expect("writes");
+    assert!(notices.iter().any(|n| n.ino == old && n.what == What::Removed));
+    assert!(index.by_ino(old).expect("reads").is_none());
+    let moved = Item { name: "b".to_owned(), ..item("a", "root", "1") };
+    index.write(|txn| txn.upsert(&moved)).expect("writes");
+    assert_eq!(index.by_ino(old).expect("reads").expect("back").name, "b");
+}
+
+#[test]
+fn removing_a_folder_removes_what_is_below() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    let (_, notices) = index
+        .write(|txn| {
+            txn.upsert(&folder("d", "root"))?;
+            txn.upsert(&folder("e", "d"))?;
+            txn.upsert(&item("f", "e", "1"))?;
+            txn.remove(&id("d"))?;
+            txn.remove(&id("never heard of"))
+        })
+        .expect("writes");
+    assert_eq!(notices.iter().filter(|n| n.what == What::Removed).count(), 3);
+    assert_eq!(index.count().expect("reads"), 1);
+}
+
+#[test]
+fn an_index_of_another_drive_or_a_damaged_one_starts_empty_but_keeps_anchors() {
+    let dir = tempfile::tempdir().expect("temp");
+    open(dir.path(), &[]).write(|txn| txn.upsert(&item("a", "root", "1"))).expect("writes");
+    std::fs::write(dir.path().join("index.db"), b"not a database at all, but long enough to be read as one")
+        .expect("damage");
+    let index = open(dir.path(), &[(Ino(42), id("a"))]);
+    assert!(index.by_id(&id("a")).expect("reads").is_none());
+    index.write(|txn| txn.upsert(&item("a", "root", "1"))).expect("writes");
+    assert_eq!(index.by_id(&id("a")).expect("reads").expect("there").ino, Ino(42));
+}
+
+#[test]
+fn taking_over_an_item_moves_its_identity_to_the_new_inode() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    index.write(|txn| txn.upsert(&item("a", "root", "1"))).expect("writes");
+    index.write(|txn| txn.bind(Ino(77), &id("a"))).expect("writes");
+    assert_eq!(index.by_id(&id("a")).expect("reads").expect("there").ino, Ino(77));
+    assert_eq!(index.count().expect("reads"), 2);
+}
+
+#[test]
+fn a_report_of_the_state_before_our_own_change_is_recognised_for_a_while() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    let now = Timestamp::from_seconds(1000);
+    let later = Timestamp::from_seconds(1120);
+    index
+        .write(|txn| {
+            txn.expect_echo(&id("a"), &MetaTag("old".into()), false, later)?;
+            assert!(txn.is_stale_echo(&id("a"), &MetaTag("old".into()), now)?);
+            assert!(!txn.is_stale_echo(&id("a"), &MetaTag("new".into()), now)?);
+            assert!(!txn.is_stale_echo(&id("a"), &MetaTag("old".into()), later)?);
+            Ok(())
+        })
+        .expect("writes");
+}

@@ -1,0 +1,172 @@
+//! What two intents become together: the pure core of saving by rename.
+//!
+//! A program that saves carefully writes a temporary file and renames it over the document. In the cloud that
+//! must be *one* new version of the document, with its identity, sharing links and history, and at no moment
+//! may the document be missing there. So a rename over, and a delete that makes room, hand identities on
+//! instead of deleting.
+//!
+//! Renaming `source` over `target`:
+//!
+//! | source | target | becomes |
+//! | --- | --- | --- |
+//! | not in the cloud | not in the cloud | target is dropped |
+//! | not in the cloud | in the cloud | source takes the target's item: one replace |
+//! | in the cloud, all its bytes here as a sealed draft | in the cloud | the same, and the source's old item is deleted afterwards |
+//! | in the cloud, clean | in the cloud | target is deleted, then source renamed |
+//! | anything | under way right now | target is deleted when its answer arrives, or handed on then (see [`heir_of`]) |
+//! | folder | folder | target (empty) is deleted, source renamed |
+
+use super::intent::{Intent, Kind, Progress};
+use crate::base::clock::Timestamp;
+use crate::base::ids::Ino;
+
+/// The outcome of joining intents: what to store, what to forget.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    /// Intents to store in place of what there was.
+    pub put: Vec<Intent>,
+    /// Intents to drop.
+    pub drop: Vec<Ino>,
+}
+
+/// Deleting. `busy` says that a request about it is under way, whose answer must find the intent.
+pub fn delete(mut intent: Intent, busy: bool, now: Timestamp) -> Outcome {
+    if intent.item.is_none() && !busy && !matches!(intent.progress, Progress::Sending { .. }) {
+        return Outcome { put: Vec::new(), drop: vec![intent.ino] };
+    }
+    intent.touch(now);
+    intent.deleted = true;
+    intent.sealed = None;
+    intent.drafting = None;
+    Outcome { put: vec![intent], drop: Vec::new() }
+}
+
+/// Renaming `source` (already standing at its new place) over `target`. `ghost` is a fresh inode number for the
+/// remains of an item that lost its name; `busy` says that a request about the target is under way.
+pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, now: Timestamp) -> Outcome {
+    let both_files = source.kind == Kind::File && target.kind == Kind::File;
+    let has_bytes = source.sealed.is_some() || source.drafting.is_some();
+    let takes_over = both_files && !busy && target.item.is_some() && (source.item.is_none() || has_bytes);
+    if !takes_over || source.local_only {
+        let mut outcome = delete(target, busy, now);
+        outcome.put.push(source);
+        return outcome;
+    }
+    let mut outcome = Outcome { put: Vec::new(), drop: vec![target.ino] };
+    if source.item.is_some() {
+        let mut remains = Intent { ino: ghost, sealed: None, drafting: None, ..source.clone() };
+        remains.touch(now);
+        remains.deleted = true;
+        remains.progress = Progress::Waiting;
+        outcome.put.push(remains);
+    }
+    source.item = target.item;
+    source.base = target.base;
+    source.set_modified = true;
+    outcome.put.push(source);
+    outcome
+}
+
+/// Which of the live intents at the place that `gone` held in the cloud inherits its item.
+///
+/// `gone` is a deleted file that is in the cloud; `candidate` stands where `gone` stood, has content of its own
+/// and is not in the cloud yet. This is the save of vim with a backup copy, and `rm x; cp y x`.
+pub fn heir_of(gone: &Intent, candidate: &Intent) -> bool {
+    gone.deleted
+        && gone.item.is_some()
+        && gone.kind == Kind::File
+        && candidate.kind == Kind::File
+        && candidate.is_live()
+        && candidate.item.is_none()
+        && !candidate.local_only
+        && candidate.sealed.is_some()
+        && matches!(candidate.progress, Progress::Waiting | Progress::Parked(_))
+}
+
+/// Hands the item of `gone` to `heir`.
+pub fn inherit(gone: &Intent, mut heir: Intent) -> Outcome {
+    heir.item.clone_from(&gone.item);
+    heir.base.clone_from(&gone.base);
+    heir.set_modified = true;
+    Outcome { drop: vec![gone.ino], put: vec![heir] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{DriveId, ItemId, MetaTag};
+    use crate::journal::intent::{Base, SpoolId};
+
+    fn id(text: &str) -> ItemId {
+        ItemId::new(&DriveId::new("b!d"), text)
+    }
+
+    fn intent(ino: u64, item: Option<&str>) -> Intent {
+        let mut intent = Intent::new(Ino(ino), Kind::File, Ino(1), "x", Timestamp(0));
+        intent.item = item.map(id);
+        intent.base = item.map(|name| Base {
+            parent: id("root"),
+            name: name.to_owned(),
+            meta_tag: MetaTag("t".into()),
+            content_tag: None,
+            size: 0,
+            modified: Timestamp(0),
+            created: Timestamp(0),
+        });
+        intent
+    }
+
+    fn sealed(intent: Intent) -> Intent {
+        Intent { sealed: Some(SpoolId(7)), ..intent }
+    }
+
+    const NOW: Timestamp = Timestamp(5);
+
+    #[test]
+    fn a_new_file_over_a_known_one_is_one_replace() {
+        let outcome = rename_over(sealed(intent(10, None)), intent(5, Some("doc")), Ino(99), false, NOW);
+        assert_eq!(outcome.drop, [Ino(5)]);
+        assert_eq!(outcome.put.len(), 1);
+        assert_eq!(outcome.put[0].ino, Ino(10));
+        assert_eq!(outcome.put[0].item, Some(id("doc")));
+        assert_eq!(outcome.put[0].sealed, Some(SpoolId(7)));
+    }
+
+    #[test]
+    fn a_temporary_file_that_reached_the_cloud_gives_its_bytes_and_goes() {
+        let outcome = rename_over(sealed(intent(10, Some("tmp"))), intent(5, Some("doc")), Ino(99), false, NOW);
+        let ghost = &outcome.put[0];
+        assert!(ghost.ino == Ino(99) && ghost.deleted && ghost.item == Some(id("tmp")) && ghost.sealed.is_none());
+        assert_eq!(outcome.put[1].item, Some(id("doc")));
+    }
+
+    #[test]
+    fn a_clean_file_keeps_its_identity_and_the_target_is_deleted() {
+        let outcome = rename_over(intent(10, Some("a")), intent(5, Some("b")), Ino(99), false, NOW);
+        assert!(outcome.put[0].deleted && outcome.put[0].item == Some(id("b")));
+        assert_eq!(outcome.put[1].item, Some(id("a")));
+    }
+
+    #[test]
+    fn what_the_cloud_never_saw_vanishes_without_a_request() {
+        assert_eq!(delete(intent(5, None), false, NOW), Outcome { put: vec![], drop: vec![Ino(5)] });
+        assert!(delete(intent(5, None), true, NOW).put[0].deleted, "an answer under way must find its intent");
+        assert_eq!(rename_over(sealed(intent(10, None)), intent(5, None), Ino(99), false, NOW).drop, [Ino(5)]);
+    }
+
+    #[test]
+    fn a_target_under_way_is_not_taken_over_yet() {
+        let outcome = rename_over(sealed(intent(10, None)), intent(5, None), Ino(99), true, NOW);
+        assert!(outcome.put[0].deleted && outcome.put[0].ino == Ino(5));
+        assert_eq!(outcome.put[1].item, None);
+    }
+
+    #[test]
+    fn only_a_closed_new_file_inherits() {
+        let gone = Intent { deleted: true, ..intent(5, Some("doc")) };
+        assert!(heir_of(&gone, &sealed(intent(10, None))));
+        assert!(!heir_of(&gone, &intent(10, None)));
+        assert!(!heir_of(&gone, &sealed(intent(10, Some("other")))));
+        assert!(!heir_of(&intent(5, Some("doc")), &sealed(intent(10, None))));
+    }
+}

@@ -1,0 +1,377 @@
+//! One intent per inode: how a file or folder shall be in the cloud, as far as the cloud has not acknowledged
+//! it yet.
+//!
+//! The problem: a user's operations must be visible at once, survive a crash, and reach the service later, in
+//! any order that the network allows. A log of operations would have to be shortened, reordered and repaired;
+//! instead an intent holds the *wanted state* beside the state that the work was *based on*. What remains to
+//! be done is always the difference of the two ([`next_step`]), so coalescing, repeating after a crash and
+//! changing one's mind while a request is under way need no cases of their own.
+//!
+//! Always true: `base` is present exactly if `item` is; a step that the cloud has acknowledged moves the base,
+//! never the wanted state.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::{ContentTag, Ino, ItemId, MetaTag};
+use crate::remote::{Item, ItemKind, Patch, Ticket};
+
+/// A spool file: the content of one draft.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct SpoolId(pub u64);
+
+/// File or folder: what an intent can be about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+}
+
+/// The state in the cloud that local work started from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Base {
+    /// Its folder.
+    pub parent: ItemId,
+    /// Its name.
+    pub name: String,
+    /// Its tag, for preconditions.
+    pub meta_tag: MetaTag,
+    /// The version of its bytes; `None` for folders.
+    pub content_tag: Option<ContentTag>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its modification time.
+    pub modified: Timestamp,
+    /// Its creation time.
+    pub created: Timestamp,
+}
+
+impl Base {
+    /// The base that an item of the service is; `None` for a root, which nothing can be based on.
+    pub fn of(item: &Item) -> Option<Self> {
+        Some(Self {
+            parent: item.parent.clone()?,
+            name: item.name.clone(),
+            meta_tag: item.meta_tag.clone(),
+            content_tag: item.content_tag.clone(),
+            size: item.size,
+            modified: item.modified,
+            created: item.created,
+        })
+    }
+
+    /// The item this is the base of, put together again.
+    pub fn to_item(&self, id: &ItemId, kind: Kind) -> Item {
+        Item {
+            id: id.clone(),
+            parent: Some(self.parent.clone()),
+            name: self.name.clone(),
+            kind: match kind {
+                Kind::File => ItemKind::File,
+                Kind::Folder => ItemKind::Folder,
+            },
+            size: self.size,
+            modified: self.modified,
+            created: self.created,
+            meta_tag: self.meta_tag.clone(),
+            content_tag: self.content_tag.clone(),
+            link_to: None,
+        }
+    }
+}
+
+/// An item of the cloud that has no intent yet, as a mutation finds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// Its identity.
+    pub item: ItemId,
+    /// Its state.
+    pub base: Base,
+    /// What it is.
+    pub kind: Kind,
+    /// The inode of its folder.
+    pub parent: Ino,
+    /// Its exact local modification time.
+    pub modified: Timestamp,
+}
+
+/// Why an intent waits for the user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ParkReason {
+    /// The drive is full.
+    QuotaFull,
+    /// The service refuses the name or path.
+    NameRefused,
+    /// This account may not write there.
+    Denied,
+    /// The file is larger than the service accepts.
+    TooLarge,
+    /// The folder it belongs to is gone in the cloud.
+    FolderGone,
+    /// The version that an edit was made on is gone, and its bytes were not all on this machine.
+    BaseGone,
+    /// The service refuses it for another reason; the last error says which.
+    Refused,
+    /// The spool file is damaged.
+    Damaged,
+}
+
+/// Where the work of an intent stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Progress {
+    /// Nothing is under way.
+    Waiting,
+    /// An upload session is open.
+    Sending {
+        /// The session.
+        ticket: Box<Ticket>,
+        /// What it sends.
+        spool: SpoolId,
+        /// How much the service has acknowledged, in bytes.
+        acked: u64,
+    },
+    /// Only the user can help.
+    Parked(ParkReason),
+}
+
+/// The wanted state of one inode.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Intent {
+    /// The inode.
+    pub ino: Ino,
+    /// File or folder.
+    pub kind: Kind,
+    /// What it is in the cloud, if it is there.
+    pub item: Option<ItemId>,
+    /// The state in the cloud that our work is based on.
+    pub base: Option<Base>,
+    /// The folder it shall be in.
+    pub parent: Ino,
+    /// The name it shall have, in the spelling of the service.
+    pub name: String,
+    /// The modification time it shall have.
+    pub modified: Timestamp,
+    /// Whether that time is to be set in the cloud (it comes with content or was asked for).
+    pub set_modified: bool,
+    /// When it was created here, for new items.
+    pub created: Timestamp,
+    /// When the user last changed anything about it: its ctime, and what the debounce counts from.
+    pub changed: Timestamp,
+    /// It shall not exist.
+    pub deleted: bool,
+    /// It stays on this machine.
+    pub local_only: bool,
+    /// The closed content that shall be in the cloud.
+    pub sealed: Option<SpoolId>,
+    /// The content that is being written.
+    pub drafting: Option<SpoolId>,
+    /// Where the work stands.
+    pub progress: Progress,
+    /// Failed attempts in a row.
+    pub attempts: u32,
+    /// No attempt before this.
+    pub not_before: Timestamp,
+    /// What the last attempt said.
+    pub last_error: Option<String>,
+}
+
+impl Intent {
+    /// An intent about something new.
+    pub fn new(ino: Ino, kind: Kind, parent: Ino, name: &str, now: Timestamp) -> Self {
+        Self {
+            ino,
+            kind,
+            item: None,
+            base: None,
+            parent,
+            name: name.to_owned(),
+            modified: now,
+            set_modified: false,
+            created: now,
+            changed: now,
+            deleted: false,
+            local_only: false,
+            sealed: None,
+            drafting: None,
+            progress: Progress::Waiting,
+            attempts: 0,
+            not_before: Timestamp(0),
+            last_error: None,
+        }
+    }
+
+    /// An intent about something that is in the cloud and shall, so far, be as it is.
+    pub fn about(ino: Ino, known: Known, now: Timestamp) -> Self {
+        Self {
+            item: Some(known.item),
+            created: known.base.created,
+            modified: known.modified,
+            name: known.base.name.clone(),
+            base: Some(known.base),
+            ..Self::new(ino, known.kind, known.parent, "", now)
+        }
+    }
+
+    /// Whether the user sees it.
+    pub fn is_live(&self) -> bool {
+        !self.deleted
+    }
+
+    /// The user touched it: whatever kept it waiting is to be tried again.
+    pub fn touch(&mut self, now: Timestamp) {
+        self.changed = now;
+        self.attempts = 0;
+        self.not_before = Timestamp(0);
+        self.last_error = None;
+        if matches!(self.progress, Progress::Parked(_)) {
+            self.progress = Progress::Waiting;
+        }
+    }
+
+    /// Whether it stands elsewhere than in the cloud. `parent` is the folder's identity there, `None` if the
+    /// folder is not in the cloud.
+    pub fn is_displaced(&self, parent: Option<&ItemId>) -> bool {
+        self.base.as_ref().is_some_and(|base| base.name != self.name || parent != Some(&base.parent))
+    }
+}
+
+/// What is to be done next about an intent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Nothing for now: it is being written, or stays here.
+    Rest,
+    /// The cloud is as wanted: drop the intent.
+    Settled,
+    /// Its folder must get to the cloud first.
+    AwaitParent,
+    /// Create the folder.
+    MakeFolder {
+        /// Where.
+        parent: ItemId,
+    },
+    /// Upload a new file.
+    Create {
+        /// Where.
+        parent: ItemId,
+        /// What.
+        spool: SpoolId,
+    },
+    /// Upload new content for the item.
+    Replace {
+        /// What.
+        spool: SpoolId,
+    },
+    /// Rename, move, set the time.
+    Change(Patch),
+    /// Delete the item.
+    Delete,
+}
+
+/// What remains to be done: the difference between wanted and based-on.
+///
+/// | wanted | in the cloud | sealed content | step |
+/// | --- | --- | --- | --- |
+/// | anything, local-only | | | rest |
+/// | deleted | no | | settled |
+/// | deleted | yes | | delete |
+/// | folder | no | | make folder (after its parent) |
+/// | file | no | yes | create (after its parent) |
+/// | file | no | no | rest: it is being written |
+/// | elsewhere | yes | | change name, folder (and time) |
+/// | | yes | yes | replace |
+/// | other time | yes | no | change time |
+/// | the same | yes | no | settled, or rest while it is being written |
+pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
+    if intent.deleted {
+        return if intent.item.is_some() { Step::Delete } else { Step::Settled };
+    }
+    if intent.local_only {
+        return Step::Rest;
+    }
+    let Some(base) = &intent.base else {
+        return match (intent.kind, intent.sealed, parent) {
+            (Kind::File, None, _) => Step::Rest,
+            (_, _, None) => Step::AwaitParent,
+            (Kind::Folder, _, Some(parent)) => Step::MakeFolder { parent: parent.clone() },
+            (Kind::File, Some(spool), Some(parent)) => Step::Create { parent: parent.clone(), spool },
+        };
+    };
+    let other_time = intent.set_modified && intent.modified.seconds() != base.modified.seconds();
+    if intent.is_displaced(parent) {
+        let Some(parent) = parent else { return Step::AwaitParent };
+        return Step::Change(Patch {
+            name: (base.name != intent.name).then(|| intent.name.clone()),
+            parent: (base.parent != *parent).then(|| parent.clone()),
+            // New content brings its own time; setting it twice would make one version too many.
+            modified: (other_time && intent.sealed.is_none()).then_some(intent.modified),
+        });
+    }
+    match intent.sealed {
+        Some(spool) => Step::Replace { spool },
+        None if other_time && intent.drafting.is_none() => {
+            Step::Change(Patch { modified: Some(intent.modified), ..Patch::default() })
+        }
+        None if intent.drafting.is_some() => Step::Rest,
+        None => Step::Settled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::DriveId;
+
+    fn id(text: &str) -> ItemId {
+        ItemId::new(&DriveId::new("b!d"), text)
+    }
+
+    fn known() -> Known {
+        Known {
+            item: id("i"),
+            base: Base {
+                parent: id("p"),
+                name: "n".into(),
+                meta_tag: MetaTag("1".into()),
+                content_tag: Some(ContentTag("c".into())),
+                size: 1,
+                modified: Timestamp::from_seconds(5),
+                created: Timestamp::from_seconds(4),
+            },
+            kind: Kind::File,
+            parent: Ino(2),
+            modified: Timestamp::from_seconds(5),
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table() {
+        let now = Timestamp::from_seconds(9);
+        let parent = id("p");
+        let fresh = Intent::new(Ino(9), Kind::File, Ino(2), "n", now);
+        assert_eq!(next_step(&fresh, Some(&parent)), Step::Rest);
+        let sealed = Intent { sealed: Some(SpoolId(1)), ..fresh.clone() };
+        assert_eq!(next_step(&sealed, None), Step::AwaitParent);
+        assert_eq!(next_step(&sealed, Some(&parent)), Step::Create { parent: parent.clone(), spool: SpoolId(1) });
+        assert_eq!(next_step(&Intent { local_only: true, ..sealed.clone() }, Some(&parent)), Step::Rest);
+        assert_eq!(next_step(&Intent { deleted: true, ..sealed }, Some(&parent)), Step::Settled);
+        let folder = Intent { kind: Kind::Folder, ..fresh };
+        assert_eq!(next_step(&folder, Some(&parent)), Step::MakeFolder { parent: parent.clone() });
+
+        let same = Intent::about(Ino(9), known(), now);
+        assert_eq!(next_step(&same, Some(&parent)), Step::Settled);
+        assert_eq!(next_step(&Intent { drafting: Some(SpoolId(2)), ..same.clone() }, Some(&parent)), Step::Rest);
+        let edited = Intent { sealed: Some(SpoolId(2)), modified: now, set_modified: true, ..same.clone() };
+        assert_eq!(next_step(&edited, Some(&parent)), Step::Replace { spool: SpoolId(2) });
+        let timed = Intent { modified: now, set_modified: true, ..same.clone() };
+        assert_eq!(next_step(&timed, Some(&parent)), Step::Change(Patch { modified: Some(now), ..Patch::default() }));
+        assert_eq!(next_step(&Intent { deleted: true, ..same.clone() }, Some(&parent)), Step::Delete);
+        let renamed = Intent { name: "m".into(), ..edited };
+        assert_eq!(
+            next_step(&renamed, Some(&id("q"))),
+            Step::Change(Patch { name: Some("m".into()), parent: Some(id("q")), modified: None })
+        );
+        assert_eq!(next_step(&renamed, None), Step::AwaitParent);
+    }
+}

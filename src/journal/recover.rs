@@ -1,0 +1,326 @@
+//! Start-up: every row to a safe state, every stray file to a row.
+//!
+//! | found | becomes |
+//! | --- | --- |
+//! | an intent with a sealed draft, file whole | stays, due now |
+//! | the same, but the machine lost power before the bytes were synced, and they do not match their hash | the version before it, if one is kept; the file is kept for the user |
+//! | a draft being written that was synced once | sealed as it is |
+//! | a draft being written that was never closed or synced | kept for the user, not part of the tree |
+//! | an upload under way | stays; the uploader asks the service first |
+//! | a spool file without a row | kept for the user |
+//! | a row without its file | parked as damaged |
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::commit::Pending;
+use super::intent::{Intent, Progress};
+use super::queue::Queue;
+use super::spool::{self, Draft};
+use super::store::{Batch, KeptFor, SpoolRow, Store};
+use super::{Journal, JournalResult, JournalSettings, Numbers, Overlay, ParkReason, SpoolId, State};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::disk::Disk;
+use crate::base::ids::{Ino, ItemId};
+
+/// What is needed to open a journal.
+pub struct Opening {
+    /// The folder of the journal; created with mode 0700.
+    pub folder: PathBuf,
+    /// Where its files live.
+    pub disk: Arc<dyn Disk>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// How it behaves.
+    pub settings: JournalSettings,
+    /// Identifies this run of the machine: bytes that were not synced survive within it.
+    pub boot: String,
+}
+
+/// What was found at start-up.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Inode numbers that stand for items: the index must keep them.
+    pub anchors: Vec<(Ino, ItemId)>,
+    /// Intents that go on.
+    pub pending: usize,
+    /// Drafts that are kept for the user from now on, with the reason.
+    pub kept: Vec<KeptFor>,
+    /// Rows that could not be read; they are left as they are.
+    pub unreadable: Vec<String>,
+}
+
+impl Journal {
+    /// Opens the journal and repairs what a crash left.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`](super::StoreError); nothing is thrown away then.
+    pub fn open(opening: Opening) -> JournalResult<(Arc<Self>, Recovered)> {
+        let Opening { folder, disk, clock, settings, boot } = opening;
+        let spool_folder = folder.join("spool");
+        disk.create_dir_private(&folder)?;
+        disk.create_dir_private(&spool_folder)?;
+        let nameless = spool_folder.join(super::NAMELESS);
+        disk.create_dir_private(&nameless)?;
+        for entry in disk.list_dir(&nameless)? {
+            let _ = disk.remove(&nameless.join(entry.name));
+        }
+        let store = Arc::new(Store::open(&folder)?);
+        let loaded = store.load()?;
+        let now = clock.now();
+
+        let mut found: HashMap<SpoolId, String> = HashMap::new();
+        for entry in disk.list_dir(&spool_folder)? {
+            let name = entry.name.to_string_lossy().into_owned();
+            if name.ends_with(".adopted") {
+                // A second name for acknowledged bytes that the cache did not take before the end.
+                let _ = disk.remove(&spool_folder.join(name));
+                continue;
+            }
+            if let Some(id) = spool::id_of(&name) {
+                found.insert(id, name);
+            }
+        }
+        let mut sorted = Sorted::empty(&boot, &*disk, &spool_folder, now);
+        sorted.sort(loaded.intents, &loaded.spools);
+        for id in &loaded.retired {
+            if let Some(name) = found.remove(id) {
+                let _ = disk.remove(&spool_folder.join(name));
+            }
+        }
+        for row in loaded.spools.iter().filter(|row| row.kept.is_some()) {
+            sorted.kept.push(row.clone());
+        }
+        let known: HashSet<SpoolId> = loaded.spools.iter().map(|row| row.id).collect();
+        for (id, name) in found.iter().filter(|(id, _)| !known.contains(id)) {
+            let size = disk.open(&spool_folder.join(name), crate::base::disk::Open::Read)?.len()?;
+            sorted.keep_file(*id, name, size, "its record was lost");
+        }
+        let recovered = Recovered {
+            anchors: loaded.anchors,
+            pending: sorted.intents.len(),
+            kept: sorted.newly_kept.clone(),
+            unreadable: loaded.unreadable,
+        };
+        let batch = std::mem::take(&mut sorted.batch);
+        if !batch.is_empty() {
+            store.write(&batch)?;
+        }
+        store.forget_retired(&loaded.retired)?;
+
+        let mut state = State { modes: loaded.modes.into_iter().collect(), ..State::default() };
+        state.kept = sorted.kept;
+        state.drafts = sorted.drafts;
+        let (mut overlay, mut queue) = (Overlay::default(), Queue::default());
+        for intent in sorted.intents {
+            queue.put(&intent, settings.debounce);
+            overlay.put(intent);
+        }
+        state.overlay = overlay;
+        state.queue = queue;
+
+        let pending = Arc::new(Pending::new());
+        let reserve = {
+            let store = store.clone();
+            move |count| store.reserve_inos(count)
+        };
+        let inos = Arc::new(Numbers { next: Mutex::new((0, 0)), spool: AtomicU64::new(0), reserve: Box::new(reserve) });
+        let journal = Arc::new(Self {
+            store,
+            disk,
+            clock,
+            settings,
+            spool_folder,
+            boot,
+            state: Mutex::new(state),
+            pending,
+            inos,
+            index: OnceLock::new(),
+            wake: Arc::default(),
+            changed: tokio::sync::watch::channel(0).0,
+        });
+        let committing = Arc::downgrade(&journal);
+        let (store, disk, folder, pending) =
+            (journal.store.clone(), journal.disk.clone(), journal.spool_folder.clone(), journal.pending.clone());
+        std::thread::Builder::new().name("journal".into()).spawn(move || {
+            Self::run_commits(&store, &*disk, &folder, &pending, &|drafts| {
+                committing.upgrade().map_or(Ok(()), |journal| journal.note_synced(drafts))
+            });
+        })?;
+        Ok((journal, recovered))
+    }
+
+    fn note_synced(&self, drafts: &[Arc<Draft>]) -> JournalResult<()> {
+        {
+            let state = self.lock();
+            let spools: Vec<SpoolRow> = drafts
+                .iter()
+                .filter(|draft| state.drafts.contains_key(&draft.id) && draft.is_promised())
+                .map(|draft| draft.row(&self.boot))
+                .collect();
+            if !spools.is_empty() {
+                let batch = Batch { spools, ..Batch::default() };
+                self.store.write(&batch)?;
+            }
+        }
+        self.retire_superseded()
+    }
+}
+
+/// The rows on their way to a safe state.
+struct Sorted<'a> {
+    now: Timestamp,
+    boot: &'a str,
+    disk: &'a dyn Disk,
+    folder: &'a Path,
+    intents: Vec<Intent>,
+    drafts: HashMap<SpoolId, Arc<Draft>>,
+    kept: Vec<SpoolRow>,
+    newly_kept: Vec<KeptFor>,
+    batch: Batch,
+}
+
+impl<'a> Sorted<'a> {
+    fn empty(boot: &'a str, disk: &'a dyn Disk, folder: &'a Path, now: Timestamp) -> Self {
+        Self {
+            now,
+            boot,
+            disk,
+            folder,
+            intents: Vec::new(),
+            drafts: HashMap::new(),
+            kept: Vec::new(),
+            newly_kept: Vec::new(),
+            batch: Batch::default(),
+        }
+    }
+
+    fn sort(&mut self, intents: Vec<Intent>, rows: &[SpoolRow]) {
+        let by_id: HashMap<SpoolId, &SpoolRow> = rows.iter().map(|row| (row.id, row)).collect();
+        let mut used: HashSet<SpoolId> = HashSet::new();
+        for intent in intents {
+            used.extend(intent.sealed);
+            used.extend(intent.drafting);
+            self.sort_one(intent, &by_id, rows, &mut used);
+        }
+        for row in rows.iter().filter(|row| row.kept.is_none() && !used.contains(&row.id)) {
+            // Replaced by a newer seal that is whole, or left by a step that was finished otherwise.
+            self.batch.retire.push(row.id);
+            let _ = self.disk.remove(&self.folder.join(&row.file));
+        }
+    }
+
+    fn sort_one(
+        &mut self,
+        mut intent: Intent,
+        by_id: &HashMap<SpoolId, &SpoolRow>,
+        rows: &[SpoolRow],
+        used: &mut HashSet<SpoolId>,
+    ) {
+        let before = intent.clone();
+        if let Some(id) = intent.drafting.take() {
+            match by_id.get(&id) {
+                Some(row) if row.promised && self.is_whole(row, intent.modified) => intent.sealed = Some(id),
+                Some(row) => self.keep(row, &intent.name, "it was never closed"),
+                None => {}
+            }
+        }
+        if let Some(id) = intent.sealed {
+            let whole = by_id.get(&id).is_some_and(|row| self.is_whole(row, intent.modified));
+            if !whole {
+                if let Some(row) = by_id.get(&id) {
+                    self.keep(row, &intent.name, "its bytes were not all on the disk when the machine lost power");
+                }
+                // A version that was closed before it, if its replacement was not safe yet.
+                let older = rows
+                    .iter()
+                    .filter(|row| row.ino == intent.ino && row.id < id && row.kept.is_none() && !used.contains(&row.id))
+                    .max_by_key(|row| row.id)
+                    .filter(|row| row.promised && self.is_whole(row, intent.modified));
+                intent.sealed = older.map(|row| row.id);
+                match older {
+                    Some(row) => {
+                        used.insert(row.id);
+                    }
+                    None if by_id.contains_key(&id) => {}
+                    None => {
+                        intent.progress = Progress::Parked(ParkReason::Damaged);
+                        intent.last_error = Some("the file with its content is missing".into());
+                    }
+                }
+            }
+        }
+        let is_empty_new_file = intent.item.is_none()
+            && intent.kind == super::Kind::File
+            && intent.sealed.is_none()
+            && !matches!(intent.progress, Progress::Parked(_));
+        if is_empty_new_file {
+            self.batch.drop.push(intent.ino);
+            return;
+        }
+        if let Some(id) = intent.sealed {
+            if let Some(row) = by_id.get(&id)
+                && let Ok(draft) = Draft::reopen(self.disk, self.folder, row, intent.modified)
+            {
+                self.drafts.insert(id, Arc::new(draft));
+            }
+        }
+        if intent != before {
+            self.batch.put.push(intent.clone());
+        }
+        self.intents.push(intent);
+    }
+
+    /// Whether the file has what its row promises. Only bytes that were not synced before the machine went down
+    /// need to be looked at.
+    fn is_whole(&self, row: &SpoolRow, modified: Timestamp) -> bool {
+        let Ok(draft) = Draft::reopen(self.disk, self.folder, row, modified) else { return false };
+        if row.synced || row.boot == self.boot {
+            return true;
+        }
+        match &row.hash {
+            Some(hash) if row.base_limit == 0 => draft.rehash().is_ok_and(|now| now == *hash),
+            _ => false,
+        }
+    }
+
+    fn keep(&mut self, row: &SpoolRow, name: &str, why: &str) {
+        let path = self.folder.join(&row.file);
+        let has_bytes =
+            self.disk.open(&path, crate::base::disk::Open::Read).and_then(|file| file.len()).unwrap_or(0) > 0;
+        if !has_bytes {
+            self.batch.retire.push(row.id);
+            let _ = self.disk.remove(&path);
+            return;
+        }
+        let kept = KeptFor { name: name.to_owned(), why: why.to_owned(), at: self.now };
+        self.newly_kept.push(kept.clone());
+        let row = SpoolRow { kept: Some(kept), ..row.clone() };
+        self.batch.spools.push(row.clone());
+        self.kept.push(row);
+    }
+
+    fn keep_file(&mut self, id: SpoolId, file: &str, size: u64, why: &str) {
+        let kept = KeptFor { name: file.to_owned(), why: why.to_owned(), at: self.now };
+        self.newly_kept.push(kept.clone());
+        let row = SpoolRow {
+            id,
+            ino: Ino(0),
+            file: file.to_owned(),
+            size,
+            present: crate::base::ranges::RangeSet::of(0..size),
+            base_limit: 0,
+            base: None,
+            hash: None,
+            promised: false,
+            synced: false,
+            boot: self.boot.to_owned(),
+            kept: Some(kept),
+        };
+        self.batch.spools.push(row.clone());
+        self.kept.push(row);
+    }
+}

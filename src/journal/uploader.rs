@@ -1,0 +1,715 @@
+//! The workers that bring intents to the cloud: pick, send, acknowledge, land.
+//!
+//! Each takes the most urgent intent that nothing stands in the way of, carries out its next step, and lets
+//! the answer decide. A worker never decides what is wanted, only how to get there; when the cloud is not as
+//! expected it asks the pure functions of `conflict` and looks before it repeats anything.
+//!
+//! Always true: every replace, move and delete names the version it expects; a session's ticket is stored
+//! before its first fragment; nothing of the cloud is deleted that a user did not delete here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::ops::Range;
+
+use super::conflict::{self, Verdict};
+use super::intent::{Intent, Kind, Progress, Step};
+use super::landing::Landed;
+use super::queue::{Pick, backoff};
+use super::store::SpoolBase;
+use super::{Draft, Journal, ParkReason, SpoolId, StoreError};
+use crate::base::clock::Clock;
+use crate::base::ids::{ContentTag, Ino, ItemId};
+use crate::base::name;
+use crate::index::{Index, NoticeSink};
+use crate::remote::{
+    Ack, Advice, At, FragmentRule, Item, Offset, Patch, Place, Precondition, Remote, RemoteError, RemoteErrorKind,
+    Target, Ticket, URGENCY, Urgency, list_all,
+};
+
+/// The bytes of versions that are in the cloud, from wherever they are nearest.
+#[async_trait]
+pub trait Versions: Send + Sync + 'static {
+    /// A range of a version; it must lie within the version's size. [`RemoteErrorKind::Changed`] if the cloud
+    /// has another version now and the bytes are not on this machine.
+    async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError>;
+
+    /// A spool file has exactly the bytes of this version: keep them as clean bytes. The file stays.
+    fn adopt(&self, item: &ItemId, tag: &ContentTag, size: u64, spool: &std::path::Path);
+}
+
+/// How uploads behave.
+#[derive(Clone, Debug)]
+pub struct UploadSettings {
+    /// Intents worked on at a time.
+    pub concurrency: usize,
+    /// Length of the fragments of an upload session, in bytes; rounded down to what the service allows.
+    pub fragment_size: u64,
+    /// The name of this machine, for conflict names.
+    pub host: String,
+}
+
+/// The uploader of one drive.
+pub struct Uploader {
+    journal: Arc<Journal>,
+    index: Arc<Index>,
+    remote: Arc<dyn Remote>,
+    versions: Arc<dyn Versions>,
+    clock: Arc<dyn Clock>,
+    settings: UploadSettings,
+    sink: Arc<dyn NoticeSink>,
+    stopping: AtomicBool,
+}
+
+/// Why a step was not acknowledged.
+enum Setback {
+    /// The cloud said no.
+    Remote(RemoteError),
+    /// The local disk or journal said no.
+    Local(String),
+    /// It is not wanted any more; nothing to report.
+    Overtaken,
+    /// Only the user can help.
+    Park(ParkReason, String),
+    /// The intent was changed to be tried again at once.
+    Again,
+}
+
+impl From<RemoteError> for Setback {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(error)
+    }
+}
+
+impl From<StoreError> for Setback {
+    fn from(error: StoreError) -> Self {
+        Self::Local(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Setback {
+    fn from(error: std::io::Error) -> Self {
+        Self::Local(error.to_string())
+    }
+}
+
+impl Uploader {
+    /// An uploader; it does nothing before [`Uploader::work`] is run.
+    pub fn new(
+        journal: Arc<Journal>,
+        index: Arc<Index>,
+        remote: Arc<dyn Remote>,
+        versions: Arc<dyn Versions>,
+        clock: Arc<dyn Clock>,
+        settings: UploadSettings,
+        sink: Arc<dyn NoticeSink>,
+    ) -> Arc<Self> {
+        Arc::new(Self { journal, index, remote, versions, clock, settings, sink, stopping: AtomicBool::new(false) })
+    }
+
+    /// How many workers there should be.
+    pub fn concurrency(&self) -> usize {
+        self.settings.concurrency.max(1)
+    }
+
+    /// No new steps are begun from now on; those under way go on.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.journal.wake.notify_waiters();
+    }
+
+    /// One worker: runs until [`Uploader::stop`]. Dropping it in the middle of a step is safe; the step is
+    /// taken up again by the next start.
+    pub async fn work(self: Arc<Self>) {
+        while !self.stopping.load(Ordering::Acquire) {
+            let woken = self.journal.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            match self.journal.pick() {
+                Pick::Work(intent, step) => {
+                    let ino = intent.ino;
+                    let guard = Busy { journal: &self.journal, ino, armed: true };
+                    URGENCY.scope(Urgency::Upload, self.process(*intent, step)).await;
+                    guard.disarm();
+                }
+                Pick::Wait(until) => {
+                    let pause = Duration::from_nanos(until.0.saturating_sub(self.clock.now().0).max(1_000_000) as u64);
+                    tokio::select! {
+                        () = self.clock.sleep(pause.min(Duration::from_secs(60))) => {}
+                        () = woken => {}
+                    }
+                }
+                Pick::Idle => woken.await,
+            }
+        }
+    }
+
+    /// Carries out one step if one is due; `false` if there is none. For tests that want single steps.
+    pub async fn step(&self) -> bool {
+        match self.journal.pick() {
+            Pick::Work(intent, step) => {
+                URGENCY.scope(Urgency::Upload, self.process(*intent, step)).await;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    async fn process(&self, intent: Intent, step: Step) {
+        let ino = intent.ino;
+        tracing::debug!(%ino, name = intent.name, ?step, "a step towards the cloud");
+        let done = match step {
+            Step::Rest | Step::AwaitParent => {
+                self.journal.let_go(ino);
+                Ok(())
+            }
+            Step::Settled => self.journal.settle(ino).map_err(Setback::from),
+            Step::MakeFolder { parent } => self.make_folder(&intent, &parent).await,
+            Step::Create { parent, spool } => self.send(&intent, Some(parent), spool).await,
+            Step::Replace { spool } => self.send(&intent, None, spool).await,
+            Step::Change(patch) => self.change(&intent, &patch).await,
+            Step::Delete => self.delete(&intent).await,
+        };
+        let noted = match done {
+            Ok(()) | Err(Setback::Again) => Ok(()),
+            Err(Setback::Overtaken) => {
+                self.journal.let_go(ino);
+                Ok(())
+            }
+            Err(Setback::Park(reason, why)) => {
+                tracing::warn!(%ino, name = intent.name, why, "parked; it stays on this machine until you decide");
+                self.journal.park(ino, reason, &why)
+            }
+            Err(Setback::Local(why)) => self.postpone(ino, &intent, &why, None),
+            Err(Setback::Remote(error)) => self.refused(&intent, error),
+        };
+        if let Err(error) = noted {
+            tracing::error!(%ino, %error, "the journal did not take the outcome of a step");
+            self.journal.let_go(ino);
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    fn postpone(&self, ino: Ino, intent: &Intent, why: &str, after: Option<Duration>) -> Result<(), StoreError> {
+        tracing::info!(%ino, name = intent.name, why, "not in the cloud yet; trying again");
+        // The spread comes from the inode: it need not be random, only different.
+        let spread = (ino.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / (1u64 << 24) as f64;
+        self.journal.postpone(ino, why, |attempts| after.unwrap_or_else(|| backoff(attempts, spread)))
+    }
+
+    /// What a refusal that no step could answer means.
+    fn refused(&self, intent: &Intent, error: RemoteError) -> Result<(), StoreError> {
+        let why = error.to_string();
+        let reason = match error.kind {
+            RemoteErrorKind::QuotaFull => Some(ParkReason::QuotaFull),
+            RemoteErrorKind::BadName | RemoteErrorKind::TooLong => Some(ParkReason::NameRefused),
+            RemoteErrorKind::Denied | RemoteErrorKind::ReadOnly | RemoteErrorKind::Malware => Some(ParkReason::Denied),
+            RemoteErrorKind::TooLarge => Some(ParkReason::TooLarge),
+            RemoteErrorKind::Unsupported => Some(ParkReason::Refused),
+            // Nonsense may be a passing fault of a gateway; nonsense that lasts is for the user to see.
+            RemoteErrorKind::Protocol if intent.attempts >= 8 => Some(ParkReason::Refused),
+            _ => None,
+        };
+        match reason {
+            Some(reason) => {
+                tracing::warn!(ino = %intent.ino, name = intent.name, why, "parked; it stays on this machine until you decide");
+                self.journal.park(intent.ino, reason, &why)
+            }
+            None => {
+                let after = match error.advice {
+                    Advice::RetryAfter(pause) => Some(pause),
+                    _ => None,
+                };
+                self.postpone(intent.ino, intent, &why, after)
+            }
+        }
+    }
+
+    fn publish(&self, landed: Landed) {
+        if !landed.notices.is_empty() {
+            self.sink.absorb(landed.notices);
+        }
+    }
+
+    /// What is in the cloud at this place or under this identity; `None` if nothing is.
+    async fn look(&self, at: At<'_>) -> Result<Option<Item>, Setback> {
+        match self.remote.stat(at).await {
+            Ok(item) => Ok(Some(item)),
+            Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn conflict_name(&self, intent: &Intent) -> String {
+        let date = jiff::Timestamp::from_nanosecond(i128::from(self.clock.now().0))
+            .map(|at| at.to_string().chars().take(10).collect::<String>())
+            .unwrap_or_default();
+        name::conflict_name(&intent.name, &self.settings.host, &date, |candidate| {
+            self.journal.view(|overlay| overlay.at(intent.parent, candidate).is_some())
+                || self.index.child(intent.parent, candidate).ok().flatten().is_some()
+        })
+    }
+
+    fn keep_both(&self, intent: &Intent, theirs: Option<&Item>) -> Result<(), Setback> {
+        let name = self.conflict_name(intent);
+        tracing::warn!(ino = %intent.ino, name = intent.name, ours = name, "changed on both sides; both versions are kept");
+        let landed = self.journal.keep_both(intent.ino, &name, theirs)?;
+        self.publish(landed);
+        Err(Setback::Again)
+    }
+
+    async fn make_folder(&self, intent: &Intent, parent: &ItemId) -> Result<(), Setback> {
+        let item = match self.remote.make_folder(parent, &intent.name).await {
+            Ok(item) => item,
+            Err(error) if error.kind == RemoteErrorKind::Exists || error.advice == Advice::VerifyThenRetry => {
+                let Some(found) = self.look(At::Child(parent, &intent.name)).await? else { return Err(error.into()) };
+                match conflict::decide_folder(&found) {
+                    Verdict::Adopt(item) => {
+                        // Somebody else's folder may hold what we have not heard of.
+                        let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
+                        self.publish(landed);
+                        let marked = self.index.write(|txn| txn.set_complete(intent.ino, false));
+                        if let Err(error) = marked {
+                            tracing::warn!(%error, "the index did not take a joined folder");
+                        }
+                        return Ok(());
+                    }
+                    _ => return self.keep_both(intent, Some(&found)),
+                }
+            }
+            Err(error) if error.kind == RemoteErrorKind::NotFound => return Err(self.parent_gone(parent, error).await),
+            Err(error) => return Err(error.into()),
+        };
+        let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
+        self.publish(landed);
+        Ok(())
+    }
+
+    /// A place was not found: is its folder gone, or was it a passing fault?
+    async fn parent_gone(&self, parent: &ItemId, error: RemoteError) -> Setback {
+        match self.look(At::Id(parent)).await {
+            Ok(None) => Setback::Park(
+                ParkReason::FolderGone,
+                "the folder it belongs to was deleted in the cloud; move it to another folder to send it".into(),
+            ),
+            Ok(Some(_)) => error.into(),
+            Err(setback) => setback,
+        }
+    }
+
+    async fn change(&self, intent: &Intent, patch: &Patch) -> Result<(), Setback> {
+        let (Some(item), Some(base)) = (&intent.item, &intent.base) else { return Err(Setback::Overtaken) };
+        let pre = Precondition::Unchanged(base.meta_tag.clone());
+        let error = match self.remote.change(item, patch, &pre).await {
+            Ok(now) => {
+                let landed = self.journal.acknowledge(intent.ino, &now, None, false)?;
+                self.publish(landed);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match error.kind {
+            RemoteErrorKind::Exists => {
+                // Perhaps it was ourselves, with the answer lost.
+                let parent = patch.parent.as_ref().unwrap_or(&base.parent);
+                let name = patch.name.as_deref().unwrap_or(&base.name);
+                match self.look(At::Child(parent, name)).await? {
+                    Some(found) if found.id == *item => {
+                        let landed = self.journal.acknowledge(intent.ino, &found, None, false)?;
+                        self.publish(landed);
+                        Ok(())
+                    }
+                    _ if patch.modified.is_some() && patch.name.is_none() && patch.parent.is_none() => {
+                        Err(error.into())
+                    }
+                    found => self.keep_both(intent, found.as_ref()),
+                }
+            }
+            RemoteErrorKind::Changed | RemoteErrorKind::NotFound => match self.look(At::Id(item)).await? {
+                Some(now) if now.meta_tag != base.meta_tag => {
+                    // Renaming or touching what somebody else has edited harms nobody's work: ours is said of
+                    // the item, not of its bytes.
+                    self.journal.rebase(intent.ino, &now)?;
+                    Err(Setback::Again)
+                }
+                Some(_) if error.kind == RemoteErrorKind::NotFound => {
+                    let parent = patch.parent.clone().unwrap_or_else(|| base.parent.clone());
+                    Err(self.parent_gone(&parent, error).await)
+                }
+                Some(_) => Err(error.into()),
+                None if intent.sealed.is_some() || intent.drafting.is_some() => {
+                    self.journal.send_as_new(intent.ino)?;
+                    Err(Setback::Again)
+                }
+                None => {
+                    let landed = self.journal.give_way(intent.ino)?;
+                    self.publish(landed);
+                    Ok(())
+                }
+            },
+            _ => Err(error.into()),
+        }
+    }
+
+    async fn delete(&self, intent: &Intent) -> Result<(), Setback> {
+        let (Some(item), Some(base)) = (&intent.item, &intent.base) else { return Err(Setback::Overtaken) };
+        if intent.kind == Kind::Folder {
+            // Deleting a folder deletes all that is in it. We deleted what we knew; is there more?
+            let inside = match list_all(&*self.remote, item).await {
+                Ok(items) => items,
+                Err(error) if error.kind == RemoteErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(error.into()),
+            };
+            if self.journal.has_intents_in(item) {
+                return Err(Setback::Overtaken);
+            }
+            if !inside.is_empty() {
+                tracing::warn!(name = intent.name, "not deleted: somebody put something into the folder");
+                let now = self.look(At::Id(item)).await?.unwrap_or_else(|| base.to_item(item, intent.kind));
+                let landed = self.journal.undelete(intent.ino, &now)?;
+                self.publish(landed);
+                let refilled = self.index.write(|txn| {
+                    for child in &inside {
+                        txn.upsert(child)?;
+                    }
+                    Ok(())
+                });
+                if let Ok(((), notices)) = refilled {
+                    self.sink.absorb(notices);
+                }
+                return Ok(());
+            }
+        }
+        // A folder's tag moves with its children; what counts was looked at just now.
+        let pre = match intent.kind {
+            Kind::File => Precondition::Unchanged(base.meta_tag.clone()),
+            Kind::Folder => Precondition::None,
+        };
+        match self.remote.delete(item, &pre).await {
+            Ok(()) => {}
+            Err(error) if error.kind == RemoteErrorKind::NotFound => {}
+            Err(error) if error.kind == RemoteErrorKind::Changed => match self.look(At::Id(item)).await? {
+                None => {}
+                Some(now) if now.content_tag == base.content_tag && now.meta_tag != base.meta_tag => {
+                    self.journal.rebase(intent.ino, &now)?;
+                    return Err(Setback::Again);
+                }
+                Some(now) if now.content_tag != base.content_tag => {
+                    tracing::warn!(name = intent.name, "not deleted: somebody changed the file; it is back");
+                    let landed = self.journal.undelete(intent.ino, &now)?;
+                    self.publish(landed);
+                    return Ok(());
+                }
+                Some(_) => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+        let landed = self.journal.acknowledge_deletion(intent.ino)?;
+        self.publish(landed);
+        Ok(())
+    }
+
+    /// Brings the missing bytes of an edited file here, so that the whole can be sent.
+    async fn complete(&self, draft: &Arc<Draft>) -> Result<(), Setback> {
+        const PIECE: u64 = 4 << 20;
+        let missing = draft.missing();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let Some(base) = draft.base() else { return Err(Setback::Local("a draft misses bytes of nothing".into())) };
+        for range in missing.iter() {
+            let mut at = range.start;
+            while at < range.end {
+                let end = range.end.min(at + PIECE);
+                match self.versions.read(&base, at..end).await {
+                    Ok(bytes) if bytes.is_empty() => {
+                        return Err(
+                            RemoteError::protocol("the version an edit was made on is shorter than it was").into()
+                        );
+                    }
+                    Ok(bytes) => {
+                        let length = bytes.len() as u64;
+                        let draft = draft.clone();
+                        blocking(move || draft.fill(at, &bytes)).await?;
+                        at += length;
+                    }
+                    Err(error) if matches!(error.kind, RemoteErrorKind::Changed | RemoteErrorKind::NotFound) => {
+                        return Err(Setback::Park(
+                            ParkReason::BaseGone,
+                            "the file was replaced elsewhere before the part of it that was not edited here had \
+                             arrived; export the draft to keep the edited part"
+                                .into(),
+                        ));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        self.journal.note_filled(draft.id);
+        Ok(())
+    }
+
+    async fn send(&self, intent: &Intent, parent: Option<ItemId>, spool: SpoolId) -> Result<(), Setback> {
+        let Some(draft) = self.journal.draft(spool) else {
+            return Err(Setback::Park(ParkReason::Damaged, "the file with its content is missing".into()));
+        };
+        self.complete(&draft).await?;
+        let size = draft.size();
+        let limit = self.remote.caps().max_file;
+        if size > limit {
+            return Err(Setback::Park(ParkReason::TooLarge, format!("OneDrive stores files of up to {limit} bytes")));
+        }
+        let hash = {
+            let draft = draft.clone();
+            blocking(move || draft.compute_hash()).await?
+        };
+        let ours = ContentTag::from_hash(&hash, size);
+        if let (Some(item), Some(base)) = (&intent.item, &intent.base)
+            && base.content_tag.as_ref() == Some(&ours)
+        {
+            // Written, but not changed. Only the time may be new, and that is the next step.
+            return self.land(intent, spool, &base.to_item(item, intent.kind), &ours, &draft);
+        }
+        let place = match (parent, &intent.item) {
+            (Some(parent), _) => Place::New { parent, name: intent.name.clone() },
+            (None, Some(item)) => Place::Replace(item.clone()),
+            (None, None) => return Err(Setback::Overtaken),
+        };
+        let pre = match (&place, &intent.base) {
+            (Place::Replace(_), Some(base)) => Precondition::Unchanged(base.meta_tag.clone()),
+            _ => Precondition::MustNotExist,
+        };
+        let created = matches!(place, Place::New { .. }).then_some(intent.created);
+        let target = Target { place, modified: intent.modified, created };
+        let sent = if size <= self.remote.caps().max_small || size == 0 {
+            self.abandon_old_ticket(intent).await;
+            let bytes = {
+                let draft = draft.clone();
+                blocking(move || draft.read_complete(0..size)).await?
+            };
+            self.remote.put_small(&target, bytes, &pre).await.map_err(Setback::from)
+        } else {
+            self.send_in_fragments(intent, &draft, &target, &pre, size).await
+        };
+        match sent {
+            Ok(item) => self.land(intent, spool, &item, &ours, &draft),
+            Err(Setback::Remote(error)) => self.contested(intent, &target, &draft, spool, &ours, error).await,
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The cloud has our content, as `item`.
+    fn land(
+        &self,
+        intent: &Intent,
+        spool: SpoolId,
+        item: &Item,
+        ours: &ContentTag,
+        draft: &Draft,
+    ) -> Result<(), Setback> {
+        // A service that edits documents on arrival answers with other bytes than ours. They are the file now:
+        // sending ours again would start a quarrel that nobody wins
+        // (https://github.com/OneDrive/onedrive-api-docs/issues/935).
+        let exact = item.content_tag.as_ref() == Some(ours) && item.size == draft.size();
+        if !exact {
+            tracing::info!(name = intent.name, "the service stored other bytes than were sent; its version counts");
+        }
+        let adopt = exact && self.journal.still_wants(intent.ino, spool);
+        if adopt {
+            self.versions.adopt(&item.id, ours, draft.size(), draft.path());
+        }
+        let landed = self.journal.acknowledge(intent.ino, item, Some(spool), exact)?;
+        tracing::info!(ino = %intent.ino, name = intent.name, size = draft.size(), "in the cloud");
+        self.publish(landed);
+        Ok(())
+    }
+
+    /// Our content was refused: because of what is there now, or for another reason?
+    async fn contested(
+        &self,
+        intent: &Intent,
+        target: &Target,
+        draft: &Arc<Draft>,
+        spool: SpoolId,
+        ours: &ContentTag,
+        error: RemoteError,
+    ) -> Result<(), Setback> {
+        let doubtful = matches!(
+            error.kind,
+            RemoteErrorKind::Exists
+                | RemoteErrorKind::Changed
+                | RemoteErrorKind::NotFound
+                | RemoteErrorKind::UploadGone
+        ) || error.advice == Advice::VerifyThenRetry;
+        if !doubtful {
+            return Err(error.into());
+        }
+        let now = match &target.place {
+            Place::New { parent, name } => match self.look(At::Child(parent, name)).await? {
+                None if error.kind == RemoteErrorKind::NotFound => return Err(self.parent_gone(parent, error).await),
+                found => found,
+            },
+            Place::Replace(item) => self.look(At::Id(item)).await?,
+        };
+        let base = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
+        match conflict::decide(base, now.as_ref(), ours) {
+            Verdict::Adopt(item) => self.land(intent, spool, &item, ours, draft),
+            Verdict::Replace(item) => {
+                let moved = intent.base.as_ref().is_none_or(|base| base.meta_tag != item.meta_tag);
+                if moved {
+                    self.journal.rebase(intent.ino, &item)?;
+                    return Err(Setback::Again);
+                }
+                Err(error.into())
+            }
+            Verdict::Create if intent.item.is_some() => {
+                self.journal.send_as_new(intent.ino)?;
+                Err(Setback::Again)
+            }
+            Verdict::Create => Err(error.into()),
+            Verdict::KeepBoth => self.keep_both(intent, now.as_ref()),
+        }
+    }
+
+    async fn abandon_old_ticket(&self, intent: &Intent) {
+        if let Progress::Sending { ticket, .. } = &intent.progress
+            && let Err(error) = self.remote.abandon_upload(ticket).await
+        {
+            tracing::debug!(%error, "an upload session that is not needed any more stays until it expires");
+        }
+    }
+
+    fn fragment_size(&self) -> u64 {
+        match self.remote.caps().fragment {
+            FragmentRule::Multiple { unit, max } => (self.settings.fragment_size.min(max) / unit).max(1) * unit,
+            FragmentRule::Any => self.settings.fragment_size.max(1),
+        }
+    }
+
+    async fn send_in_fragments(
+        &self,
+        intent: &Intent,
+        draft: &Arc<Draft>,
+        target: &Target,
+        pre: &Precondition,
+        size: u64,
+    ) -> Result<Item, Setback> {
+        let spool = draft.id;
+        let mut resumed = None;
+        if let Progress::Sending { ticket, spool: sending, .. } = &intent.progress {
+            if *sending == spool && ticket.target.place == target.place && ticket.size == size {
+                match self.remote.upload_offset(ticket).await? {
+                    Offset::At(at) => resumed = Some(((**ticket).clone(), at)),
+                    Offset::Done(item) => return Ok(*item),
+                    Offset::Gone => {
+                        // Expired, or finished with the answer lost: the caller looks before anything is sent
+                        // again.
+                        self.journal.note_progress(intent.ino, Progress::Waiting)?;
+                        return Err(RemoteError::new(
+                            RemoteErrorKind::UploadGone,
+                            Advice::VerifyThenRetry,
+                            "the upload session is over",
+                        )
+                        .into());
+                    }
+                }
+            } else {
+                self.abandon_old_ticket(intent).await;
+            }
+        }
+        let (ticket, mut at) = match resumed {
+            Some(resumed) => resumed,
+            None => {
+                let ticket = self.remote.begin_upload(target, size, pre).await?;
+                self.note_sent(intent.ino, &ticket, spool, 0)?;
+                (ticket, 0)
+            }
+        };
+        let fragment = self.fragment_size();
+        let mut turns_without_progress = 0;
+        loop {
+            if self.stopping.load(Ordering::Acquire) {
+                // The ticket is stored; the next start goes on where the service stands.
+                return Err(Setback::Overtaken);
+            }
+            if !self.journal.still_wants(intent.ino, spool) {
+                let _ = self.remote.abandon_upload(&ticket).await;
+                self.journal.note_progress(intent.ino, Progress::Waiting)?;
+                return Err(Setback::Overtaken);
+            }
+            let end = size.min(at + fragment);
+            let bytes = {
+                let draft = draft.clone();
+                blocking(move || draft.read_complete(at..end)).await?
+            };
+            let next = match self.remote.put_fragment(&ticket, at, bytes).await {
+                Ok(Ack::Done(item)) => return Ok(*item),
+                Ok(Ack::Next(next)) => next,
+                Err(error)
+                    if matches!(error.kind, RemoteErrorKind::Range | RemoteErrorKind::UploadGone)
+                        || error.advice == Advice::VerifyThenRetry =>
+                {
+                    match self.remote.upload_offset(&ticket).await? {
+                        Offset::At(next) => next,
+                        Offset::Done(item) => return Ok(*item),
+                        Offset::Gone => {
+                            self.journal.note_progress(intent.ino, Progress::Waiting)?;
+                            return Err(RemoteError::new(
+                                RemoteErrorKind::UploadGone,
+                                Advice::VerifyThenRetry,
+                                "the upload session is over",
+                            )
+                            .into());
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            };
+            turns_without_progress = if next > at { 0 } else { turns_without_progress + 1 };
+            if turns_without_progress > 4 {
+                return Err(RemoteError::protocol("the upload session accepts no bytes").into());
+            }
+            at = next;
+            self.note_sent(intent.ino, &ticket, spool, at)?;
+            if at >= size {
+                return Ok(self.remote.finish_upload(&ticket).await?);
+            }
+        }
+    }
+
+    fn note_sent(&self, ino: Ino, ticket: &Ticket, spool: SpoolId, acked: u64) -> Result<(), StoreError> {
+        self.journal.note_progress(ino, Progress::Sending { ticket: Box::new(ticket.clone()), spool, acked })
+    }
+}
+
+/// Frees an inode even if its worker is dropped in the middle.
+struct Busy<'a> {
+    journal: &'a Journal,
+    ino: Ino,
+    armed: bool,
+}
+
+impl Busy<'_> {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.journal.let_go(self.ino);
+        }
+    }
+}
+
+/// Runs disk work where it may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(std::io::Error::other(error)),
+    }
+}

@@ -1,0 +1,125 @@
+//! The way to clean bytes: the cache, and behind it the cloud. The one file of the volume that talks to both.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::tree::Seen;
+use super::{Volume, VolumeError, VolumeResult, locked};
+use crate::base::ids::{ContentTag, ItemId};
+use crate::cache::{CacheKey, ChunkCache, FetchError, Fetcher, ReadStream};
+use crate::journal::uploader::Versions;
+use crate::journal::{Draft, SpoolBase};
+use crate::remote::{Advice, RemoteError, RemoteErrorKind};
+
+impl From<FetchError> for VolumeError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Stale => Self::Stale,
+            FetchError::Offline => Self::Offline,
+            FetchError::TimedOut => Self::TimedOut,
+            FetchError::Size { .. } => Self::Failed(error.to_string()),
+            FetchError::Remote(error) => error.share().into(),
+            FetchError::Local(error) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl Volume {
+    pub(super) async fn read_version(
+        &self,
+        key: &CacheKey,
+        size: u64,
+        range: Range<u64>,
+        stream: &ReadStream,
+    ) -> VolumeResult<Bytes> {
+        Ok(self.fetcher.read(key, size, range, stream, self.settings.patience).await?)
+    }
+
+    /// Puts what the cache has of a draft's base into the draft.
+    pub(super) fn fill_from_cache(&self, draft: &Draft) {
+        if let Some(base) = draft.base() {
+            let key = CacheKey { item: base.item, tag: base.tag };
+            draft.fill_with(|file| self.cache.copy_ranges_into(&key, base.size, file).unwrap_or_default());
+        }
+    }
+
+    /// A clean file is about to be renamed over another: if all its bytes are here it becomes an edit, so that
+    /// the target keeps its identity in the cloud.
+    pub(super) fn bring_bytes_for_takeover(&self, source: &Seen, target: &Seen) -> VolumeResult<()> {
+        let (Some((item, tag, size)), Some(_)) = (&source.version, &target.item) else { return Ok(()) };
+        let key = CacheKey { item: item.clone(), tag: tag.clone() };
+        if !self.cache.is_complete(&key, *size) && *size > 0 {
+            return Ok(());
+        }
+        let modified = source.modified;
+        let draft = self.journal.writable(self.subject(source), *size == 0)?;
+        self.fill_from_cache(&draft);
+        if !draft.missing().is_empty() {
+            // Evicted in between; the upload will fetch what is missing while the old item still exists.
+            tracing::debug!(ino = %source.ino, "a takeover misses bytes");
+        }
+        draft.set_modified(modified);
+        self.follow_edit(source.ino, Some(&key));
+        self.journal.seal(source.ino)?;
+        Ok(())
+    }
+
+    /// Drops what the cache has of a version that is gone, unless somebody reads it.
+    pub(super) fn forget_version(&self, key: &CacheKey) {
+        let held = {
+            let table = locked(&self.open);
+            table.holds_version(key)
+        };
+        if !held {
+            self.cache.forget(key);
+        }
+    }
+}
+
+/// The versions of a drive, for the uploader.
+pub struct CachedVersions {
+    /// Clean bytes.
+    pub cache: ChunkCache,
+    /// Fetches them.
+    pub fetcher: Fetcher,
+    /// Where links to spool files are made.
+    pub disk: Arc<dyn crate::base::disk::Disk>,
+    /// How long one piece may take to arrive.
+    pub patience: Duration,
+}
+
+#[async_trait]
+impl Versions for CachedVersions {
+    async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError> {
+        let key = CacheKey { item: version.item.clone(), tag: version.tag.clone() };
+        let stream = ReadStream::new();
+        self.fetcher.read(&key, version.size, range, &stream, self.patience).await.map_err(|error| match error {
+            FetchError::Stale => {
+                RemoteError::new(RemoteErrorKind::Changed, Advice::GiveUp, "the file has another version now")
+            }
+            FetchError::Offline => RemoteError::offline("the rest of an edited file cannot be fetched now"),
+            FetchError::TimedOut => RemoteError::offline("the rest of an edited file did not arrive in time"),
+            FetchError::Size { .. } => RemoteError::protocol(error.to_string()),
+            FetchError::Remote(error) => error.share(),
+            FetchError::Local(error) => RemoteError::new(RemoteErrorKind::Local, Advice::Retry, error.to_string()),
+        })
+    }
+
+    fn adopt(&self, item: &ItemId, tag: &ContentTag, size: u64, spool: &Path) {
+        let key = CacheKey { item: item.clone(), tag: tag.clone() };
+        // The journal keeps the spool until its log is safe, so the cache gets a name of its own for the bytes.
+        let mut name = spool.as_os_str().to_owned();
+        name.push(".adopted");
+        let link = std::path::PathBuf::from(name);
+        let adopted = self.disk.link(spool, &link).and_then(|()| self.cache.adopt(&key, size, &link));
+        if let Err(error) = adopted {
+            tracing::debug!(%error, "uploaded bytes were not kept in the cache");
+            let _ = self.disk.remove(&link);
+        }
+    }
+}

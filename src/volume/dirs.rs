@@ -1,0 +1,353 @@
+//! Operations on names: lookup, listing, making, removing, renaming.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use super::names::{for_lookup, shown};
+use super::tree::Seen;
+use super::{
+    Attributes, DirEntry, Entry, KernelNotice, NodeKind, OpenHow, Opened, RenameHow, Snapshot, Volume, VolumeError,
+    VolumeResult, locked,
+};
+use crate::base::ids::{Fh, Ino};
+
+impl Volume {
+    /// Counts a lookup that the kernel will forget.
+    pub fn count_lookup(&self, ino: Ino) {
+        *locked(&self.lookups).entry(ino).or_insert(0) += 1;
+    }
+
+    /// The kernel forgot an inode `count` times.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        let mut lookups = locked(&self.lookups);
+        if let Some(held) = lookups.get_mut(&ino) {
+            *held = held.saturating_sub(count);
+            if *held == 0 {
+                lookups.remove(&ino);
+            }
+        }
+    }
+
+    fn writable_folder(&self, ino: Ino) -> VolumeResult<Seen> {
+        let folder = self.see(ino)?.folder()?;
+        if self.settings.read_only || folder.foreign {
+            return Err(VolumeError::ReadOnly);
+        }
+        if folder.closed {
+            return Err(VolumeError::Denied("OneDrive does not let programs into this folder".into()));
+        }
+        if folder.links == 0 {
+            return Err(VolumeError::NotFound);
+        }
+        Ok(folder)
+    }
+
+    /// The entry of a name, its spelling compared exactly.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]; that the name does not exist is an answer, not an error.
+    pub async fn lookup(&self, parent: Ino, name: &OsStr) -> VolumeResult<Entry> {
+        let folder = self.see(parent)?.folder()?;
+        if folder.closed {
+            return Err(VolumeError::Denied("OneDrive does not let programs into this folder".into()));
+        }
+        let absent = Entry::Absent { ttl: self.ttl() };
+        let Some(remote) = for_lookup(name)? else { return Ok(absent) };
+        self.ensure_listed(parent).await?;
+        match self.child(parent, &remote)? {
+            Some(seen) if shown(&seen.name) == name => {
+                let attributes = self.attributes(&seen);
+                self.count_lookup(seen.ino);
+                Ok(Entry::Found { attributes, ttl: self.ttl() })
+            }
+            _ => Ok(absent),
+        }
+    }
+
+    fn snapshot(&self, folder: &Seen) -> VolumeResult<Snapshot> {
+        let children = self.children(folder.ino)?;
+        let mut entries = Vec::with_capacity(children.len() + 2);
+        entries.push(DirEntry { name: OsString::from("."), attributes: self.attributes(folder) });
+        let parent = if folder.ino == Ino::ROOT { None } else { self.see(folder.parent).ok() };
+        let above = self.attributes(parent.as_ref().unwrap_or(folder));
+        entries.push(DirEntry { name: OsString::from(".."), attributes: above });
+        for child in children {
+            entries.push(DirEntry { name: shown(&child.name), attributes: self.attributes(&child) });
+        }
+        Ok(Arc::new(entries))
+    }
+
+    /// Opens a folder; the listing is taken now.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::Offline`] if it was never listed and cannot be now.
+    pub async fn open_dir(&self, ino: Ino) -> VolumeResult<Fh> {
+        let folder = self.see(ino)?.folder()?;
+        if folder.closed {
+            return Err(VolumeError::Denied("OneDrive does not let programs into this folder".into()));
+        }
+        self.in_use();
+        self.ensure_listed(ino).await?;
+        let snapshot = self.snapshot(&folder)?;
+        Ok(self.register_dir(ino, snapshot))
+    }
+
+    /// The listing of an open folder. `rewind` takes a new one, as reading from the start must show what has
+    /// changed; the first read after opening keeps the one that was just taken.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::BadHandle`]
+    pub async fn read_dir(&self, ino: Ino, fh: Fh, rewind: bool) -> VolumeResult<Snapshot> {
+        let handle = self.dir_handle(fh)?;
+        if handle.ino != ino {
+            return Err(VolumeError::BadHandle);
+        }
+        if rewind {
+            let folder = self.see(ino)?;
+            let fresh = if folder.links == 0 { Arc::new(Vec::new()) } else { self.snapshot(&folder)? };
+            *locked(&handle.snapshot) = Some(fresh.clone());
+            return Ok(fresh);
+        }
+        locked(&handle.snapshot).clone().ok_or(VolumeError::BadHandle)
+    }
+
+    /// Makes a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]
+    pub async fn make_folder(&self, parent: Ino, name: &OsStr, mode: u32) -> VolumeResult<Attributes> {
+        self.writable_folder(parent)?;
+        let admitted = self.admit(parent, name, true)?;
+        self.ensure_listed(parent).await?;
+        let ino = {
+            let _names = self.name_lock();
+            self.writable_folder(parent)?;
+            if self.child(parent, &admitted.remote)?.is_some() {
+                return Err(VolumeError::Exists);
+            }
+            self.journal.create_folder(parent, &admitted.remote)?
+        };
+        self.initial_mode(ino, NodeKind::Folder, mode)?;
+        self.touch_folder(parent);
+        self.count_lookup(ino);
+        self.getattr(ino).await
+    }
+
+    /// Makes and opens a file.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::Exists`] if a name that is the same without case exists, or the same name and `how` asks
+    /// for a new one.
+    pub async fn create(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        mode: u32,
+        how: OpenHow,
+    ) -> VolumeResult<(Attributes, Opened)> {
+        self.writable_folder(parent)?;
+        let admitted = self.admit(parent, name, false)?;
+        self.ensure_listed(parent).await?;
+        self.check_room(0)?;
+        let made = {
+            let _names = self.name_lock();
+            self.writable_folder(parent)?;
+            match self.child(parent, &admitted.remote)? {
+                Some(seen) if how.exclusive || shown(&seen.name) != name => return Err(VolumeError::Exists),
+                Some(seen) => Err(seen.file()?),
+                None => Ok(self.journal.create_file(parent, &admitted.remote, admitted.local_only)?),
+            }
+        };
+        let ino = match made {
+            Ok(ino) => {
+                self.initial_mode(ino, NodeKind::File, mode)?;
+                self.touch_folder(parent);
+                ino
+            }
+            // It appeared elsewhere since the kernel looked: open(O_CREAT) opens it.
+            Err(seen) => seen.ino,
+        };
+        let opened = self.open_now(ino, how)?;
+        self.count_lookup(ino);
+        Ok((self.getattr(ino).await?, opened))
+    }
+
+    /// Makes an empty file without opening it.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]
+    pub async fn make_node(&self, parent: Ino, name: &OsStr, mode: u32) -> VolumeResult<Attributes> {
+        const FILE: u32 = 0o100_000;
+        if mode & 0o170_000 != FILE && mode & 0o170_000 != 0 {
+            return Err(VolumeError::NotStorable("special files"));
+        }
+        let how = OpenHow { read: false, write: true, truncate: false, exclusive: true };
+        let (attributes, opened) = self.create(parent, name, mode, how).await?;
+        self.flush(attributes.ino, opened.fh).await?;
+        self.release(attributes.ino, opened.fh);
+        Ok(attributes)
+    }
+
+    fn named(&self, parent: Ino, name: &OsStr) -> VolumeResult<Seen> {
+        let remote = for_lookup(name)?.ok_or(VolumeError::NotFound)?;
+        self.child(parent, &remote)?.filter(|seen| shown(&seen.name) == name).ok_or(VolumeError::NotFound)
+    }
+
+    /// The node that loses its name goes: handles keep it, the journal learns.
+    fn let_go_of(&self, seen: &Seen) -> VolumeResult<()> {
+        let draft = self.journal.content(seen.ino);
+        if self.orphan_if_open(seen, draft) && seen.kind == NodeKind::File {
+            // What is open stays readable, so the cloud keeps it until the last handle is closed.
+            self.journal.add_writer(seen.ino);
+        }
+        locked(&self.times).pop(&seen.ino);
+        Ok(())
+    }
+
+    /// Removes a file's name.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]
+    pub async fn unlink(&self, parent: Ino, name: &OsStr) -> VolumeResult<()> {
+        self.writable_folder(parent)?;
+        self.ensure_listed(parent).await?;
+        let _names = self.name_lock();
+        let seen = self.named(parent, name)?.file()?;
+        self.let_go_of(&seen)?;
+        self.journal.delete(self.subject(&seen))?;
+        self.touch_folder(parent);
+        Ok(())
+    }
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::NotEmpty`]
+    pub async fn remove_folder(&self, parent: Ino, name: &OsStr) -> VolumeResult<()> {
+        self.writable_folder(parent)?;
+        self.ensure_listed(parent).await?;
+        let seen = self.named(parent, name)?.folder()?;
+        if seen.closed || seen.foreign {
+            return Err(VolumeError::Denied("OneDrive does not let programs into this folder".into()));
+        }
+        self.ensure_listed(seen.ino).await?;
+        let _names = self.name_lock();
+        let seen = self.named(parent, name)?.folder()?;
+        if !self.is_empty(seen.ino)? {
+            return Err(VolumeError::NotEmpty);
+        }
+        self.orphan_if_open(&seen, None);
+        self.journal.delete(self.subject(&seen))?;
+        self.touch_folder(parent);
+        Ok(())
+    }
+
+    /// Renames or moves.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]; then nothing has changed.
+    pub async fn rename(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        new_parent: Ino,
+        new_name: &OsStr,
+        how: RenameHow,
+    ) -> VolumeResult<()> {
+        self.writable_folder(parent)?;
+        self.writable_folder(new_parent)?;
+        self.ensure_listed(parent).await?;
+        self.ensure_listed(new_parent).await?;
+        let source = self.named(parent, name)?;
+        if source.kind == NodeKind::Folder && how == RenameHow::Replace {
+            // Only an empty folder may be replaced, so what is in it must be known.
+            if let Ok(target) = self.named(new_parent, new_name)
+                && target.kind == NodeKind::Folder
+            {
+                self.ensure_listed(target.ino).await?;
+            }
+        }
+        let admitted = self.admit(new_parent, new_name, source.kind == NodeKind::Folder)?;
+        let _names = self.name_lock();
+        let source = self.named(parent, name)?;
+        if source.closed || source.foreign {
+            return Err(VolumeError::Denied("OneDrive does not let programs move this item".into()));
+        }
+        if source.item.is_some() && admitted.local_only {
+            // It is in the cloud and goes on being there; only a name that the service refuses is in the way.
+            crate::base::name::to_remote(new_name).map_err(|error| VolumeError::BadName(error.to_string()))?;
+        }
+        if source.kind == NodeKind::Folder && self.is_below(new_parent, source.ino) {
+            return Err(VolumeError::Invalid("a folder cannot be moved into itself"));
+        }
+        // The service compares names without case, so another spelling of the same name is the same place; a
+        // rename of a file to another spelling of its own name is a rename.
+        let target = self.child(new_parent, &admitted.remote)?.filter(|target| target.ino != source.ino);
+        match (&target, how) {
+            (Some(_), RenameHow::NoReplace) => return Err(VolumeError::Exists),
+            (None, RenameHow::Exchange) => return Err(VolumeError::NotFound),
+            (Some(target), RenameHow::Exchange) => {
+                if shown(&target.name) != new_name {
+                    return Err(VolumeError::NotFound);
+                }
+                if target.kind == NodeKind::Folder && self.is_below(parent, target.ino) {
+                    return Err(VolumeError::Invalid("a folder cannot be moved into itself"));
+                }
+                self.journal.exchange(self.subject(&source), self.subject(target))?;
+                self.touch_folder(parent);
+                self.touch_folder(new_parent);
+                return Ok(());
+            }
+            (Some(target), RenameHow::Replace) => {
+                if shown(&target.name) != new_name {
+                    return Err(VolumeError::Exists);
+                }
+                match (source.kind, target.kind) {
+                    (NodeKind::Folder, NodeKind::File) => return Err(VolumeError::NotAFolder),
+                    (NodeKind::File, NodeKind::Folder) => return Err(VolumeError::IsAFolder),
+                    (NodeKind::Folder, NodeKind::Folder) if !self.is_empty(target.ino)? => {
+                        return Err(VolumeError::NotEmpty);
+                    }
+                    _ => {}
+                }
+                if target.closed || target.foreign {
+                    return Err(VolumeError::Denied("OneDrive does not let programs replace this item".into()));
+                }
+            }
+            (None, _) => {}
+        }
+        if source.parent == new_parent && source.name == admitted.remote {
+            return Ok(());
+        }
+        if let Some(target) = &target {
+            self.bring_bytes_for_takeover(&source, target)?;
+            self.let_go_of(target)?;
+        }
+        let source = self.see(source.ino)?;
+        self.journal.rename(
+            self.subject(&source),
+            new_parent,
+            &admitted.remote,
+            admitted.local_only,
+            target.as_ref().map(|target| self.subject(target)),
+        )?;
+        if let Some(target) = &target
+            && !locked(&self.open).is_open(target.ino)
+        {
+            self.kernel.post(KernelNotice::Attributes(target.ino));
+        }
+        self.touch_folder(parent);
+        self.touch_folder(new_parent);
+        self.touch_changed(source.ino);
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! Operations on content: open, read, write, truncate, flush, sync, release.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+
+use super::handles::FileHandle;
+use super::tree::Seen;
+use super::{Durability, Extent, OpenHow, Opened, Volume, VolumeError, VolumeResult, locked};
+use crate::base::ids::{Fh, Ino};
+use crate::cache::CacheKey;
+use crate::journal::{Draft, Piece, Progress};
+
+/// How many bytes may be written before the free space of the local disk is looked at again.
+const ROOM_STEP: i64 = 16 << 20;
+
+const KEEP_SIZE: i32 = 0x01;
+const PUNCH_HOLE: i32 = 0x02;
+const ZERO_RANGE: i32 = 0x10;
+
+impl Volume {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]
+    pub async fn open(&self, ino: Ino, how: OpenHow) -> VolumeResult<Opened> {
+        self.in_use();
+        self.open_now(ino, how)
+    }
+
+    pub(super) fn open_now(&self, ino: Ino, how: OpenHow) -> VolumeResult<Opened> {
+        let seen = self.see(ino)?.file()?;
+        if how.write || how.truncate {
+            if self.settings.read_only || seen.foreign {
+                return Err(VolumeError::ReadOnly);
+            }
+            self.check_room(0)?;
+        }
+        let (fh, pages) = self.register_file(&seen, how.read, how.write);
+        if how.truncate && seen.size > 0 {
+            let emptied = self.edit(&seen, true).and_then(|draft| Ok(draft.truncate(0, self.clock.now())?));
+            if let Err(error) = emptied {
+                self.release(ino, fh);
+                return Err(error);
+            }
+        }
+        Ok(Opened { fh, pages })
+    }
+
+    /// The draft that writes go to; see [`crate::journal::Journal::writable`].
+    fn edit(&self, seen: &Seen, fresh: bool) -> VolumeResult<Arc<Draft>> {
+        if seen.links == 0 {
+            return self.edit_orphan(seen, fresh);
+        }
+        let had_draft = self.journal.get(seen.ino).is_some_and(|intent| intent.drafting.is_some());
+        let draft = self.journal.writable(self.subject(seen), fresh)?;
+        if !had_draft {
+            let base = seen.version.clone().map(|(item, tag, _)| CacheKey { item, tag });
+            self.follow_edit(seen.ino, base.as_ref());
+            self.fill_from_cache(&draft);
+        }
+        Ok(draft)
+    }
+
+    /// A file without a name can be written as long as it is open.
+    fn edit_orphan(&self, seen: &Seen, fresh: bool) -> VolumeResult<Arc<Draft>> {
+        if let Some(draft) = locked(&self.open).orphan(seen.ino).and_then(|orphan| orphan.draft.clone()) {
+            return Ok(draft);
+        }
+        let base = seen.version.clone().filter(|_| !fresh);
+        let draft = self.journal.nameless_draft(seen.ino, base)?;
+        let key = seen.version.clone().map(|(item, tag, _)| CacheKey { item, tag });
+        self.follow_edit(seen.ino, key.as_ref());
+        self.fill_from_cache(&draft);
+        locked(&self.open).set_orphan_draft(seen.ino, draft.clone());
+        Ok(draft)
+    }
+
+    /// Fails if the local disk is nearly full: nothing is torn that way.
+    pub(super) fn check_room(&self, more: u64) -> VolumeResult<()> {
+        let more = i64::try_from(more).unwrap_or(i64::MAX);
+        if self.room.fetch_sub(more, Ordering::Relaxed) - more > 0 {
+            return Ok(());
+        }
+        if !self.journal.has_room(ROOM_STEP as u64) {
+            return Err(VolumeError::DiskFull);
+        }
+        self.room.store(ROOM_STEP, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn handle_of(&self, ino: Ino, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
+        let handle = self.file_handle(fh)?;
+        if handle.ino == ino { Ok(handle) } else { Err(VolumeError::BadHandle) }
+    }
+
+    /// The edit that a handle reads, if it reads one.
+    fn edit_for(&self, handle: &FileHandle) -> Option<Arc<Draft>> {
+        let draft = match self.journal.content(handle.ino) {
+            Some(draft) => draft,
+            None => locked(&self.open).orphan(handle.ino).and_then(|orphan| orphan.draft.clone())?,
+        };
+        locked(&handle.pin).is_none().then_some(draft)
+    }
+
+    /// Reads; short only at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::Stale`] if the version the handle was opened on is gone from the service and the bytes are
+    /// not here; [`VolumeError::Offline`] if they are not here and the service cannot be reached.
+    pub async fn read(&self, ino: Ino, fh: Fh, offset: u64, size: u32) -> VolumeResult<Bytes> {
+        let handle = self.handle_of(ino, fh)?;
+        if !handle.read {
+            return Err(VolumeError::BadHandle);
+        }
+        let wanted = offset..offset.saturating_add(u64::from(size));
+        if let Some(draft) = self.edit_for(&handle) {
+            return self.read_draft(&handle, &draft, wanted).await;
+        }
+        let pin = {
+            let mut pin = locked(&handle.pin);
+            if pin.is_none() {
+                // The edit it followed has reached the cloud: that version is what it reads from now on.
+                let seen = self.see(ino)?;
+                *pin = seen.version.clone().map(|(item, tag, size)| self.pin(CacheKey { item, tag }, size));
+            }
+            pin.clone()
+        };
+        let Some(pin) = pin else { return Ok(Bytes::new()) };
+        let end = wanted.end.min(pin.size);
+        if wanted.start >= end {
+            return Ok(Bytes::new());
+        }
+        self.read_version(&pin.key, pin.size, wanted.start..end, &handle.stream).await
+    }
+
+    async fn read_draft(&self, handle: &FileHandle, draft: &Arc<Draft>, wanted: Extent) -> VolumeResult<Bytes> {
+        let mut pieces = draft.read(wanted)?;
+        if let [Piece::Here(_)] = pieces.as_slice()
+            && let Some(Piece::Here(bytes)) = pieces.pop()
+        {
+            return Ok(bytes);
+        }
+        let mut joined = BytesMut::new();
+        for piece in pieces {
+            match piece {
+                Piece::Here(bytes) => joined.extend_from_slice(&bytes),
+                Piece::Base(range) => {
+                    let base =
+                        draft.base().ok_or_else(|| VolumeError::Failed("a draft misses bytes of nothing".into()))?;
+                    let key = CacheKey { item: base.item, tag: base.tag };
+                    let bytes = self.read_version(&key, base.size, range.clone(), &handle.stream).await?;
+                    if bytes.len() as u64 != range.end - range.start {
+                        return Err(VolumeError::Stale);
+                    }
+                    joined.extend_from_slice(&bytes);
+                }
+            }
+        }
+        Ok(joined.freeze())
+    }
+
+    /// Writes all the bytes. They are visible at once and survive the daemon once the file is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::DiskFull`] before the local disk is full; [`VolumeError::TooLarge`] beyond what the service
+    /// stores.
+    pub async fn write(&self, ino: Ino, fh: Option<Fh>, offset: u64, bytes: &[u8]) -> VolumeResult<u32> {
+        if let Some(fh) = fh
+            && !self.handle_of(ino, fh)?.write
+        {
+            return Err(VolumeError::BadHandle);
+        }
+        let end = offset.checked_add(bytes.len() as u64).ok_or(VolumeError::TooLarge)?;
+        if end > self.remote.caps().max_file {
+            return Err(VolumeError::TooLarge);
+        }
+        self.check_room(bytes.len() as u64)?;
+        let seen = self.see(ino)?.file()?;
+        let draft = self.edit(&seen, false)?;
+        draft.write(offset, bytes, self.clock.now())?;
+        Ok(bytes.len() as u32)
+    }
+
+    /// Cuts or extends a file.
+    pub(super) async fn resize(&self, ino: Ino, fh: Option<Fh>, size: u64) -> VolumeResult<()> {
+        let seen = self.see(ino)?.file()?;
+        if let Some(fh) = fh
+            && !self.handle_of(ino, fh)?.write
+        {
+            return Err(VolumeError::Invalid("the handle was not opened for writing"));
+        }
+        if size > self.remote.caps().max_file {
+            return Err(VolumeError::TooLarge);
+        }
+        if seen.size == size {
+            // POSIX still wants the times to move.
+            if seen.links > 0 {
+                self.journal.set_modified(self.subject(&seen), self.clock.now())?;
+            }
+            return Ok(());
+        }
+        self.check_room(0)?;
+        let draft = self.edit(&seen, size == 0)?;
+        draft.truncate(size, self.clock.now())?;
+        if !locked(&self.open).has_writer(ino) && seen.links > 0 {
+            // truncate(2) without a handle: there will be no close.
+            self.journal.seal(ino)?;
+        }
+        Ok(())
+    }
+
+    /// A descriptor of the file was closed. What was written until now survives the daemon on return (and more,
+    /// by the mount's durability).
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]: what close(2) returns.
+    pub async fn flush(&self, ino: Ino, fh: Fh) -> VolumeResult<()> {
+        let handle = self.handle_of(ino, fh)?;
+        if !handle.write {
+            return Ok(());
+        }
+        let sealed = self.journal.seal(ino)?;
+        match self.settings.durability {
+            Durability::Local => {}
+            Durability::Strict if sealed => self.journal.sync().await?,
+            Durability::Remote if sealed => self.reach_cloud(ino).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What was written until now survives power loss on return.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]: what fsync(2) returns.
+    pub async fn fsync(&self, ino: Ino, _fh: Option<Fh>, _data_only: bool) -> VolumeResult<()> {
+        self.journal.checkpoint(ino)?;
+        self.journal.sync().await?;
+        if self.settings.durability == Durability::Remote
+            && self.journal.get(ino).is_some_and(|intent| intent.drafting.is_none())
+        {
+            self.reach_cloud(ino).await?;
+        }
+        Ok(())
+    }
+
+    /// What was done to names until now survives power loss on return.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]
+    pub async fn sync_dir(&self, ino: Ino) -> VolumeResult<()> {
+        self.see(ino)?;
+        self.journal.sync().await?;
+        Ok(())
+    }
+
+    /// Waits until an inode's work is in the cloud, for as long as the mount's patience lasts. Writers wait for
+    /// others to close the file in vain, so an open one counts as done once it is safe here.
+    async fn reach_cloud(&self, ino: Ino) -> VolumeResult<()> {
+        self.journal.sync().await?;
+        let mut changes = self.journal.watch();
+        let limit = self.clock.sleep(self.settings.patience * 4);
+        tokio::pin!(limit);
+        loop {
+            match self.journal.get(ino) {
+                None => return Ok(()),
+                Some(intent) if intent.local_only => return Ok(()),
+                Some(intent) => match intent.progress {
+                    Progress::Parked(reason) => {
+                        return Err(match reason {
+                            crate::journal::ParkReason::QuotaFull => VolumeError::QuotaFull,
+                            crate::journal::ParkReason::TooLarge => VolumeError::TooLarge,
+                            crate::journal::ParkReason::NameRefused => {
+                                VolumeError::BadName(intent.last_error.unwrap_or_default())
+                            }
+                            _ => VolumeError::Denied(intent.last_error.unwrap_or_default()),
+                        });
+                    }
+                    _ if locked(&self.open).has_writer(ino) && self.journal.is_held(ino) > 1 => return Ok(()),
+                    _ => {}
+                },
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = &mut limit => return Err(VolumeError::TimedOut),
+            }
+        }
+    }
+
+    /// The last descriptor of a handle is gone. Data that came after the last flush (from a memory map) is
+    /// sealed here.
+    pub fn release(&self, ino: Ino, fh: Fh) {
+        let Some((handle, last)) = self.unregister_file(fh) else { return };
+        if handle.write {
+            if let Err(error) = self.journal.seal(ino) {
+                tracing::error!(%ino, %error, "what was written last is not safe");
+            }
+            self.journal.remove_writer(ino);
+        }
+        if last && let Some(orphan) = self.bury(ino) {
+            self.journal.remove_writer(ino);
+            if let Some(draft) = orphan.draft {
+                self.journal.drop_nameless(&draft);
+            }
+            self.journal.forget_mode(ino);
+        }
+    }
+
+    /// Reserves or empties a range. Reserving only makes the file longer: there is nothing to reserve in the
+    /// cloud.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::Unsupported`] for modes other than those of Linux's `fallocate` named here.
+    pub async fn allocate(&self, ino: Ino, fh: Fh, mode: i32, extent: Extent) -> VolumeResult<()> {
+        if !self.handle_of(ino, fh)?.write {
+            return Err(VolumeError::BadHandle);
+        }
+        if extent.start >= extent.end {
+            return Err(VolumeError::Invalid("an empty range"));
+        }
+        if extent.end > self.remote.caps().max_file {
+            return Err(VolumeError::TooLarge);
+        }
+        let zeroes = match mode {
+            0 | KEEP_SIZE => false,
+            _ if mode & !(KEEP_SIZE | PUNCH_HOLE) == 0 && mode & KEEP_SIZE != 0 => true,
+            _ if mode & !(KEEP_SIZE | ZERO_RANGE) == 0 => true,
+            _ => return Err(VolumeError::Unsupported),
+        };
+        let seen = self.see(ino)?.file()?;
+        let grows = mode & KEEP_SIZE == 0 && extent.end > seen.size;
+        if !grows && !zeroes {
+            return self.check_room(extent.end - extent.start);
+        }
+        self.check_room(0)?;
+        let draft = self.edit(&seen, false)?;
+        let now = self.clock.now();
+        if grows {
+            draft.truncate(extent.end, now)?;
+        }
+        if zeroes {
+            draft.zero(extent, now)?;
+        }
+        Ok(())
+    }
+
+    /// Where data or a hole begins: everything is data, and the hole is at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError::NoData`] beyond the end.
+    pub fn seek(&self, ino: Ino, fh: Fh, offset: u64, hole: bool) -> VolumeResult<u64> {
+        self.handle_of(ino, fh)?;
+        let size = self.see(ino)?.size;
+        if offset >= size {
+            return Err(VolumeError::NoData);
+        }
+        Ok(if hole { size } else { offset })
+    }
+}

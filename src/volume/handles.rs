@@ -1,0 +1,240 @@
+//! Open handles, and the files that live on only because a handle is open.
+//!
+//! A reading handle is pinned to the version it was opened on, unless that version is being edited on this
+//! machine: then it follows the edit, as on a local disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::tree::Seen;
+use super::{PageUse, Snapshot, Volume, VolumeError, VolumeResult, locked};
+use crate::base::ids::{Fh, Ino};
+use crate::cache::{CacheKey, PinGuard, ReadStream};
+use crate::journal::Draft;
+
+/// A version that is held.
+#[derive(Clone)]
+pub(super) struct Pin {
+    pub key: CacheKey,
+    pub size: u64,
+    /// Keeps the cached bytes of the version from being evicted.
+    _guard: Arc<PinGuard>,
+}
+
+/// An open file.
+pub(super) struct FileHandle {
+    pub ino: Ino,
+    pub read: bool,
+    pub write: bool,
+    /// The version it reads; `None` follows the edits on this machine.
+    pub pin: Mutex<Option<Pin>>,
+    pub stream: ReadStream,
+}
+
+/// An open folder.
+pub(super) struct DirHandle {
+    pub ino: Ino,
+    pub snapshot: Mutex<Option<Snapshot>>,
+}
+
+/// A node whose name is gone while handles are open.
+#[derive(Clone)]
+pub(super) struct Orphan {
+    pub seen: Seen,
+    pub draft: Option<Arc<Draft>>,
+}
+
+/// Everything that is open.
+#[derive(Default)]
+pub(super) struct Table {
+    files: HashMap<Fh, Arc<FileHandle>>,
+    dirs: HashMap<Fh, Arc<DirHandle>>,
+    by_ino: HashMap<Ino, Vec<Fh>>,
+    orphans: HashMap<Ino, Orphan>,
+    /// The version whose bytes the kernel's pages of an inode hold.
+    pages: HashMap<Ino, PageVersion>,
+}
+
+/// What the kernel's pages of an inode hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum PageVersion {
+    /// A version in the cloud.
+    Clean(CacheKey),
+    /// The edit on this machine; the pages were kept right by every write.
+    Edit,
+}
+
+impl Table {
+    pub fn orphan(&self, ino: Ino) -> Option<&Orphan> {
+        self.orphans.get(&ino)
+    }
+
+    pub fn set_orphan_draft(&mut self, ino: Ino, draft: Arc<Draft>) {
+        if let Some(orphan) = self.orphans.get_mut(&ino) {
+            orphan.draft = Some(draft);
+        }
+    }
+
+    pub fn is_open(&self, ino: Ino) -> bool {
+        self.by_ino.contains_key(&ino)
+    }
+
+    pub fn has_writer(&self, ino: Ino) -> bool {
+        self.handles_of(ino).any(|handle| handle.write)
+    }
+
+    pub fn handles_of(&self, ino: Ino) -> impl Iterator<Item = &Arc<FileHandle>> {
+        self.by_ino.get(&ino).into_iter().flatten().filter_map(|fh| self.files.get(fh))
+    }
+
+    /// Whether a handle is pinned to a version.
+    pub fn holds_version(&self, key: &CacheKey) -> bool {
+        self.files.values().any(|handle| locked(&handle.pin).as_ref().is_some_and(|pin| pin.key == *key))
+    }
+
+    /// The pages of a renamed-over inode follow the inode, not the item: nothing to do. The pages of an edited
+    /// file are those of the version it became.
+    pub fn edit_became(&mut self, ino: Ino, key: &CacheKey) {
+        if self.pages.get(&ino) == Some(&PageVersion::Edit) {
+            self.pages.insert(ino, PageVersion::Clean(key.clone()));
+        }
+    }
+}
+
+impl Volume {
+    fn new_handle(&self) -> Fh {
+        Fh(self.next_handle.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+
+    pub(super) fn pin(&self, key: CacheKey, size: u64) -> Pin {
+        let guard = Arc::new(self.cache.pin(&key));
+        Pin { key, size, _guard: guard }
+    }
+
+    /// Registers an open file and says what the kernel may do with its pages.
+    pub(super) fn register_file(&self, seen: &Seen, read: bool, write: bool) -> (Fh, PageUse) {
+        let key = seen.version.clone().map(|(item, tag, size)| (CacheKey { item, tag }, size));
+        let pin = key.clone().map(|(key, size)| self.pin(key, size));
+        let fh = self.new_handle();
+        let mut table = locked(&self.open);
+        let now = match &key {
+            Some((key, _)) => PageVersion::Clean(key.clone()),
+            None => PageVersion::Edit,
+        };
+        let others_differ = table.handles_of(seen.ino).any(|handle| {
+            let pin = locked(&handle.pin);
+            match (&*pin, &now) {
+                (Some(pin), PageVersion::Clean(key)) => pin.key != *key,
+                (None, PageVersion::Edit) => false,
+                (Some(_), PageVersion::Edit) => true,
+                // It followed an edit that has reached the cloud meanwhile.
+                (None, PageVersion::Clean(_)) => false,
+            }
+        });
+        let pages = if others_differ {
+            PageUse::Direct
+        } else if table.pages.get(&seen.ino) == Some(&now) {
+            PageUse::Keep
+        } else {
+            PageUse::Drop
+        };
+        if pages == PageUse::Drop {
+            table.pages.insert(seen.ino, now);
+        }
+        let handle = FileHandle { ino: seen.ino, read, write, pin: Mutex::new(pin), stream: ReadStream::default() };
+        table.files.insert(fh, Arc::new(handle));
+        table.by_ino.entry(seen.ino).or_default().push(fh);
+        drop(table);
+        if write {
+            self.journal.add_writer(seen.ino);
+        }
+        (fh, pages)
+    }
+
+    pub(super) fn file_handle(&self, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
+        locked(&self.open).files.get(&fh).cloned().ok_or(VolumeError::BadHandle)
+    }
+
+    /// Takes a file handle away; says whether it was the last of its inode.
+    pub(super) fn unregister_file(&self, fh: Fh) -> Option<(Arc<FileHandle>, bool)> {
+        let mut table = locked(&self.open);
+        let handle = table.files.remove(&fh)?;
+        let mut last = false;
+        if let Some(all) = table.by_ino.get_mut(&handle.ino) {
+            all.retain(|other| *other != fh);
+            if all.is_empty() {
+                table.by_ino.remove(&handle.ino);
+                last = true;
+            }
+        }
+        Some((handle, last))
+    }
+
+    /// An edit begins: handles on the version it starts from follow it from now on.
+    pub(super) fn follow_edit(&self, ino: Ino, base: Option<&CacheKey>) {
+        let mut table = locked(&self.open);
+        let mut all_follow = true;
+        for handle in table.handles_of(ino) {
+            let mut pin = locked(&handle.pin);
+            match &*pin {
+                Some(held) if Some(&held.key) == base => *pin = None,
+                Some(_) => all_follow = false,
+                None => {}
+            }
+        }
+        let fits = match table.pages.get(&ino) {
+            Some(PageVersion::Clean(key)) => Some(key) == base,
+            Some(PageVersion::Edit) => true,
+            None => false,
+        };
+        if all_follow && fits {
+            table.pages.insert(ino, PageVersion::Edit);
+        } else if !fits {
+            table.pages.remove(&ino);
+        }
+    }
+
+    /// A name is going: if handles are open, the node lives on for them. `draft` is the content they may still
+    /// read and write.
+    pub(super) fn orphan_if_open(&self, seen: &Seen, draft: Option<Arc<Draft>>) -> bool {
+        let mut table = locked(&self.open);
+        if !table.is_open(seen.ino) {
+            table.pages.remove(&seen.ino);
+            return false;
+        }
+        let seen = Seen { links: 0, changed: self.clock.now(), ..seen.clone() };
+        table.orphans.insert(seen.ino, Orphan { seen, draft });
+        true
+    }
+
+    /// The last handle is closed: an orphan goes with it. Returns it.
+    pub(super) fn bury(&self, ino: Ino) -> Option<Orphan> {
+        let mut table = locked(&self.open);
+        let orphan = table.orphans.remove(&ino);
+        if orphan.is_some() {
+            table.pages.remove(&ino);
+        }
+        orphan
+    }
+
+    pub(super) fn register_dir(&self, ino: Ino, snapshot: Snapshot) -> Fh {
+        let fh = self.new_handle();
+        locked(&self.open).dirs.insert(fh, Arc::new(DirHandle { ino, snapshot: Mutex::new(Some(snapshot)) }));
+        fh
+    }
+
+    pub(super) fn dir_handle(&self, fh: Fh) -> VolumeResult<Arc<DirHandle>> {
+        locked(&self.open).dirs.get(&fh).cloned().ok_or(VolumeError::BadHandle)
+    }
+
+    /// Closes a directory handle.
+    pub fn release_dir(&self, fh: Fh) {
+        locked(&self.open).dirs.remove(&fh);
+    }
+
+    /// How many files and folders are open.
+    pub fn open_handles(&self) -> usize {
+        let table = locked(&self.open);
+        table.files.len() + table.dirs.len()
+    }
+}

@@ -1,0 +1,75 @@
+//! News of what changed elsewhere, on its way to the kernel's caches.
+//!
+//! | change | kernel notice |
+//! | --- | --- |
+//! | new name in a folder the kernel knows | entry (it may remember that there was none), attributes of the folder |
+//! | removed | deleted (watchers hear of it); open handles keep the node |
+//! | renamed or moved | entry at the old and at the new place |
+//! | metadata only | attributes |
+//! | content, no handle open | pages |
+//! | content, handle open | attributes only; pages are dropped at the next open |
+//! | anything about a node that has an intent | nothing: the kernel is looking at our own work |
+
+use super::names::shown;
+use super::{KernelNotice, Volume, locked};
+use crate::base::ids::Ino;
+use crate::index::{Notice, NoticeSink, What};
+
+impl Volume {
+    /// Hands notices to the kernel. Called with no lock held.
+    pub(super) fn tell(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            let knows_folder = notice.parent == Ino::ROOT || self.kernel_knows(notice.parent);
+            let knows_node = self.kernel_knows(notice.ino);
+            let name = shown(&notice.name);
+            match notice.what {
+                What::Added if knows_folder => {
+                    self.kernel.post(KernelNotice::Entry { parent: notice.parent, name });
+                    self.kernel.post(KernelNotice::Attributes(notice.parent));
+                }
+                What::Removed => {
+                    if knows_folder {
+                        self.kernel.post(KernelNotice::Deleted { parent: notice.parent, child: notice.ino, name });
+                        self.kernel.post(KernelNotice::Attributes(notice.parent));
+                    }
+                    locked(&self.times).pop(&notice.ino);
+                }
+                What::Moved { from, name: old } => {
+                    if from == Ino::ROOT || self.kernel_knows(from) {
+                        self.kernel.post(KernelNotice::Entry { parent: from, name: shown(&old) });
+                        self.kernel.post(KernelNotice::Attributes(from));
+                    }
+                    if knows_folder {
+                        self.kernel.post(KernelNotice::Entry { parent: notice.parent, name });
+                        self.kernel.post(KernelNotice::Attributes(notice.parent));
+                    }
+                    if knows_node {
+                        self.kernel.post(KernelNotice::Attributes(notice.ino));
+                    }
+                }
+                What::Meta if knows_node => self.kernel.post(KernelNotice::Attributes(notice.ino)),
+                What::Content if knows_node => {
+                    if self.journal.content(notice.ino).is_some() {
+                        continue;
+                    }
+                    if locked(&self.open).is_open(notice.ino) {
+                        self.kernel.post(KernelNotice::Attributes(notice.ino));
+                    } else {
+                        self.kernel.post(KernelNotice::Pages(notice.ino));
+                    }
+                }
+                What::Added | What::Meta | What::Content => {}
+            }
+        }
+    }
+
+    fn kernel_knows(&self, ino: Ino) -> bool {
+        locked(&self.lookups).contains_key(&ino)
+    }
+}
+
+impl NoticeSink for Volume {
+    fn absorb(&self, notices: Vec<Notice>) {
+        self.tell(notices);
+    }
+}

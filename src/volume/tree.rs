@@ -1,0 +1,331 @@
+//! The tree as a user sees it: the index overlaid with the journal.
+//!
+//! The overlay is always looked at before the index. An acknowledged intent is dropped only after the index has
+//! learned what it stood for, so a reader that looks in this order can see a thing twice (and prefers the
+//! intent), but never not at all.
+
+use std::collections::HashSet;
+
+use super::handles::Orphan;
+use super::{NodeKind, Volume, VolumeError, VolumeResult, locked};
+use crate::base::clock::Timestamp;
+use crate::base::ids::{ContentTag, Ino, ItemId};
+use crate::index::Row;
+use crate::journal::intent::Base;
+use crate::journal::{Intent, Kind, Known, Subject};
+use crate::remote::{ItemKind, list_all};
+
+/// A node of the tree.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub ino: Ino,
+    pub parent: Ino,
+    /// In the spelling of the service.
+    pub name: String,
+    pub kind: NodeKind,
+    pub size: u64,
+    pub modified: Timestamp,
+    pub changed: Timestamp,
+    pub created: Timestamp,
+    pub links: u32,
+    /// Shown, but not to be entered.
+    pub closed: bool,
+    /// What it is in the cloud.
+    pub item: Option<ItemId>,
+    /// The version of its bytes in the cloud, if that is what a reader sees.
+    pub version: Option<(ItemId, ContentTag, u64)>,
+    /// Its row, if it has no intent.
+    pub row: Option<Box<Row>>,
+    /// Whether every child is known.
+    pub complete: bool,
+    /// It belongs to another drive (a shortcut, or something below one).
+    pub foreign: bool,
+}
+
+impl Seen {
+    pub fn folder(self) -> VolumeResult<Self> {
+        if self.kind == NodeKind::Folder { Ok(self) } else { Err(VolumeError::NotAFolder) }
+    }
+
+    pub fn file(self) -> VolumeResult<Self> {
+        if self.kind == NodeKind::File { Ok(self) } else { Err(VolumeError::IsAFolder) }
+    }
+}
+
+impl Volume {
+    /// The node of an inode.
+    pub(super) fn see(&self, ino: Ino) -> VolumeResult<Seen> {
+        if let Some(intent) = self.journal.get(ino) {
+            if intent.is_live() {
+                return Ok(self.seen_intent(&intent));
+            }
+        } else if let Some(row) = self.index.by_ino(ino)? {
+            return Ok(self.seen_row(row));
+        }
+        match locked(&self.open).orphan(ino) {
+            Some(Orphan { seen, draft, .. }) => {
+                let mut seen = seen.clone();
+                if let Some(draft) = draft {
+                    seen.size = draft.size();
+                    seen.modified = draft.modified();
+                }
+                Ok(seen)
+            }
+            None => Err(VolumeError::NotFound),
+        }
+    }
+
+    pub(super) fn seen_intent(&self, intent: &Intent) -> Seen {
+        let draft = intent.drafting.or(intent.sealed).and_then(|id| self.journal.draft(id));
+        let base = intent.base.as_ref();
+        let mut seen = Seen {
+            ino: intent.ino,
+            parent: intent.parent,
+            name: intent.name.clone(),
+            kind: match intent.kind {
+                Kind::File => NodeKind::File,
+                Kind::Folder => NodeKind::Folder,
+            },
+            size: base.map_or(0, |base| base.size),
+            modified: intent.modified,
+            changed: intent.changed,
+            created: intent.created,
+            links: 1,
+            closed: false,
+            item: intent.item.clone(),
+            version: None,
+            row: None,
+            complete: intent.item.is_none(),
+            foreign: false,
+        };
+        match draft {
+            Some(draft) => {
+                seen.size = draft.size();
+                if intent.drafting.is_some() {
+                    seen.modified = draft.modified();
+                    seen.changed = seen.changed.max(draft.modified());
+                }
+            }
+            None => {
+                seen.version = base.and_then(|base| Some((intent.item.clone()?, base.content_tag.clone()?, base.size)));
+            }
+        }
+        if intent.kind == Kind::Folder && intent.item.is_some() {
+            seen.complete = self.index.by_ino(intent.ino).ok().flatten().is_some_and(|row| row.complete);
+        }
+        seen
+    }
+
+    pub(super) fn seen_row(&self, row: Row) -> Seen {
+        let foreign = row.link_to.is_some() || row.id.drive != *self.index.drive();
+        let kind = if row.kind == ItemKind::File { NodeKind::File } else { NodeKind::Folder };
+        Seen {
+            ino: row.ino,
+            parent: row.parent,
+            kind,
+            size: if kind == NodeKind::File { row.size } else { 0 },
+            modified: row.modified,
+            changed: row.changed,
+            created: row.created,
+            links: 1,
+            closed: row.kind == ItemKind::Closed,
+            item: Some(row.id.clone()),
+            version: row.content_tag.clone().map(|tag| (row.id.clone(), tag, row.size)),
+            complete: row.complete,
+            foreign,
+            name: row.name.clone(),
+            row: Some(Box::new(row)),
+        }
+    }
+
+    /// What a mutation of this node works on.
+    pub(super) fn subject(&self, seen: &Seen) -> Subject {
+        let known = seen.row.as_ref().and_then(|row| {
+            Some(Known {
+                item: row.id.clone(),
+                base: Base {
+                    parent: self.journal.resolve(row.parent)?,
+                    name: row.name.clone(),
+                    meta_tag: row.meta_tag.clone(),
+                    content_tag: row.content_tag.clone(),
+                    size: row.size,
+                    modified: row.modified,
+                    created: row.created,
+                },
+                kind: if seen.kind == NodeKind::File { Kind::File } else { Kind::Folder },
+                parent: row.parent,
+                modified: row.modified,
+            })
+        });
+        Subject { ino: seen.ino, known }
+    }
+
+    /// The child of a folder, its name compared without case; the folder must be listed.
+    pub(super) fn child(&self, parent: Ino, name: &str) -> VolumeResult<Option<Seen>> {
+        if let Some(intent) = self.journal.view(|overlay| overlay.at(parent, name).cloned()) {
+            return Ok(Some(self.seen_intent(&intent)));
+        }
+        let Some(row) = self.index.child(parent, name)? else { return Ok(None) };
+        Ok(if self.is_covered(&row) { None } else { Some(self.seen_row(row)) })
+    }
+
+    /// Whether an intent says where this item is, so that the row does not.
+    fn is_covered(&self, row: &Row) -> bool {
+        self.journal.view(|overlay| overlay.get(row.ino).is_some() || overlay.by_item(&row.id).is_some())
+    }
+
+    /// The children of a folder that is listed.
+    pub(super) fn children(&self, parent: Ino) -> VolumeResult<Vec<Seen>> {
+        let placed: Vec<Intent> = self.journal.view(|overlay| overlay.placed_in(parent).cloned().collect());
+        let rows = self.index.children(parent)?;
+        let names: HashSet<String> = placed.iter().map(|intent| crate::base::name::fold(&intent.name)).collect();
+        let covered: HashSet<Ino> = self.journal.view(|overlay| {
+            if overlay.is_empty() {
+                return HashSet::new();
+            }
+            rows.iter()
+                .filter(|row| overlay.get(row.ino).is_some() || overlay.by_item(&row.id).is_some())
+                .map(|row| row.ino)
+                .collect()
+        });
+        let mut seen: Vec<Seen> = Vec::with_capacity(placed.len() + rows.len());
+        seen.extend(placed.iter().map(|intent| self.seen_intent(intent)));
+        for row in rows {
+            if covered.contains(&row.ino) || (!names.is_empty() && names.contains(&crate::base::name::fold(&row.name)))
+            {
+                continue;
+            }
+            seen.push(self.seen_row(row));
+        }
+        Ok(seen)
+    }
+
+    /// Whether a folder that is listed has anything in it.
+    pub(super) fn is_empty(&self, folder: Ino) -> VolumeResult<bool> {
+        if self.journal.view(|overlay| overlay.has_any_in(folder)) {
+            return Ok(false);
+        }
+        if !self.index.has_children(folder)? {
+            return Ok(true);
+        }
+        Ok(self.children(folder)?.is_empty())
+    }
+
+    /// Makes sure that every child of a folder is known: at once if it is, with one listing if not.
+    pub(super) async fn ensure_listed(&self, ino: Ino) -> VolumeResult<()> {
+        if self.is_listed(ino)? {
+            return Ok(());
+        }
+        let turn = locked(&self.listing).entry(ino).or_default().clone();
+        let _turn = turn.lock().await;
+        if self.is_listed(ino)? {
+            return Ok(());
+        }
+        let work = crate::remote::URGENCY.scope(crate::remote::Urgency::Interactive, self.list_folder(ino));
+        let limit = self.clock.sleep(self.settings.patience);
+        let listed = tokio::select! {
+            listed = work => listed,
+            () = limit => Err(VolumeError::TimedOut),
+        };
+        locked(&self.listing).remove(&ino);
+        match listed {
+            // An older listing of a folder elsewhere is better than none.
+            Err(VolumeError::Offline | VolumeError::TimedOut) if locked(&self.listed).contains_key(&ino) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn is_listed(&self, ino: Ino) -> VolumeResult<bool> {
+        if let Some(intent) = self.journal.get(ino)
+            && intent.item.is_none()
+        {
+            return Ok(true);
+        }
+        let Some(row) = self.index.by_ino(ino)? else {
+            // An intent may know its item before the index does; there is nothing to list it under yet.
+            return Ok(self.journal.get(ino).is_some());
+        };
+        if row.kind != ItemKind::Folder {
+            return Ok(true);
+        }
+        if row.link_to.is_some() || row.id.drive != *self.index.drive() {
+            let now = self.clock.monotonic();
+            return Ok(locked(&self.listed).get(&ino).is_some_and(|at| now.since(*at) < self.settings.listing_age));
+        }
+        Ok(row.complete)
+    }
+
+    async fn list_folder(&self, ino: Ino) -> VolumeResult<()> {
+        let Some(row) = self.index.by_ino(ino)? else { return Err(VolumeError::NotFound) };
+        let folder = row.link_to.clone().unwrap_or_else(|| row.id.clone());
+        for last in [false, false, true] {
+            let epoch = self.index.epoch();
+            let mut items = list_all(&*self.remote, &folder).await?;
+            for item in &mut items {
+                // Below a shortcut the service names the folder elsewhere; here they are below the shortcut.
+                item.parent = Some(row.id.clone());
+            }
+            let (complete, notices) = self.index.write(|txn| {
+                // A listing taken while something else changed the index may be older than the index.
+                let current = self.index.epoch() == epoch;
+                if !current && !last {
+                    return Ok(false);
+                }
+                let now = self.clock.now();
+                let listed: HashSet<&ItemId> = items.iter().map(|item| &item.id).collect();
+                if current {
+                    for known in txn.children(ino)? {
+                        if !listed.contains(&known.id) {
+                            txn.remove(&known.id)?;
+                        }
+                    }
+                }
+                for item in &items {
+                    if !txn.is_stale_echo(&item.id, &item.meta_tag, now)? {
+                        txn.upsert(item)?;
+                    }
+                }
+                txn.set_complete(ino, true)?;
+                Ok(true)
+            })?;
+            self.tell(notices);
+            if complete {
+                locked(&self.listed).insert(ino, self.clock.monotonic());
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The length of the decoded path of a name in a folder, in UTF-16 units, without the root's slash.
+    pub(super) fn path_length(&self, parent: Ino, name: &str) -> usize {
+        let mut length = name.encode_utf16().count();
+        let mut at = parent;
+        for _ in 0..400 {
+            if at == Ino::ROOT {
+                break;
+            }
+            let Ok(seen) = self.see(at) else { break };
+            length += 1 + seen.name.encode_utf16().count();
+            at = seen.parent;
+        }
+        length
+    }
+
+    /// Whether `ino` is `folder` or below it.
+    pub(super) fn is_below(&self, mut ino: Ino, folder: Ino) -> bool {
+        for _ in 0..1000 {
+            if ino == folder {
+                return true;
+            }
+            if ino == Ino::ROOT {
+                return false;
+            }
+            match self.see(ino) {
+                Ok(seen) => ino = seen.parent,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,162 @@
+//! What a program does, straight on a volume: no kernel, a real (emulated) service.
+
+use onedrive_mount::emulator::Flavour;
+use onedrive_mount::volume::VolumeError;
+
+use crate::world::{User, World};
+
+const FLAVOURS: [Flavour; 2] = [Flavour::PersonalNew, Flavour::Business];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_here_arrives_there_and_reads_back_from_there() {
+    for flavour in FLAVOURS {
+        let world = World::new(flavour).await;
+        let running = world.run().await;
+        let user = User(&running.core);
+        user.mkdir("Docs").await.expect("mkdir");
+        user.mkdir("Docs/Deep").await.expect("mkdir");
+        let large: Vec<u8> = (0..9_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        user.write("Docs/Deep/a.txt", b"hello").await.expect("write");
+        user.write("Docs/empty", b"").await.expect("write");
+        user.write("Docs/large.bin", &large).await.expect("write");
+        assert_eq!(user.read("Docs/Deep/a.txt").await.expect("read"), b"hello");
+        running.settle().await;
+        let drive = world.emulator.drive();
+        assert_eq!(drive.read_file("/Docs/Deep/a.txt").as_deref(), Some(&b"hello"[..]));
+        assert_eq!(drive.read_file("/Docs/empty").as_deref(), Some(&b""[..]));
+        assert!(drive.read_file("/Docs/large.bin").as_deref() == Some(&large[..]));
+        assert!(user.read("Docs/large.bin").await.expect("read") == large);
+        running.stop().await;
+        std::fs::remove_dir_all(world.home.path().join("cache")).expect("wipe");
+        let running = world.run().await;
+        let user = User(&running.core);
+        assert!(user.read("Docs/large.bin").await.expect("read from the service") == large);
+        assert_eq!(user.list("Docs").await.expect("list"), ["Deep", "empty", "large.bin"]);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn saving_by_rename_is_one_new_version_of_the_same_item() {
+    for flavour in FLAVOURS {
+        let world = World::new(flavour).await;
+        let drive = world.emulator.drive();
+        let id = drive.create_file("/report.odt", b"first");
+        let running = world.run().await;
+        let user = User(&running.core);
+        assert_eq!(user.read("report.odt").await.expect("read"), b"first");
+        user.write(".report.tmp", b"second").await.expect("write");
+        user.rename(".report.tmp", "report.odt").await.expect("rename");
+        assert_eq!(user.read("report.odt").await.expect("read"), b"second");
+        running.settle().await;
+        let now = drive.stat("/report.odt").expect("still there");
+        assert_eq!(now.id, id);
+        assert_eq!(drive.read_file("/report.odt").as_deref(), Some(&b"second"[..]));
+        assert_eq!(drive.list("/").len(), 1);
+
+        // The way of vim with a backup: the original steps aside, a new file takes its name, the backup goes.
+        user.rename("report.odt", "report.odt~").await.expect("rename");
+        user.write("report.odt", b"third").await.expect("write");
+        user.unlink("report.odt~").await.expect("unlink");
+        running.settle().await;
+        assert_eq!(drive.stat("/report.odt").expect("still there").id, id);
+        assert_eq!(drive.read_file("/report.odt").as_deref(), Some(&b"third"[..]));
+        assert_eq!(user.list("").await.expect("list"), ["report.odt"]);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_in_the_middle_of_a_large_file_keeps_the_rest() {
+    let world = World::new(Flavour::Business).await;
+    let mut content: Vec<u8> = (0..6_000_000u32).map(|i| (i % 251) as u8).collect();
+    world.emulator.drive().create_file("/big.bin", content.clone());
+    let running = world.run().await;
+    let user = User(&running.core);
+    user.patch("big.bin", 3_000_000, b"changed here").await.expect("write");
+    content[3_000_000..3_000_012].copy_from_slice(b"changed here");
+    assert!(user.read("big.bin").await.expect("read") == content);
+    running.settle().await;
+    assert!(world.emulator.drive().read_file("/big.bin").as_deref() == Some(&content[..]));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_and_deleted_at_once_never_causes_a_request() {
+    let mut world = World::new(Flavour::Business).await;
+    world.debounce = std::time::Duration::from_secs(2);
+    let running = world.run().await;
+    let user = User(&running.core);
+    user.list("").await.expect("list");
+    world.emulator.forget_requests();
+    user.write("scratch", b"x").await.expect("write");
+    user.write("~$lock.docx", b"x").await.expect("write");
+    user.unlink("scratch").await.expect("unlink");
+    running.settle().await;
+    let writes: Vec<_> = world.emulator.requests().into_iter().filter(|r| r.method != "GET").collect();
+    assert!(writes.is_empty(), "{writes:?}");
+    assert_eq!(user.list("").await.expect("list"), ["~$lock.docx"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_are_renamed_moved_and_deleted() {
+    let world = World::new(Flavour::PersonalNew).await;
+    let running = world.run().await;
+    let user = User(&running.core);
+    user.mkdir("a").await.expect("mkdir");
+    user.mkdir("b").await.expect("mkdir");
+    user.write("a/f", b"1").await.expect("write");
+    running.settle().await;
+    user.rename("a", "b/c").await.expect("rename");
+    assert!(matches!(user.rmdir("b").await, Err(VolumeError::NotEmpty)));
+    assert!(matches!(user.rename("b", "b/c/d").await, Err(VolumeError::Invalid(_))));
+    assert_eq!(user.read("b/c/f").await.expect("read"), b"1");
+    running.settle().await;
+    assert_eq!(world.emulator.drive().read_file("/b/c/f").as_deref(), Some(&b"1"[..]));
+    user.unlink("b/c/f").await.expect("unlink");
+    user.rmdir("b/c").await.expect("rmdir");
+    user.rmdir("b").await.expect("rmdir");
+    running.settle().await;
+    assert!(world.emulator.drive().list("/").is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swapped_names_arrive_swapped() {
+    let world = World::new(Flavour::Business).await;
+    let running = world.run().await;
+    let user = User(&running.core);
+    user.write("a", b"was a").await.expect("write");
+    user.write("b", b"was b").await.expect("write");
+    running.settle().await;
+    user.rename("a", "t").await.expect("rename");
+    user.rename("b", "a").await.expect("rename");
+    user.rename("t", "b").await.expect("rename");
+    running.settle().await;
+    let drive = world.emulator.drive();
+    assert_eq!(drive.read_file("/a").as_deref(), Some(&b"was b"[..]));
+    assert_eq!(drive.read_file("/b").as_deref(), Some(&b"was a"[..]));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_lose_nothing() {
+    for flavour in FLAVOURS {
+        let world = World::new(flavour).await;
+        let drive = world.emulator.drive();
+        drive.create_file("/plan.txt", b"base");
+        let running = world.run().await;
+        let user = User(&running.core);
+        assert_eq!(user.read("plan.txt").await.expect("read"), b"base");
+        drive.write_file("/plan.txt", b"theirs");
+        user.write("plan.txt", b"ours").await.expect("write");
+        running.settle().await;
+        let mut contents: Vec<Vec<u8>> =
+            drive.list("/").iter().filter_map(|item| drive.read_file(&format!("/{}", item.name))).collect();
+        contents.sort();
+        assert_eq!(contents, [b"ours".to_vec(), b"theirs".to_vec()]);
+        assert_eq!(drive.read_file("/plan.txt").as_deref(), Some(&b"theirs"[..]));
+        running.stop().await;
+    }
+}

@@ -1,0 +1,282 @@
+//! Random operations, here and on another device, against a reference tree; with restarts and deaths at random
+//! points. After each operation the two agree on how it ended; whenever everything has come to rest, both sides
+//! have exactly the tree of the reference.
+
+use std::collections::BTreeMap;
+
+use onedrive_mount::emulator::{self, Flavour};
+use onedrive_mount::volume::{VolumeError, VolumeResult};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::world::model::{Model, Node, Refusal};
+use crate::world::{Running, User, World};
+
+/// What can happen. Paths come from a tiny alphabet, so that names collide often.
+#[derive(Clone, Debug)]
+enum Op {
+    Mkdir(String),
+    Write(String, Vec<u8>),
+    Patch(String, usize, Vec<u8>),
+    Unlink(String),
+    Rmdir(String),
+    Rename(String, String),
+    Read(String),
+    /// Saves as careful programs do: a new file, renamed over the old one.
+    Save(String, Vec<u8>),
+    /// Everything comes to rest; then the other device acts.
+    Elsewhere(Remote),
+    Settle,
+    /// A clean stop and start.
+    Restart,
+    /// The daemon dies without a word and is started again.
+    Kill,
+}
+
+#[derive(Clone, Debug)]
+enum Remote {
+    Write(String, Vec<u8>),
+    Mkdir(String),
+    Remove(String),
+    Rename(String, String),
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let name = prop_oneof![4 => Just("a"), 4 => Just("b"), 1 => Just("A"), 2 => Just("c.txt"), 1 => Just("x:y")];
+    prop::collection::vec(name, 1..=3).prop_map(|names| names.join("/"))
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => prop::collection::vec(any::<u8>(), 0..40),
+        1 => any::<u8>().prop_map(|seed| (0..400_000u32).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect()),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let remote = prop_oneof![
+        3 => (path(), bytes()).prop_map(|(p, b)| Remote::Write(p, b)),
+        1 => path().prop_map(Remote::Mkdir),
+        1 => path().prop_map(Remote::Remove),
+        2 => (path(), path()).prop_map(|(a, b)| Remote::Rename(a, b)),
+    ];
+    prop_oneof![
+        3 => path().prop_map(Op::Mkdir),
+        5 => (path(), bytes()).prop_map(|(p, b)| Op::Write(p, b)),
+        2 => (path(), 0..60usize, prop::collection::vec(any::<u8>(), 1..20)).prop_map(|(p, at, b)| Op::Patch(p, at, b)),
+        2 => path().prop_map(Op::Unlink),
+        1 => path().prop_map(Op::Rmdir),
+        4 => (path(), path()).prop_map(|(a, b)| Op::Rename(a, b)),
+        2 => path().prop_map(Op::Read),
+        2 => (path(), bytes()).prop_map(|(p, b)| Op::Save(p, b)),
+        2 => remote.prop_map(Op::Elsewhere),
+        1 => Just(Op::Settle),
+        1 => Just(Op::Restart),
+        1 => Just(Op::Kill),
+    ]
+}
+
+fn refusal(error: &VolumeError) -> Option<Refusal> {
+    Some(match error {
+        VolumeError::NotFound => Refusal::NotFound,
+        VolumeError::Exists => Refusal::Exists,
+        VolumeError::NotAFolder => Refusal::NotAFolder,
+        VolumeError::IsAFolder => Refusal::IsAFolder,
+        VolumeError::NotEmpty => Refusal::NotEmpty,
+        VolumeError::Invalid(_) => Refusal::Invalid,
+        _ => return None,
+    })
+}
+
+/// Both refuse or both agree; which refusal comes first when there are several reasons is not fixed.
+fn same<T: std::fmt::Debug>(
+    op: &Op,
+    real: VolumeResult<T>,
+    reference: Result<(), Refusal>,
+) -> Result<Option<T>, TestCaseError> {
+    match (real, reference) {
+        (Ok(value), Ok(())) => Ok(Some(value)),
+        (Err(error), Err(_)) if refusal(&error).is_some() => Ok(None),
+        (real, reference) => {
+            Err(TestCaseError::fail(format!("{op:?}: the volume says {real:?}, the reference {reference:?}")))
+        }
+    }
+}
+
+async fn local_tree(running: &Running) -> VolumeResult<BTreeMap<String, Node>> {
+    let user = User(&running.core);
+    let mut tree = BTreeMap::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        for name in user.list(&folder).await? {
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            match user.list(&path).await {
+                Ok(_) => {
+                    folders.push(path.clone());
+                    tree.insert(path, Node::Folder);
+                }
+                Err(VolumeError::NotAFolder) => {
+                    let content = user.read(&path).await?;
+                    tree.insert(path, Node::File(content));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(tree)
+}
+
+fn remote_tree(world: &World) -> BTreeMap<String, Node> {
+    world
+        .emulator
+        .drive()
+        .tree()
+        .into_iter()
+        .map(|(path, node)| {
+            let node = match node {
+                emulator::Node::Folder => Node::Folder,
+                emulator::Node::File(bytes) => Node::File(bytes.to_vec()),
+            };
+            let local: Vec<String> =
+                path.trim_start_matches('/').split('/').map(onedrive_mount::base::name::to_local).collect();
+            (local.join("/"), node)
+        })
+        .collect()
+}
+
+fn remote_path(path: &str) -> String {
+    let names: Vec<String> = path
+        .split('/')
+        .map(|name| onedrive_mount::base::name::to_remote(name.as_ref()).expect("a storable name"))
+        .collect();
+    format!("/{}", names.join("/"))
+}
+
+async fn at_rest(world: &World, running: &Running, model: &Model) -> Result<(), TestCaseError> {
+    running.settle().await;
+    running.core.poller.poll_now().await.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+    prop_assert_eq!(&remote_tree(world), &model.0, "the cloud");
+    here(running, model).await
+}
+
+async fn here(running: &Running, model: &Model) -> Result<(), TestCaseError> {
+    let local = local_tree(running).await.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
+    prop_assert_eq!(&local, &model.0, "here");
+    Ok(())
+}
+
+async fn elsewhere(world: &World, running: &Running, model: &mut Model, remote: &Remote) -> Result<(), TestCaseError> {
+    at_rest(world, running, model).await?;
+    let drive = world.emulator.drive();
+    match remote {
+        Remote::Write(path, bytes) => {
+            if model.write(path, bytes).is_ok() {
+                drive.write_file(&remote_path(path), bytes.clone());
+            }
+        }
+        Remote::Mkdir(path) => {
+            if model.mkdir(path).is_ok() {
+                drive.create_folder(&remote_path(path));
+            }
+        }
+        Remote::Remove(path) => {
+            if model.0.contains_key(path) {
+                model.remove_all(path);
+                drive.remove(&remote_path(path));
+            }
+        }
+        Remote::Rename(from, to) => {
+            // A device renames to names that are free.
+            let mut after = model.clone();
+            if !after.0.contains_key(to) && after.rename(from, to).is_ok() {
+                *model = after;
+                drive.rename(&remote_path(from), &remote_path(to));
+            }
+        }
+    }
+    running.core.poller.poll_now().await.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+    here(running, model).await
+}
+
+async fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
+    let world = World::new(flavour).await;
+    let mut running = world.run().await;
+    let mut model = Model::default();
+    for op in &ops {
+        let user = User(&running.core);
+        match op {
+            Op::Mkdir(path) => {
+                same(op, user.mkdir(path).await, model.mkdir(path))?;
+            }
+            Op::Write(path, bytes) => {
+                same(op, user.write(path, bytes).await, model.write(path, bytes))?;
+            }
+            Op::Patch(path, at, bytes) => {
+                same(op, user.patch(path, *at as u64, bytes).await, model.patch(path, *at, bytes))?;
+            }
+            Op::Unlink(path) => {
+                same(op, user.unlink(path).await, model.unlink(path))?;
+            }
+            Op::Rmdir(path) => {
+                same(op, user.rmdir(path).await, model.rmdir(path))?;
+            }
+            Op::Rename(from, to) => {
+                same(op, user.rename(from, to).await, model.rename(from, to))?;
+            }
+            Op::Save(path, bytes) => {
+                let temporary = format!("{path}.tmp");
+                let reference = model.clone().write(&temporary, bytes);
+                if same(op, user.write(&temporary, bytes).await, reference)?.is_some() {
+                    let _ = model.write(&temporary, bytes);
+                    same(op, user.rename(&temporary, path).await, model.rename(&temporary, path))?;
+                }
+            }
+            Op::Read(path) => {
+                let reference = match model.0.get(path) {
+                    Some(Node::File(_)) => Ok(()),
+                    Some(Node::Folder) => Err(Refusal::IsAFolder),
+                    None => Err(Refusal::NotFound),
+                };
+                if let Some(bytes) = same(op, user.read(path).await, reference)? {
+                    prop_assert_eq!(Some(&Node::File(bytes)), model.0.get(path));
+                }
+            }
+            Op::Elsewhere(remote) => elsewhere(&world, &running, &mut model, remote).await?,
+            Op::Settle => at_rest(&world, &running, &model).await?,
+            Op::Restart => {
+                running.stop().await;
+                running = world.run().await;
+                here(&running, &model).await?;
+            }
+            Op::Kill => {
+                running.kill().await;
+                running = world.run().await;
+                here(&running, &model).await?;
+            }
+        }
+    }
+    at_rest(&world, &running, &model).await?;
+    running.stop().await;
+    Ok(())
+}
+
+fn run(flavour: Flavour, cases: u32) {
+    let cases = std::env::var("MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
+    let config = Config { cases, max_shrink_iters: 300, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runner
+        .run(&prop::collection::vec(op(), 1..40), |ops| runtime.block_on(play(flavour, ops)))
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn random_operations_agree_with_the_reference_on_a_personal_drive() {
+    run(Flavour::PersonalNew, 40);
+}
+
+#[test]
+fn random_operations_agree_with_the_reference_on_a_business_drive() {
+    run(Flavour::Business, 40);
+}

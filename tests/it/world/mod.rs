@@ -1,0 +1,254 @@
+//! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
+
+pub mod model;
+pub mod mount;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onedrive_mount::auth::StaticToken;
+use onedrive_mount::base::clock::{Clock, SystemClock};
+use onedrive_mount::base::disk::RealDisk;
+use onedrive_mount::base::ids::Ino;
+use onedrive_mount::base::tasks::TaskGroup;
+use onedrive_mount::cache::evict::Limits;
+use onedrive_mount::daemon::core::{Core, CoreParts, CoreSettings};
+use onedrive_mount::emulator::{Content, Emulator, Flavour, Options};
+use onedrive_mount::journal::JournalSettings;
+use onedrive_mount::journal::uploader::UploadSettings;
+use onedrive_mount::remote::http::system_entropy;
+use onedrive_mount::remote::stack::{self, RemoteOptions};
+use onedrive_mount::remote::{Remote, SharedRemote};
+use onedrive_mount::volume::{
+    Durability, Entry, KernelNotice, KernelSink, OpenHow, VolumeError, VolumeResult, VolumeSettings,
+};
+
+/// A kernel that keeps no caches.
+pub struct NoKernel;
+
+impl KernelSink for NoKernel {
+    fn post(&self, _notice: KernelNotice) {}
+}
+
+/// The service and the folders of one test.
+pub struct World {
+    pub emulator: Emulator,
+    pub home: tempfile::TempDir,
+    pub clock: Arc<dyn Clock>,
+    pub debounce: Duration,
+}
+
+/// A drive in use.
+pub struct Running {
+    pub core: Core,
+    pub tasks: TaskGroup,
+}
+
+impl World {
+    pub async fn new(flavour: Flavour) -> Self {
+        let emulator = Emulator::start(Options { flavour, content: Content::Empty, ..Options::default() })
+            .await
+            .expect("the emulator starts");
+        Self {
+            emulator,
+            home: tempfile::tempdir().expect("a folder"),
+            clock: Arc::new(SystemClock::new()),
+            debounce: Duration::from_millis(20),
+        }
+    }
+
+    pub fn remote(&self) -> SharedRemote {
+        let tokens = Arc::new(StaticToken::new(self.emulator.oauth().issue_tokens().access));
+        let options = RemoteOptions::new(self.emulator.endpoints().graph);
+        stack::open(&options, tokens, self.clock.clone(), system_entropy()).expect("the remote opens").remote
+    }
+
+    /// Opens the drive without starting its tasks.
+    pub async fn open(&self) -> Core {
+        self.open_on(self.remote(), self.home.path()).await
+    }
+
+    pub async fn open_on(&self, remote: Arc<dyn Remote>, home: &Path) -> Core {
+        let identity = remote.identity().await.expect("the identity");
+        Core::open(CoreParts {
+            remote,
+            identity,
+            state: home.join("state"),
+            cache: home.join("cache"),
+            disk: RealDisk::shared(),
+            clock: self.clock.clone(),
+            kernel: Arc::new(NoKernel),
+            boot: "this boot".into(),
+            settings: CoreSettings {
+                volume: VolumeSettings {
+                    uid: 1000,
+                    gid: 1000,
+                    umask: 0o022,
+                    read_only: false,
+                    durability: Durability::Local,
+                    patience: Duration::from_secs(5),
+                    listing_age: Duration::from_secs(60),
+                },
+                journal: JournalSettings { debounce: self.debounce, min_free: 0 },
+                upload: UploadSettings { concurrency: 3, fragment_size: 10 << 20, host: "laptop".into() },
+                cache: Limits { max_size: 1 << 30, min_free: 0 },
+                poll_interval: Duration::from_millis(200),
+            },
+        })
+        .expect("the drive opens")
+    }
+
+    pub async fn run(&self) -> Running {
+        let core = self.open().await;
+        core.prepare().await;
+        let tasks = TaskGroup::new(self.clock.clone());
+        core.spawn_tasks(&tasks);
+        Running { core, tasks }
+    }
+}
+
+impl Running {
+    /// Waits until everything is in the cloud.
+    pub async fn settle(&self) {
+        settle(&self.core).await;
+    }
+
+    /// Dies without a word: requests under way are cut, nothing is closed.
+    pub async fn kill(self) {
+        drop(self.tasks);
+        // Aborted tasks let go of what they hold at their next turn.
+        for _ in 0..200 {
+            if std::sync::Arc::strong_count(&self.core.uploader) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends the tasks as a clean stop does.
+    pub async fn stop(self) {
+        self.core.uploader.stop();
+        self.tasks.stop(Duration::from_secs(5)).await;
+        self.core.journal.close();
+    }
+}
+
+/// Waits until nothing waits for the cloud any more.
+pub async fn settle(core: &Core) {
+    let mut changes = core.journal.watch();
+    let limit = tokio::time::sleep(Duration::from_secs(60));
+    tokio::pin!(limit);
+    while core.journal.backlog() != (0, 0) {
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = &mut limit => {
+                let left: Vec<String> = core.journal.view(|overlay| overlay.iter().map(|intent| format!("{intent:?}")).collect());
+                panic!("the queue does not drain: {left:#?}");
+            }
+        }
+    }
+}
+
+/// A file system user by paths, straight on a volume.
+pub struct User<'a>(pub &'a Core);
+
+impl User<'_> {
+    pub async fn walk(&self, path: &str) -> VolumeResult<Ino> {
+        let mut ino = Ino::ROOT;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            ino = match self.0.volume.lookup(ino, name.as_ref()).await? {
+                Entry::Found { attributes, .. } => attributes.ino,
+                Entry::Absent { .. } => return Err(VolumeError::NotFound),
+            };
+        }
+        Ok(ino)
+    }
+
+    async fn place<'p>(&self, path: &'p str) -> VolumeResult<(Ino, &'p str)> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((self.walk(folder).await?, name))
+    }
+
+    pub async fn mkdir(&self, path: &str) -> VolumeResult<()> {
+        let (folder, name) = self.place(path).await?;
+        self.0.volume.make_folder(folder, name.as_ref(), 0o755).await.map(|_| ())
+    }
+
+    pub async fn write(&self, path: &str, bytes: &[u8]) -> VolumeResult<()> {
+        let (folder, name) = self.place(path).await?;
+        let how = OpenHow { write: true, truncate: true, ..OpenHow::default() };
+        let volume = &self.0.volume;
+        let (ino, fh) = match volume.lookup(folder, name.as_ref()).await? {
+            Entry::Found { attributes, .. } => (attributes.ino, volume.open(attributes.ino, how).await?.fh),
+            Entry::Absent { .. } => {
+                let (attributes, opened) = volume.create(folder, name.as_ref(), 0o644, how).await?;
+                (attributes.ino, opened.fh)
+            }
+        };
+        let mut at = 0;
+        for piece in bytes.chunks(1 << 20) {
+            volume.write(ino, Some(fh), at, piece).await?;
+            at += piece.len() as u64;
+        }
+        let flushed = volume.flush(ino, fh).await;
+        volume.release(ino, fh);
+        flushed
+    }
+
+    pub async fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> VolumeResult<()> {
+        let ino = self.walk(path).await?;
+        let volume = &self.0.volume;
+        let fh = volume.open(ino, OpenHow { read: true, write: true, ..OpenHow::default() }).await?.fh;
+        let written = volume.write(ino, Some(fh), offset, bytes).await;
+        let flushed = volume.flush(ino, fh).await;
+        volume.release(ino, fh);
+        written.map(|_| ()).and(flushed)
+    }
+
+    pub async fn read(&self, path: &str) -> VolumeResult<Vec<u8>> {
+        let ino = self.walk(path).await?;
+        let volume = &self.0.volume;
+        let fh = volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await?.fh;
+        let mut all = Vec::new();
+        let result = loop {
+            match volume.read(ino, fh, all.len() as u64, 1 << 20).await {
+                Ok(bytes) if bytes.is_empty() => break Ok(()),
+                Ok(bytes) => all.extend_from_slice(&bytes),
+                Err(error) => break Err(error),
+            }
+        };
+        volume.release(ino, fh);
+        result.map(|()| all)
+    }
+
+    pub async fn rename(&self, from: &str, to: &str) -> VolumeResult<()> {
+        let (a, x) = self.place(from).await?;
+        let (b, y) = self.place(to).await?;
+        self.0.volume.rename(a, x.as_ref(), b, y.as_ref(), onedrive_mount::volume::RenameHow::Replace).await
+    }
+
+    pub async fn unlink(&self, path: &str) -> VolumeResult<()> {
+        let (folder, name) = self.place(path).await?;
+        self.0.volume.unlink(folder, name.as_ref()).await
+    }
+
+    pub async fn rmdir(&self, path: &str) -> VolumeResult<()> {
+        let (folder, name) = self.place(path).await?;
+        self.0.volume.remove_folder(folder, name.as_ref()).await
+    }
+
+    pub async fn list(&self, path: &str) -> VolumeResult<Vec<String>> {
+        let ino = self.walk(path).await?;
+        let fh = self.0.volume.open_dir(ino).await?;
+        let entries = self.0.volume.read_dir(ino, fh, false).await;
+        self.0.volume.release_dir(fh);
+        let mut names: Vec<String> = entries?
+            .iter()
+            .map(|entry| entry.name.to_string_lossy().into_owned())
+            .filter(|name| name != "." && name != "..")
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+}
