@@ -273,13 +273,15 @@ fn welcome(prepared: &Prepared, log: &str) -> String {
 }
 
 /// Runs the daemon, and the demo drive if that is what is mounted, until the mount ends.
-fn serve(mut prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
+fn serve(prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Other, format!("cannot start: {error}")))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let result = runtime.block_on(async {
+        #[cfg(feature = "demo")]
+        let mut prepared = prepared;
         #[cfg(feature = "demo")]
         let _drive = match prepared.demo {
             Some(demo) => Some(inside::start(&mut prepared.context, demo, &*clock).await?),
@@ -327,6 +329,8 @@ mod inside {
     use crate::auth::{Authority, Tokens};
     use crate::base::clock::Clock;
     use crate::base::secret::Secret;
+    use crate::daemon::DaemonError;
+    use crate::daemon::single::{self, SingleError};
     use crate::emulator::{Content, Emulator, Options};
 
     /// Starts the demo drive and signs in to it. Everything ends when the emulator is dropped.
@@ -334,6 +338,10 @@ mod inside {
     /// What an earlier demo left in the folders of this one is removed first: that drive is gone. Folders named on
     /// the command line are left as they are.
     pub(super) async fn start(context: &mut Context, demo: Demo, clock: &dyn Clock) -> Result<Emulator, CliError> {
+        // Emptied under the feet of a running demo, it would lose what it holds.
+        if let Ok(Some(holder)) = single::holder(&context.places.state) {
+            return Err(DaemonError::Single(SingleError::Taken { holder }).into());
+        }
         let log = context.places.log_file();
         for folder in [&context.places.state, &context.places.cache] {
             if folder.file_name().is_some_and(|name| name.to_string_lossy() == context.places.profile.as_str()) {
@@ -418,6 +426,18 @@ mod tests {
         prepare(&arguments, "warn").expect_err("refused").kind
     }
 
+    /// The context of a demo on `/m` whose folders are in `home`.
+    #[cfg(feature = "demo")]
+    fn demo_context(home: &Path) -> Context {
+        use crate::config::Layers;
+        use crate::config::paths::{Bases, Places};
+        let [config, cache, runtime] = ["c", "k", "r"].map(|name| home.join(name));
+        let bases = Bases { config, state: home.to_owned(), cache, runtime };
+        let layers = Layers::built_in();
+        let places = Places::demo(&bases, Path::new("/m"), None, None);
+        Context { config: layers.finish().expect("valid"), layers, places }
+    }
+
     #[test]
     fn a_mistake_in_the_settings_is_found_before_a_folder_is_made() {
         let home = tempfile::tempdir().expect("a folder");
@@ -436,22 +456,28 @@ mod tests {
 
     #[cfg(feature = "demo")]
     #[tokio::test]
+    async fn a_demo_takes_nothing_from_one_that_runs() {
+        let home = tempfile::tempdir().expect("a folder");
+        let mut context = demo_context(home.path());
+        std::fs::create_dir_all(context.places.state.join("spool")).expect("made");
+        let _running =
+            crate::daemon::single::SingleDaemon::acquire(&context.places.state, Path::new("/m")).expect("free");
+        let error =
+            inside::start(&mut context, Demo { items: None }, &SystemClock::new()).await.err().expect("refused");
+        assert_eq!(error.kind, Kind::AlreadyRunning);
+        assert!(context.places.state.join("spool").exists());
+    }
+
+    #[cfg(feature = "demo")]
+    #[tokio::test]
     async fn a_demo_starts_fresh_signed_in_and_on_this_machine() {
         let home = tempfile::tempdir().expect("a folder");
         let state = home.path().join("demo-m");
         std::fs::create_dir_all(state.join("spool")).expect("made");
         std::fs::write(state.join("journal.sqlite"), "old").expect("written");
         std::fs::write(state.join("onedrive-mount.log"), "kept").expect("written");
-        let layers = crate::config::Layers::built_in();
-        let bases = crate::config::paths::Bases {
-            config: home.path().join("c"),
-            state: home.path().to_owned(),
-            cache: home.path().join("k"),
-            runtime: home.path().join("r"),
-        };
-        let places = crate::config::paths::Places::demo(&bases, Path::new("/m"), None, None);
-        assert_eq!(places.state, state);
-        let mut context = Context { config: layers.finish().expect("valid"), layers, places };
+        let mut context = demo_context(home.path());
+        assert_eq!(context.places.state, state);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let drive = inside::start(&mut context, Demo { items: Some(3) }, &*clock).await.expect("started");
         assert!(!state.join("journal.sqlite").exists() && !state.join("spool").exists());
