@@ -45,14 +45,14 @@ const DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// How the cloud is followed.
 #[derive(Clone, Copy, Debug)]
-pub struct PollerSettings {
+pub struct Settings {
     /// How often to ask while things change or the mount is in use.
     pub interval: Duration,
     /// How often to compare the whole drive with the index.
     pub reconcile: Duration,
 }
 
-impl Default for PollerSettings {
+impl Default for Settings {
     fn default() -> Self {
         Self { interval: Duration::from_secs(60), reconcile: Duration::from_secs(24 * 3600) }
     }
@@ -105,7 +105,7 @@ pub struct Poller {
     index: Arc<Index>,
     sink: Arc<dyn NoticeSink>,
     clock: Arc<dyn Clock>,
-    settings: PollerSettings,
+    settings: Settings,
     turn: tokio::sync::Mutex<Turn>,
     wake: Notify,
     /// Somebody uses the mount while it is polled less often.
@@ -125,13 +125,13 @@ struct Turn {
 impl Poller {
     /// A poller that has not asked yet.
     pub fn new(
-        index: Arc<Index>,
         remote: Arc<dyn Remote>,
-        clock: Arc<dyn Clock>,
+        index: Arc<Index>,
         sink: Arc<dyn NoticeSink>,
-        settings: PollerSettings,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Self {
+        Self {
             remote,
             index,
             sink,
@@ -142,7 +142,7 @@ impl Poller {
             used: Notify::new(),
             stretched: AtomicBool::new(false),
             health: watch::channel(Health::default()).0,
-        })
+        }
     }
 
     /// How well the index follows the cloud. Changes when its state does; the times and numbers in it are
@@ -276,9 +276,15 @@ impl Poller {
                     turn.enumeration = None;
                     turn.expired = false;
                 }
-                let enumerating = (!step.finished).then_some(listed);
+                let now = self.clock.now();
                 self.hand_on(step.notices);
-                self.tell(|health| health.enumerating = enumerating);
+                self.tell(|health| {
+                    health.enumerating = (!step.finished).then_some(listed);
+                    if step.finished {
+                        health.current_at = Some(now);
+                        health.trouble = None;
+                    }
+                });
                 Outcome::News
             }
             Err(trouble) => {
@@ -308,6 +314,8 @@ impl Poller {
             Err(error) if error.advice == Advice::Resync => {
                 tracing::info!(%error, "the position in the feed of changes has expired; listing the whole drive again");
                 turn.expired = true;
+                // Until the end of the enumeration nothing that changes elsewhere reaches us.
+                self.note(&Err(error.into()));
                 // One that is under way would end with the same knowledge, but it lacks what came before.
                 turn.enumeration = Some(Enumeration::begin(Why::Expired));
                 return Ok(None);

@@ -125,7 +125,8 @@ pub enum Pulse {
     Silent,
 }
 
-/// Asks a mount of another process for its root's attributes, for at most `patience`.
+/// Asks a mount of another process for its space, for at most `patience`. Not for the attributes of its root:
+/// the kernel may know those by heart for minutes after the daemon has died.
 ///
 /// A mount that never answers keeps the asking thread for ever; this one is left behind then. Never to be
 /// used on our own mount.
@@ -134,13 +135,13 @@ pub fn pulse(mount: &Path, patience: Duration) -> Pulse {
     let mount = mount.to_owned();
     let asked = std::thread::Builder::new().name("mount-pulse".to_owned()).spawn(move || {
         // Nobody listens any more if the answer came too late.
-        let _ = answer.send(std::fs::metadata(&mount).map(drop));
+        let _ = answer.send(rustix::fs::statfs(&mount).map(drop));
     });
     if asked.is_err() {
         return Pulse::Silent;
     }
     match wait.recv_timeout(patience) {
-        Ok(Err(error)) if error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()) => Pulse::Dead,
+        Ok(Err(rustix::io::Errno::NOTCONN)) => Pulse::Dead,
         Ok(_) => Pulse::Alive,
         Err(_) => Pulse::Silent,
     }

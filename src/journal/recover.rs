@@ -261,12 +261,11 @@ impl<'a> Sorted<'a> {
             self.batch.drop.push(intent.ino);
             return;
         }
-        if let Some(id) = intent.sealed {
-            if let Some(row) = by_id.get(&id)
-                && let Ok(draft) = Draft::reopen(self.disk, self.folder, row, intent.modified)
-            {
-                self.drafts.insert(id, Arc::new(draft));
-            }
+        if let Some(id) = intent.sealed
+            && let Some(row) = by_id.get(&id)
+            && let Ok(draft) = Draft::reopen(self.disk, self.folder, row, intent.modified)
+        {
+            self.drafts.insert(id, Arc::new(draft));
         }
         if intent != before {
             self.batch.put.push(intent.clone());

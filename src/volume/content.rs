@@ -68,17 +68,6 @@ impl Volume {
         self.journal.seal(source.ino)?;
         Ok(())
     }
-
-    /// Drops what the cache has of a version that is gone, unless somebody reads it.
-    pub(super) fn forget_version(&self, key: &CacheKey) {
-        let held = {
-            let table = locked(&self.open);
-            table.holds_version(key)
-        };
-        if !held {
-            self.cache.forget(key);
-        }
-    }
 }
 
 /// The versions of a drive, for the uploader.

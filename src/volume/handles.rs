@@ -86,19 +86,6 @@ impl Table {
     pub fn handles_of(&self, ino: Ino) -> impl Iterator<Item = &Arc<FileHandle>> {
         self.by_ino.get(&ino).into_iter().flatten().filter_map(|fh| self.files.get(fh))
     }
-
-    /// Whether a handle is pinned to a version.
-    pub fn holds_version(&self, key: &CacheKey) -> bool {
-        self.files.values().any(|handle| locked(&handle.pin).as_ref().is_some_and(|pin| pin.key == *key))
-    }
-
-    /// The pages of a renamed-over inode follow the inode, not the item: nothing to do. The pages of an edited
-    /// file are those of the version it became.
-    pub fn edit_became(&mut self, ino: Ino, key: &CacheKey) {
-        if self.pages.get(&ino) == Some(&PageVersion::Edit) {
-            self.pages.insert(ino, PageVersion::Clean(key.clone()));
-        }
-    }
 }
 
 impl Volume {

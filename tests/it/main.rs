@@ -4,6 +4,7 @@
 mod world;
 
 mod mount_ops;
+mod remote_faults;
 mod remote_suite;
 mod suites;
 mod volume_basics;

@@ -110,6 +110,11 @@ impl Bench {
         self.tokens.renewals.load(Ordering::SeqCst)
     }
 
+    /// The time on the shared clock, in seconds since the start.
+    pub fn clock_seconds(&self) -> u64 {
+        self.clock.monotonic().0 / 1_000_000_000
+    }
+
     /// The item at a path.
     pub async fn at(&self, path: &str) -> Item {
         let mut id = self.root.clone();
@@ -511,7 +516,7 @@ async fn changes_say_what_happened(bench: &Bench) {
     bench.drive.set_delta(DeltaBehaviour {
         repeat_every: 2,
         shuffle: Some(5),
-        empty_page_every: 1,
+        empty_page_every: 2,
         ..DeltaBehaviour::default()
     });
     let (changes, after) = chain(&*bench.remote, Start::Cursor(&cursor)).await.expect("a chain");

@@ -53,7 +53,7 @@ impl World {
         let clock = ManualClock::new(Timestamp::from_seconds(1_700_000_000));
         let heard = Arc::new(Heard::default());
         let (sink, time) = (heard.clone(), Arc::new(clock.clone()));
-        let poller = Poller::new(index.clone(), feed.clone(), time, sink, PollerSettings::default());
+        let poller = Arc::new(Poller::new(feed.clone(), index.clone(), sink, time, Settings::default()));
         Self { feed, index, heard, clock, poller, _folder: folder }
     }
 
@@ -282,7 +282,10 @@ async fn an_expired_cursor_leads_to_a_comparison_that_finds_what_was_missed() {
     world.feed.state().forgotten = len;
     assert_eq!(world.poll().await, 0);
     assert_eq!(world.tree().len(), 3, "nothing goes before the end of the enumeration");
+    assert!(!world.poller.health().borrow().is_well(), "nothing reaches us meanwhile");
+    assert_eq!(world.poll().await, 0);
     world.enumerate().await;
+    assert!(world.poller.health().borrow().is_well());
     assert_eq!(world.tree(), ["/b m2"]);
     world.feed.is(file("c", "root", 1));
     assert_eq!(world.poll().await, 1, "and the feed is followed again");

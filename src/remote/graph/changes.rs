@@ -15,11 +15,11 @@
 use reqwest::StatusCode;
 
 use super::wire::{SELECT, WirePage};
-use super::{Core, look};
+use super::{Graph, look};
 use crate::base::ids::{Cursor, DriveId};
 use crate::remote::{Advice, Change, ChangePage, Next, RemoteError, RemoteErrorKind, RemoteResult, Start};
 
-impl Core {
+impl Graph {
     pub(super) async fn change_page(&self, from: Start<'_>) -> RemoteResult<ChangePage> {
         let drive = &self.known().await?.drive;
         let link = match from {

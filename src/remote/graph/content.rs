@@ -2,17 +2,18 @@
 //!
 //! Content is served by storage hosts under pre-authenticated URLs that name an item, not a version: behind
 //! a URL fetched a minute ago there may be other bytes now. A mixture of two versions in one file is the
-//! worst thing this program could show, so a range is handed out to its end only when one of these holds:
+//! worst thing this program could show, and whoever reads may keep what it gets piece by piece, so not one
+//! byte is handed out before one of these holds:
 //!
 //! | proof | when |
 //! | --- | --- |
 //! | validator | the host's `ETag` is the item's own, or one already proven for this URL |
-//! | hash | the range is the whole file and its bytes have the hash of the version |
-//! | second look | the item has the same version after the transfer began as before the URL was made |
+//! | hash | the range is a whole small file and its bytes have the hash of the version |
+//! | second look | the item still has the version after the host began to answer |
 //!
-//! Until then the last piece is held back; without proof the stream ends in [`RemoteErrorKind::Changed`].
-//! Small whole files are taken in completely first, so that bytes damaged on the way are fetched again; if
-//! they come the same twice, the service has other bytes than its hash says, and they are what there is.
+//! The second look costs a request; where hosts send validators it is needed once for a URL. Whole small
+//! files are taken in completely, so that bytes damaged on the way are fetched again; if they come the same
+//! twice, the service has other bytes than its hash says, and they are what there is.
 //!
 //! Also handled here: URLs expire (kept a quarter of an hour at most; a refused one is fetched anew once);
 //! a host may ignore `Range` and send everything; an error page may come with status 200; a body may break
@@ -21,7 +22,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -30,7 +31,7 @@ use reqwest::StatusCode;
 use url::Url;
 
 use super::wire::{SELECT, WireItem};
-use super::{Core, look};
+use super::{Graph, look};
 use crate::base::clock::Mono;
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::{ContentTag, ItemId};
@@ -118,7 +119,8 @@ enum Proof {
     Impossible,
 }
 
-/// Which proof a range needs; the table is in the module's documentation.
+/// Which proof a range needs; the table is in the module's documentation. `whole` says that the range is a
+/// whole small file.
 fn proof_for(validator: Option<&str>, proven: Option<&str>, meta_tag: &str, whole: bool, tag: &ContentTag) -> Proof {
     match (validator, proven) {
         (Some(now), _) if !meta_tag.is_empty() && strong(now) == strong(meta_tag) => Proof::Given,
@@ -201,13 +203,8 @@ fn parse_content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     Some((first..last.checked_add(1)?, total))
 }
 
-impl Core {
-    pub(super) async fn read_range(
-        self: &Arc<Self>,
-        item: &ItemId,
-        tag: &ContentTag,
-        range: Range<u64>,
-    ) -> RemoteResult<Body> {
+impl Graph {
+    pub(super) async fn read_range(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body> {
         if range.is_empty() {
             return Err(RemoteError::protocol("cannot read content: the range is empty"));
         }
@@ -290,7 +287,7 @@ impl Core {
     }
 
     async fn fetch(
-        self: &Arc<Self>,
+        &self,
         item: &ItemId,
         tag: &ContentTag,
         range: &Range<u64>,
@@ -326,68 +323,41 @@ impl Core {
             ));
         }
         let promise = promise(range, url.size, status, header(&headers, "content-range"), length)?;
-        let whole = promise.range.start == 0 && Some(promise.range.end) == promise.total;
+        let whole =
+            promise.range.start == 0 && Some(promise.range.end) == promise.total && promise.range.end <= MAX_WHOLE;
         let validator = header(&headers, "etag").map(str::to_owned);
         let proof = proof_for(validator.as_deref(), url.validator.as_deref(), &url.meta_tag, whole, tag);
         let total = promise.total;
         let body = exactly(body, promise.skip, promise.range.end - promise.range.start);
-        let stream = match proof {
+        let range = promise.range;
+        match proof {
             Proof::Impossible => return Ok(Fetched::Stale),
-            Proof::Given => {
-                self.urls.prove(item, url.made, validator.as_deref());
-                body
-            }
-            Proof::Hash(ref hash) if promise.range.end <= MAX_WHOLE => {
+            Proof::Given => {}
+            Proof::Hash(hash) => {
                 let bytes = collect(body).await?;
-                let matches = QuickXorHash::of(&bytes) == *hash;
-                let range = promise.range;
-                let whole = futures_util::stream::iter((!bytes.is_empty()).then(|| Ok(bytes))).boxed();
-                if matches {
-                    self.urls.prove(item, url.made, validator.as_deref());
-                    return Ok(Fetched::Body(Body { range, total, stream: whole }));
+                let matches = QuickXorHash::of(&bytes) == hash;
+                if !matches {
+                    self.look_again(item, tag, url).await?;
                 }
-                let source = url.source.clone();
-                let witness = Witness { item: item.clone(), source, tag: tag.clone(), made: url.made, validator };
-                return Ok(Fetched::Doubtful(Body { range, total, stream: self.proven(whole, witness, None) }));
+                self.urls.prove(item, url.made, validator.as_deref());
+                let stream = futures_util::stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed();
+                let body = Body { range, total, stream };
+                return Ok(if matches { Fetched::Body(body) } else { Fetched::Doubtful(body) });
             }
-            Proof::Hash(_) | Proof::Look => {
-                let source = url.source.clone();
-                let witness = Witness { item: item.clone(), source, tag: tag.clone(), made: url.made, validator };
-                self.proven(body, witness, if let Proof::Hash(hash) = proof { Some(hash) } else { None })
-            }
-        };
-        Ok(Fetched::Body(Body { range: promise.range, total, stream }))
+            Proof::Look => self.look_again(item, tag, url).await?,
+        }
+        self.urls.prove(item, url.made, validator.as_deref());
+        Ok(Fetched::Body(Body { range, total, stream: body }))
     }
 
-    /// Holds the last piece of a body back until it is proven.
-    fn proven(self: &Arc<Self>, body: BodyStream, witness: Witness, hash: Option<String>) -> BodyStream {
-        // The stream outlives this call, so the second look travels with what it needs.
-        let again = Again { core: self.clone(), witness };
-        let state = Proving { body, held: None, hash: hash.map(|hash| (QuickXorHash::new(), hash)), again };
-        futures_util::stream::unfold(Some(state), |state| async move {
-            let mut state = state?;
-            loop {
-                match state.body.next().await {
-                    Some(Ok(piece)) => {
-                        if let Some((running, _)) = &mut state.hash {
-                            running.update(&piece);
-                        }
-                        if let Some(ready) = state.held.replace(piece) {
-                            return Some((Ok(ready), Some(state)));
-                        }
-                    }
-                    Some(Err(failure)) => return Some((Err(failure), None)),
-                    None => {
-                        let matches = state.hash.take().map(|(running, hash)| running.finish_base64() == hash);
-                        return match state.again.settle(matches).await {
-                            Ok(()) => state.held.take().map(|last| (Ok(last), None)),
-                            Err(failure) => Some((Err(failure), None)),
-                        };
-                    }
-                }
-            }
-        })
-        .boxed()
+    /// Looks whether the item still has the version that a URL was made for.
+    async fn look_again(&self, item: &ItemId, tag: &ContentTag, url: &DownloadUrl) -> RemoteResult<()> {
+        let now = self.fetch_item(At::Id(&url.source)).await?;
+        if now.content_tags().contains(tag) {
+            return Ok(());
+        }
+        self.urls.drop_url(item);
+        Err(changed())
     }
 }
 
@@ -400,48 +370,6 @@ enum Fetched {
     Refused(Reply),
     /// The host has another version than the URL was made for.
     Stale,
-}
-
-/// Which version a range was asked of.
-struct Witness {
-    item: ItemId,
-    source: ItemId,
-    tag: ContentTag,
-    made: Mono,
-    validator: Option<String>,
-}
-
-/// A body under proof.
-struct Proving {
-    body: BodyStream,
-    held: Option<Bytes>,
-    hash: Option<(QuickXorHash, String)>,
-    again: Again,
-}
-
-/// The second look.
-struct Again {
-    core: Arc<Core>,
-    witness: Witness,
-}
-
-impl Again {
-    /// Ends the proof: by the hash, else by looking whether the item still has the version.
-    async fn settle(&self, hash_matches: Option<bool>) -> RemoteResult<()> {
-        let Witness { item, source, tag, made, validator } = &self.witness;
-        if hash_matches != Some(true) {
-            let now = self.core.fetch_item(At::Id(source)).await?;
-            if !now.content_tags().contains(tag) {
-                self.core.urls.drop_url(item);
-                return Err(changed());
-            }
-            if hash_matches == Some(false) {
-                warn_of_hash(item);
-            }
-        }
-        self.core.urls.prove(item, *made, validator.as_deref());
-        Ok(())
-    }
 }
 
 /// Cuts a stream to exactly the bytes promised: drops `skip`, passes `length`, ignores the rest, and fails

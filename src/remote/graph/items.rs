@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::wire::{SELECT, WireDrive, WireItem, WirePage, time_text};
-use super::{Core, DriveChoice, encode, encode_id, look};
+use super::{DriveChoice, Graph, encode, encode_id, look};
 use crate::base::ids::{DriveId, ItemId, MetaTag};
 use crate::remote::classify::Effect;
 use crate::remote::http::{Ask, Reply};
@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 256;
 /// The pause before a 404 to a DELETE is believed: valid ids are unknown for a moment now and then.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
-impl Core {
+impl Graph {
     /// Asks which drive this is. `/me/drive` and never `/me/drives`: the plural lists hidden system drives
     /// of personal accounts and may leave out the real one.
     pub(super) async fn fetch_identity(&self) -> RemoteResult<DriveIdentity> {

@@ -69,11 +69,6 @@ pub enum DriveChoice {
 
 /// A OneDrive behind Microsoft Graph. No retries, no limits: see [`super::stack`].
 pub struct Graph {
-    core: Arc<Core>,
-}
-
-/// What the methods work on; bodies on their way keep it alive for their second look.
-struct Core {
     http: Http,
     clock: Arc<dyn Clock>,
     choice: DriveChoice,
@@ -114,7 +109,7 @@ impl Graph {
             max_file: MAX_FILE,
             max_path: Some(400),
         };
-        let core = Core {
+        Self {
             http,
             clock,
             choice: options.drive,
@@ -123,12 +118,9 @@ impl Graph {
             urls: DownloadUrls::default(),
             delete_with_tag: AtomicBool::new(true),
             session_with_tag: options.session_with_tag,
-        };
-        Self { core: Arc::new(core) }
+        }
     }
-}
 
-impl Core {
     /// The drive, asked for once.
     async fn known(&self) -> RemoteResult<&DriveIdentity> {
         self.known.get_or_try_init(|| self.fetch_identity()).await
@@ -190,71 +182,71 @@ fn encode_id(id: &str) -> String {
 #[async_trait]
 impl Remote for Graph {
     fn caps(&self) -> &Caps {
-        &self.core.caps
+        &self.caps
     }
 
     async fn identity(&self) -> RemoteResult<DriveIdentity> {
-        let identity = self.core.fetch_identity().await?;
-        let _ = self.core.known.set(identity.clone());
+        let identity = self.fetch_identity().await?;
+        let _ = self.known.set(identity.clone());
         Ok(identity)
     }
 
     async fn stat(&self, at: At<'_>) -> RemoteResult<Item> {
-        self.core.stat_item(at).await
+        self.stat_item(at).await
     }
 
     async fn list(&self, folder: &ItemId, from: Option<&Link>) -> RemoteResult<ItemPage> {
-        self.core.list_page(folder, from).await
+        self.list_page(folder, from).await
     }
 
     async fn changes(&self, from: Start<'_>) -> RemoteResult<ChangePage> {
-        self.core.change_page(from).await
+        self.change_page(from).await
     }
 
     async fn read(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body> {
-        self.core.read_range(item, tag, range).await
+        self.read_range(item, tag, range).await
     }
 
     async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item> {
-        self.core.put_whole(to, bytes, pre).await
+        self.put_whole(to, bytes, pre).await
     }
 
     async fn begin_upload(&self, to: &Target, size: u64, pre: &Precondition) -> RemoteResult<Ticket> {
-        self.core.open_session(to, size, pre).await
+        self.open_session(to, size, pre).await
     }
 
     async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack> {
-        self.core.send_fragment(ticket, at, bytes).await
+        self.send_fragment(ticket, at, bytes).await
     }
 
     async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
-        self.core.find_result(ticket).await
+        self.find_result(ticket).await
     }
 
     async fn upload_offset(&self, ticket: &Ticket) -> RemoteResult<Offset> {
-        self.core.session_offset(ticket).await
+        self.session_offset(ticket).await
     }
 
     async fn abandon_upload(&self, ticket: &Ticket) -> RemoteResult<()> {
-        self.core.drop_session(ticket).await
+        self.drop_session(ticket).await
     }
 
     async fn make_folder(&self, parent: &ItemId, name: &str) -> RemoteResult<Item> {
-        self.core.create_folder(parent, name).await
+        self.create_folder(parent, name).await
     }
 
     async fn change(&self, item: &ItemId, patch: &Patch, pre: &Precondition) -> RemoteResult<Item> {
-        self.core.patch_item(item, patch, pre).await
+        self.patch_item(item, patch, pre).await
     }
 
     async fn delete(&self, item: &ItemId, pre: &Precondition) -> RemoteResult<()> {
-        self.core.delete_item(item, pre).await
+        self.delete_item(item, pre).await
     }
 
     async fn quota(&self) -> RemoteResult<Quota> {
-        let drive = self.core.known().await?.drive.clone();
-        let url = self.core.drive_url(&drive, "?$select=id,quota")?;
-        let reply = self.core.ask(&Ask::get(url, "ask for the space of the drive")).await?;
+        let drive = self.known().await?.drive.clone();
+        let url = self.drive_url(&drive, "?$select=id,quota")?;
+        let reply = self.ask(&Ask::get(url, "ask for the space of the drive")).await?;
         Ok(reply.parse::<wire::WireDrive>()?.quota())
     }
 }

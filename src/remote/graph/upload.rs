@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::items::{check, parse_item, tag_of, unverified};
 use super::wire::{WireItem, WireSession, time, time_text};
-use super::{Core, FRAGMENT_MAX};
+use super::{FRAGMENT_MAX, Graph};
 use crate::base::ids::DriveId;
 use crate::remote::classify::Effect;
 use crate::remote::http::{Ask, Reply};
@@ -32,7 +32,7 @@ const SESSION_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The pauses between looks for a file that should just have come to be.
 const LOOKS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
-impl Core {
+impl Graph {
     pub(super) async fn put_whole(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item> {
         if bytes.len() as u64 > self.caps.max_small {
             return Err(RemoteError::protocol("cannot upload a small file: it is too large for one request"));
