@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::auth::{AuthError, TokenSource as _};
+use crate::auth::{AuthError, Renewer, TokenSource as _};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::telemetry::{self, Level};
 use crate::cli::context::{Context, Selection};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::{background, block_on, mountpoint, person};
+use crate::cli::{background, mountpoint, person};
 use crate::config::DEFAULTS;
 use crate::daemon;
 use crate::fuse::SessionEnd;
@@ -35,6 +35,9 @@ closed, and goes to the cloud in the background.
 /// How long a sign-in that may be over is asked about before mounting. Without a network the mount comes up all the
 /// same.
 const ASK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a renewal that is under way may hold up the end of the program.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `onedrive-mount`.
 #[derive(Args, Clone, Debug)]
@@ -151,9 +154,8 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
 
 fn in_background(arguments: &Arguments) -> Result<(), CliError> {
     let prepared = prepare(arguments, "warn")?;
-    if prepared.demo.is_none() {
-        block_on(ensure_signed_in(&prepared.context, arguments.choice))?;
-    }
+    let _sign_in =
+        prepared.demo.is_none().then(|| SignInCheck::new(&prepared.context, arguments.choice)).transpose()?;
     let program = std::env::current_exe()
         .map_err(|error| CliError::new(Kind::Other, format!("cannot find the program to start: {error}")))?;
     let mut command = Command::new(program);
@@ -166,10 +168,11 @@ fn in_background(arguments: &Arguments) -> Result<(), CliError> {
 
 fn in_foreground(arguments: &Arguments) -> Result<(), CliError> {
     let prepared = prepare(arguments, &arguments.log_level)?;
+    let mut _sign_in = None;
     if arguments.report_ready {
         background::detach();
     } else if prepared.demo.is_none() {
-        block_on(ensure_signed_in(&prepared.context, arguments.choice))?;
+        _sign_in = Some(SignInCheck::new(&prepared.context, arguments.choice)?);
     }
     let announcer =
         Announcer { to_parent: arguments.report_ready, welcome: welcome(&prepared, "standard error of this program") };
@@ -210,7 +213,35 @@ fn demo(_: &Arguments) -> Option<Demo> {
     None
 }
 
-/// Sees to it that there is a sign-in before anything is started, if somebody is there to give one.
+/// Sees to it that there is a sign-in before anything is started. A renewal that takes longer than the person should
+/// wait goes on in here meanwhile; dropping waits for its end, because its answer must not be lost.
+struct SignInCheck {
+    runtime: tokio::runtime::Runtime,
+    tokens: Renewer,
+}
+
+impl SignInCheck {
+    fn new(context: &Context, choice: person::Choice) -> Result<Self, CliError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let tokens = context.tokens(clock.clone())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::new(Kind::Other, format!("cannot start: {error}")))?;
+        let check = Self { runtime, tokens };
+        check.runtime.block_on(ensure_signed_in(context, &check.tokens, &*clock, choice))?;
+        Ok(check)
+    }
+}
+
+impl Drop for SignInCheck {
+    fn drop(&mut self) {
+        self.runtime.block_on(settle(&self.tokens, &SystemClock::new()));
+    }
+}
+
+/// Asks for a token, and for a sign-in if that is what is missing and somebody is there to give one.
 ///
 /// | the stored sign-in | somebody is there | then |
 /// | --- | --- | --- |
@@ -219,9 +250,12 @@ fn demo(_: &Arguments) -> Option<Demo> {
 /// | is missing, over, or another application's | yes | sign in |
 /// | is over | no | go on: what is on this machine can be used, and the log says what to do |
 /// | is missing, or another application's | no | fail |
-async fn ensure_signed_in(context: &Context, choice: person::Choice) -> Result<(), CliError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let tokens = context.tokens(clock.clone())?;
+async fn ensure_signed_in(
+    context: &Context,
+    tokens: &Renewer,
+    clock: &dyn Clock,
+    choice: person::Choice,
+) -> Result<(), CliError> {
     let answer = tokio::select! {
         answer = tokens.token() => answer,
         () = clock.sleep(ASK_PATIENCE) => return Ok(()),
@@ -296,7 +330,7 @@ fn serve(prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
 
 /// Hands over to the daemon, and says at the end whether everything has reached the cloud.
 async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clock>) -> Result<(), CliError> {
-    let tokens = Arc::new(prepared.context.tokens(clock)?);
+    let tokens = Arc::new(prepared.context.tokens(clock.clone())?);
     let Context { config, places, .. } = prepared.context;
     let options = daemon::Options {
         config,
@@ -304,10 +338,12 @@ async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clo
         mountpoint: prepared.mountpoint,
         read_only: prepared.read_only,
         allow_other: prepared.allow_other,
-        tokens,
+        tokens: tokens.clone(),
         loopback_only: prepared.demo.is_some(),
     };
-    let ended = daemon::run::run(options, || announcer.ready()).await?;
+    let result = daemon::run::run(options, || announcer.ready()).await;
+    settle(&tokens, &*clock).await;
+    let ended = result?;
     if io::stdout().is_terminal() {
         println!("Unmounted; {}.", ended.farewell);
     }
@@ -315,6 +351,14 @@ async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clo
         SessionEnd::Unmounted => Ok(()),
         SessionEnd::Failed(reason) => Err(CliError::new(Kind::Other, format!("the mount has failed: {reason}"))
             .hint("what was written is safe; mount again to go on")),
+    }
+}
+
+/// Waits for a renewal under way: cut off now, it might cost the sign-in. One that hangs does not hold up the end.
+async fn settle(tokens: &Renewer, clock: &dyn Clock) {
+    tokio::select! {
+        () = tokens.settled() => {}
+        () = clock.sleep(SETTLE_PATIENCE) => {}
     }
 }
 
