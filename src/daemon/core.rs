@@ -10,7 +10,7 @@ use crate::base::disk::Disk;
 use crate::base::tasks::{Stop, TaskGroup};
 use crate::cache::evict::Limits;
 use crate::cache::{ChunkCache, Fetcher};
-use crate::changes::{Poller, PollerSettings};
+use crate::changes::{self, Poller};
 use crate::index::{Index, NoticeSink};
 use crate::journal::uploader::{UploadSettings, Uploader};
 use crate::journal::{Journal, JournalSettings, Opening, Recovered};
@@ -123,8 +123,8 @@ impl Core {
             settings.upload,
             sink.clone(),
         );
-        let rhythm = PollerSettings { interval: settings.poll_interval, ..PollerSettings::default() };
-        let poller = Poller::new(index.clone(), remote.clone(), clock.clone(), sink, rhythm);
+        let rhythm = changes::Settings { interval: settings.poll_interval, ..changes::Settings::default() };
+        let poller = Arc::new(Poller::new(remote.clone(), index.clone(), sink, clock.clone(), rhythm));
         let used = poller.clone();
         volume.on_use(move || used.touch());
         Ok(Self { volume, journal, index, uploader, poller, cache, remote, recovered, clock })

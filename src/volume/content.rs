@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::tree::Seen;
-use super::{Volume, VolumeError, VolumeResult, locked};
+use super::{Volume, VolumeError, VolumeResult};
 use crate::base::ids::{ContentTag, ItemId};
 use crate::cache::{CacheKey, ChunkCache, FetchError, Fetcher, ReadStream};
 use crate::journal::uploader::Versions;
