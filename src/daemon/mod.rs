@@ -255,8 +255,14 @@ impl Daemon {
         };
         core.uploader.stop();
         tasks.stop(Duration::from_secs(3)).await;
-        if let Err(error) = core.journal.sync().await {
-            tracing::error!(%error, "the journal could not be made durable at the end");
+        // A disk that is gone must not keep the process: what could be written is written.
+        tokio::select! {
+            synced = core.journal.sync() => if let Err(error) = synced {
+                tracing::error!(%error, "the journal could not be made durable at the end");
+            },
+            () = clock.sleep(Duration::from_secs(10)) => {
+                tracing::error!("the journal could not be made durable at the end: the disk does not answer");
+            }
         }
         core.journal.close();
         let (waiting, parked) = core.journal.backlog();
