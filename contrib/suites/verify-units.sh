@@ -13,5 +13,7 @@ for unit in contrib/systemd/*.service; do
     case $copy in *@.service) mv "$copy" "${copy%@.service}@example.service"; copy=${copy%@.service}@example.service ;; esac
     units+=("$copy")
 done
+# A user manager wants to know where sockets go; a machine without a login session has no such place.
+export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$folder}
 # The manual pages that units point to are not installed either.
 systemd-analyze --user verify --man=no "${units[@]}"

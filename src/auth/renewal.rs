@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::{AuthError, Authority, TokenSource, Tokens, Vault, VaultError};
 use crate::base::clock::{Clock, Mono, Timestamp};
@@ -34,6 +35,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     /// Held by the one who refreshes.
     turn: tokio::sync::Mutex<()>,
+    /// How many renewals are under way.
+    under_way: watch::Sender<usize>,
     known: Mutex<Known>,
 }
 
@@ -97,13 +100,26 @@ impl Renewer {
     /// Tokens from `vault`, renewed by `authority`. Nothing is read yet.
     pub fn new(authority: Authority, vault: Vault, clock: Arc<dyn Clock>) -> Self {
         let (turn, known) = (tokio::sync::Mutex::new(()), Mutex::new(Known::default()));
-        Self { shared: Arc::new(Shared { authority, vault, clock, turn, known }) }
+        let under_way = watch::Sender::new(0);
+        Self { shared: Arc::new(Shared { authority, vault, clock, turn, under_way, known }) }
+    }
+
+    /// Completes when no renewal is under way. To be awaited before the runtime ends: an answer that nobody reads may
+    /// hold the only refresh token that is still good.
+    pub async fn settled(&self) {
+        // Cannot fail: the sender lives as long as we do.
+        let _ = self.shared.under_way.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Starts a renewal in a task of its own.
     fn begin(&self, cause: Cause) -> tokio::task::JoinHandle<Result<Tokens, AuthError>> {
         let shared = self.shared.clone();
-        tokio::spawn(async move { shared.renew(cause).await })
+        shared.under_way.send_modify(|count| *count += 1);
+        let running = UnderWay(shared.clone());
+        tokio::spawn(async move {
+            let _running = running;
+            shared.renew(cause).await
+        })
     }
 
     /// The last attempt, if it failed.
@@ -117,6 +133,15 @@ impl Renewer {
             Ok(result) => result.map(|tokens| tokens.access),
             Err(_) => Err(AuthError::Unreachable { reason: "the program is stopping".to_owned(), retry_after: None }),
         }
+    }
+}
+
+/// Counts one renewal until it ends, in whatever way.
+struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
     }
 }
 

@@ -296,9 +296,8 @@ async fn a_cancelled_request_does_not_lose_the_new_token() {
         // One poll starts the refresh; then the caller goes away.
         futures_util::future::poll_immediate(&mut call).await;
     }
-    while world.stored().1 != "R1" {
-        tokio::task::yield_now().await;
-    }
+    source.settled().await;
+    assert_eq!(world.stored().1, "R1");
     assert_eq!(access(&source).await.expect("renewed"), "A1");
     assert_eq!(world.service.count(), 1);
 }

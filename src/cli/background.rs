@@ -2,7 +2,7 @@
 //!
 //! The prompt must come back only when the mount answers, and with the right exit code when it never will. A process
 //! with threads cannot fork, so the program starts itself once more, in a session of its own, with one pipe: the
-//! standard output of the new process, on which it writes one line, [`Report`], and which it then gives up.
+//! standard output of the new process, on which it writes one line, `Report`, and which it then gives up.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};

@@ -59,7 +59,8 @@ impl Layers {
         self.checked()
     }
 
-    /// Lays the environment over what is there: for each key the variable that [`variable`] names, if it is not empty.
+    /// Lays the environment over what is there: for each key the variable named after it, such as
+    /// `ONEDRIVE_MOUNT_UPLOAD_CONCURRENCY`, if it is not empty.
     ///
     /// # Errors
     /// A bad value.

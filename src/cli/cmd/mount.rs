@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::auth::{AuthError, TokenSource as _};
+use crate::auth::{AuthError, Renewer, TokenSource as _};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::telemetry::{self, Level};
 use crate::cli::context::{Context, Selection};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::{background, block_on, mountpoint, person};
+use crate::cli::{background, mountpoint, person};
 use crate::config::DEFAULTS;
 use crate::daemon;
 use crate::fuse::SessionEnd;
@@ -35,6 +35,9 @@ closed, and goes to the cloud in the background.
 /// How long a sign-in that may be over is asked about before mounting. Without a network the mount comes up all the
 /// same.
 const ASK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a renewal that is under way may hold up the end of the program.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `onedrive-mount`.
 #[derive(Args, Clone, Debug)]
@@ -151,9 +154,8 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
 
 fn in_background(arguments: &Arguments) -> Result<(), CliError> {
     let prepared = prepare(arguments, "warn")?;
-    if prepared.demo.is_none() {
-        block_on(ensure_signed_in(&prepared.context, arguments.choice))?;
-    }
+    let _sign_in =
+        prepared.demo.is_none().then(|| SignInCheck::new(&prepared.context, arguments.choice)).transpose()?;
     let program = std::env::current_exe()
         .map_err(|error| CliError::new(Kind::Other, format!("cannot find the program to start: {error}")))?;
     let mut command = Command::new(program);
@@ -166,10 +168,11 @@ fn in_background(arguments: &Arguments) -> Result<(), CliError> {
 
 fn in_foreground(arguments: &Arguments) -> Result<(), CliError> {
     let prepared = prepare(arguments, &arguments.log_level)?;
+    let mut _sign_in = None;
     if arguments.report_ready {
         background::detach();
     } else if prepared.demo.is_none() {
-        block_on(ensure_signed_in(&prepared.context, arguments.choice))?;
+        _sign_in = Some(SignInCheck::new(&prepared.context, arguments.choice)?);
     }
     let announcer =
         Announcer { to_parent: arguments.report_ready, welcome: welcome(&prepared, "standard error of this program") };
@@ -210,7 +213,35 @@ fn demo(_: &Arguments) -> Option<Demo> {
     None
 }
 
-/// Sees to it that there is a sign-in before anything is started, if somebody is there to give one.
+/// Sees to it that there is a sign-in before anything is started. A renewal that takes longer than the person should
+/// wait goes on in here meanwhile; dropping waits for its end, because its answer must not be lost.
+struct SignInCheck {
+    runtime: tokio::runtime::Runtime,
+    tokens: Renewer,
+}
+
+impl SignInCheck {
+    fn new(context: &Context, choice: person::Choice) -> Result<Self, CliError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let tokens = context.tokens(clock.clone())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::new(Kind::Other, format!("cannot start: {error}")))?;
+        let check = Self { runtime, tokens };
+        check.runtime.block_on(ensure_signed_in(context, &check.tokens, &*clock, choice))?;
+        Ok(check)
+    }
+}
+
+impl Drop for SignInCheck {
+    fn drop(&mut self) {
+        self.runtime.block_on(settle(&self.tokens, &SystemClock::new()));
+    }
+}
+
+/// Asks for a token, and for a sign-in if that is what is missing and somebody is there to give one.
 ///
 /// | the stored sign-in | somebody is there | then |
 /// | --- | --- | --- |
@@ -219,9 +250,12 @@ fn demo(_: &Arguments) -> Option<Demo> {
 /// | is missing, over, or another application's | yes | sign in |
 /// | is over | no | go on: what is on this machine can be used, and the log says what to do |
 /// | is missing, or another application's | no | fail |
-async fn ensure_signed_in(context: &Context, choice: person::Choice) -> Result<(), CliError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let tokens = context.tokens(clock.clone())?;
+async fn ensure_signed_in(
+    context: &Context,
+    tokens: &Renewer,
+    clock: &dyn Clock,
+    choice: person::Choice,
+) -> Result<(), CliError> {
     let answer = tokio::select! {
         answer = tokens.token() => answer,
         () = clock.sleep(ASK_PATIENCE) => return Ok(()),
@@ -273,13 +307,15 @@ fn welcome(prepared: &Prepared, log: &str) -> String {
 }
 
 /// Runs the daemon, and the demo drive if that is what is mounted, until the mount ends.
-fn serve(mut prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
+fn serve(prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Other, format!("cannot start: {error}")))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let result = runtime.block_on(async {
+        #[cfg(feature = "demo")]
+        let mut prepared = prepared;
         #[cfg(feature = "demo")]
         let _drive = match prepared.demo {
             Some(demo) => Some(inside::start(&mut prepared.context, demo, &*clock).await?),
@@ -294,7 +330,7 @@ fn serve(mut prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
 
 /// Hands over to the daemon, and says at the end whether everything has reached the cloud.
 async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clock>) -> Result<(), CliError> {
-    let tokens = Arc::new(prepared.context.tokens(clock)?);
+    let tokens = Arc::new(prepared.context.tokens(clock.clone())?);
     let Context { config, places, .. } = prepared.context;
     let options = daemon::Options {
         config,
@@ -302,10 +338,12 @@ async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clo
         mountpoint: prepared.mountpoint,
         read_only: prepared.read_only,
         allow_other: prepared.allow_other,
-        tokens,
+        tokens: tokens.clone(),
         loopback_only: prepared.demo.is_some(),
     };
-    let ended = daemon::run::run(options, || announcer.ready()).await?;
+    let result = daemon::run::run(options, || announcer.ready()).await;
+    settle(&tokens, &*clock).await;
+    let ended = result?;
     if io::stdout().is_terminal() {
         println!("Unmounted; {}.", ended.farewell);
     }
@@ -313,6 +351,14 @@ async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clo
         SessionEnd::Unmounted => Ok(()),
         SessionEnd::Failed(reason) => Err(CliError::new(Kind::Other, format!("the mount has failed: {reason}"))
             .hint("what was written is safe; mount again to go on")),
+    }
+}
+
+/// Waits for a renewal under way: cut off now, it might cost the sign-in. One that hangs does not hold up the end.
+async fn settle(tokens: &Renewer, clock: &dyn Clock) {
+    tokio::select! {
+        () = tokens.settled() => {}
+        () = clock.sleep(SETTLE_PATIENCE) => {}
     }
 }
 
@@ -327,6 +373,8 @@ mod inside {
     use crate::auth::{Authority, Tokens};
     use crate::base::clock::Clock;
     use crate::base::secret::Secret;
+    use crate::daemon::DaemonError;
+    use crate::daemon::single::{self, SingleError};
     use crate::emulator::{Content, Emulator, Options};
 
     /// Starts the demo drive and signs in to it. Everything ends when the emulator is dropped.
@@ -334,6 +382,10 @@ mod inside {
     /// What an earlier demo left in the folders of this one is removed first: that drive is gone. Folders named on
     /// the command line are left as they are.
     pub(super) async fn start(context: &mut Context, demo: Demo, clock: &dyn Clock) -> Result<Emulator, CliError> {
+        // Emptied under the feet of a running demo, it would lose what it holds.
+        if let Ok(Some(holder)) = single::holder(&context.places.state) {
+            return Err(DaemonError::Single(SingleError::Taken { holder }).into());
+        }
         let log = context.places.log_file();
         for folder in [&context.places.state, &context.places.cache] {
             if folder.file_name().is_some_and(|name| name.to_string_lossy() == context.places.profile.as_str()) {
@@ -418,6 +470,18 @@ mod tests {
         prepare(&arguments, "warn").expect_err("refused").kind
     }
 
+    /// The context of a demo on `/m` whose folders are in `home`.
+    #[cfg(feature = "demo")]
+    fn demo_context(home: &Path) -> Context {
+        use crate::config::Layers;
+        use crate::config::paths::{Bases, Places};
+        let [config, cache, runtime] = ["c", "k", "r"].map(|name| home.join(name));
+        let bases = Bases { config, state: home.to_owned(), cache, runtime };
+        let layers = Layers::built_in();
+        let places = Places::demo(&bases, Path::new("/m"), None, None);
+        Context { config: layers.finish().expect("valid"), layers, places }
+    }
+
     #[test]
     fn a_mistake_in_the_settings_is_found_before_a_folder_is_made() {
         let home = tempfile::tempdir().expect("a folder");
@@ -436,22 +500,28 @@ mod tests {
 
     #[cfg(feature = "demo")]
     #[tokio::test]
+    async fn a_demo_takes_nothing_from_one_that_runs() {
+        let home = tempfile::tempdir().expect("a folder");
+        let mut context = demo_context(home.path());
+        std::fs::create_dir_all(context.places.state.join("spool")).expect("made");
+        let _running =
+            crate::daemon::single::SingleDaemon::acquire(&context.places.state, Path::new("/m")).expect("free");
+        let error =
+            inside::start(&mut context, Demo { items: None }, &SystemClock::new()).await.err().expect("refused");
+        assert_eq!(error.kind, Kind::AlreadyRunning);
+        assert!(context.places.state.join("spool").exists());
+    }
+
+    #[cfg(feature = "demo")]
+    #[tokio::test]
     async fn a_demo_starts_fresh_signed_in_and_on_this_machine() {
         let home = tempfile::tempdir().expect("a folder");
         let state = home.path().join("demo-m");
         std::fs::create_dir_all(state.join("spool")).expect("made");
         std::fs::write(state.join("journal.sqlite"), "old").expect("written");
         std::fs::write(state.join("onedrive-mount.log"), "kept").expect("written");
-        let layers = crate::config::Layers::built_in();
-        let bases = crate::config::paths::Bases {
-            config: home.path().join("c"),
-            state: home.path().to_owned(),
-            cache: home.path().join("k"),
-            runtime: home.path().join("r"),
-        };
-        let places = crate::config::paths::Places::demo(&bases, Path::new("/m"), None, None);
-        assert_eq!(places.state, state);
-        let mut context = Context { config: layers.finish().expect("valid"), layers, places };
+        let mut context = demo_context(home.path());
+        assert_eq!(context.places.state, state);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let drive = inside::start(&mut context, Demo { items: Some(3) }, &*clock).await.expect("started");
         assert!(!state.join("journal.sqlite").exists() && !state.join("spool").exists());

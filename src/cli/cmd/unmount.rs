@@ -53,7 +53,13 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     match daemons::all()?.into_iter().find(|daemon| daemon.status.mountpoint == at) {
         Some(daemon) => ask_daemon(&daemon, &at),
-        None => plain_unmount(&at),
+        None => {
+            plain_unmount(&at)?;
+            println!(
+                "Unmounted; its daemon had ended before. What it had not sent is safe here and goes on with the next start."
+            );
+            Ok(())
+        }
     }
 }
 

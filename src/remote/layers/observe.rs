@@ -309,3 +309,40 @@ impl Remote for Observed {
         self.watch(Operation::Quota, self.inner.quota()).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::layers::scripted::{Scripted, item};
+    use crate::remote::testing::Hasty;
+    use crate::remote::{Advice, RemoteError};
+
+    #[test]
+    fn every_operation_has_its_own_place_and_name() {
+        let names: std::collections::BTreeSet<_> = Operation::ALL.iter().map(|operation| operation.name()).collect();
+        assert_eq!(names.len(), Operation::ALL.len());
+        assert!(Operation::ALL.iter().enumerate().all(|(place, operation)| *operation as usize == place));
+    }
+
+    #[tokio::test]
+    async fn calls_failures_bytes_and_the_connection_are_counted() {
+        let offline = || RemoteError::offline("scripted");
+        let throttled = RemoteError::new(RemoteErrorKind::Throttled, Advice::Retry, "scripted");
+        let remote = Scripted::new([offline(), offline(), throttled]);
+        let (counters, clock) = (Arc::new(Counters::default()), Arc::new(Hasty::default()));
+        let layer = Observed::new(remote, counters.clone(), clock.clone());
+        assert_eq!((counters.last_contact(), counters.offline_since()), (None, None));
+        let since = clock.now();
+        layer.quota().await.expect_err("offline");
+        clock.advance(std::time::Duration::from_secs(9));
+        layer.quota().await.expect_err("offline");
+        assert_eq!((counters.last_contact(), counters.offline_since()), (None, Some(since)));
+        layer.quota().await.expect_err("throttled, but there is somebody");
+        assert_eq!((counters.last_contact(), counters.offline_since()), (Some(clock.now()), None));
+        assert_eq!(counters.calls(Operation::Quota), 3);
+        assert_eq!((counters.failures(Operation::Quota), counters.throttled(), counters.running()), (3, 1, 0));
+        let mut body = layer.read(&item("F").id, &ContentTag(String::new()), 0..3).await.expect("a body");
+        while body.stream.next().await.is_some() {}
+        assert_eq!((counters.bytes_in(), counters.calls(Operation::Read)), (3, 1));
+    }
+}
