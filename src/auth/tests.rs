@@ -1,3 +1,5 @@
+//! Tokens and sign-in against a scripted token service: renewed once, never lost, in words a person understands.
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;

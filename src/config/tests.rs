@@ -1,3 +1,5 @@
+//! The settings as a whole: every key documented and read, every mistake told with its place, no secret shown.
+
 use std::path::Path;
 use std::time::Duration;
 

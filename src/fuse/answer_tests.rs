@@ -1,3 +1,5 @@
+//! Every request is answered exactly once and in bounded time, whatever becomes of the work.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

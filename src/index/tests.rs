@@ -1,3 +1,5 @@
+//! What the cloud says arrives in any order, twice and late; the index stays one tree with stable numbers.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;

@@ -28,8 +28,6 @@ mod files;
 mod handles;
 mod names;
 mod news;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 pub use content::CachedVersions;

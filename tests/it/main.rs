@@ -3,6 +3,7 @@
 
 mod world;
 
+mod layers;
 mod mount_cloud;
 mod mount_ops;
 mod remote_faults;

@@ -1,3 +1,5 @@
+//! Downloads: bytes are proven to be of the version that was asked for, or not handed out.
+
 use super::*;
 use crate::remote::Remote as _;
 use crate::remote::graph::tests::{graph, id};

@@ -1,3 +1,5 @@
+//! The HTTP door against a real socket: tokens go to their own origin only, and no silence is endless.
+
 use super::*;
 use crate::base::clock::{ManualClock, Timestamp};
 use crate::remote::testing::{Answer, Hasty, Server, Tokens, door, no_entropy};

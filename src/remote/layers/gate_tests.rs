@@ -1,3 +1,5 @@
+//! Who is let through when: the urgent first, nobody during a pause, no more than there are lanes.
+
 use super::*;
 use crate::base::clock::{ManualClock, Timestamp};
 use crate::remote::layers::scripted::{Scripted, item};

@@ -1,3 +1,5 @@
+//! What is repeated, how often and how long; a write that may have happened never is.
+
 use super::*;
 use crate::base::clock::Timestamp;
 use crate::base::ids::DriveId;
