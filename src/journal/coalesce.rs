@@ -31,7 +31,8 @@ pub struct Outcome {
 
 /// Deleting. `busy` says that a request about it is under way, whose answer must find the intent.
 pub fn delete(mut intent: Intent, busy: bool, now: Timestamp) -> Outcome {
-    if intent.item.is_none() && !busy && !matches!(intent.progress, Progress::Sending { .. }) {
+    let unanswered = intent.sent.is_some() || matches!(intent.progress, Progress::Sending { .. });
+    if intent.item.is_none() && !busy && !unanswered {
         return Outcome { put: Vec::new(), drop: vec![intent.ino] };
     }
     intent.touch(now);
@@ -46,7 +47,10 @@ pub fn delete(mut intent: Intent, busy: bool, now: Timestamp) -> Outcome {
 pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, now: Timestamp) -> Outcome {
     let both_files = source.kind == Kind::File && target.kind == Kind::File;
     let has_bytes = source.sealed.is_some() || source.drafting.is_some();
-    let takes_over = both_files && !busy && target.item.is_some() && (source.item.is_none() || has_bytes);
+    // What was sent without an answer must be found first, or it would stay in the cloud under its old name.
+    let unanswered = source.item.is_none() && source.sent.is_some();
+    let takes_over =
+        both_files && !busy && !unanswered && target.item.is_some() && (source.item.is_none() || has_bytes);
     if !takes_over || source.local_only {
         let mut outcome = delete(target, busy, now);
         outcome.put.push(source);
@@ -54,7 +58,7 @@ pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, n
     }
     let mut outcome = Outcome { put: Vec::new(), drop: vec![target.ino] };
     if source.item.is_some() {
-        let mut remains = Intent { ino: ghost, sealed: None, drafting: None, ..source.clone() };
+        let mut remains = Intent { ino: ghost, sealed: None, drafting: None, sent: None, ..source.clone() };
         remains.touch(now);
         remains.deleted = true;
         remains.progress = Progress::Waiting;
@@ -62,6 +66,8 @@ pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, n
     }
     source.item = target.item;
     source.base = target.base;
+    // What was sent as the target's content is a version of ours, should it turn out to have arrived.
+    source.sent = target.sent;
     source.set_modified = true;
     outcome.put.push(source);
     outcome
@@ -80,6 +86,7 @@ pub fn heir_of(gone: &Intent, candidate: &Intent) -> bool {
         && candidate.item.is_none()
         && !candidate.local_only
         && candidate.sealed.is_some()
+        && candidate.sent.is_none()
         && matches!(candidate.progress, Progress::Waiting | Progress::Parked(_))
 }
 
@@ -87,6 +94,7 @@ pub fn heir_of(gone: &Intent, candidate: &Intent) -> bool {
 pub fn inherit(gone: &Intent, mut heir: Intent) -> Outcome {
     heir.item.clone_from(&gone.item);
     heir.base.clone_from(&gone.base);
+    heir.sent.clone_from(&gone.sent);
     heir.set_modified = true;
     Outcome { drop: vec![gone.ino], put: vec![heir] }
 }

@@ -6,6 +6,7 @@
 //! | nothing | nothing | send, must not exist |
 //! | nothing (deleted) | a version | send as new: an edit outlives a deletion |
 //! | other bytes, equal to ours | anything | adopt: nothing to send |
+//! | bytes that we sent ourselves and got no answer for | anything | send, guarded by the tag it has now |
 //! | other bytes | anything else | keep both: theirs keeps the name, ours gets a conflict name |
 //! | a folder of that name | anything | keep both |
 
@@ -26,16 +27,23 @@ pub enum Verdict {
 }
 
 /// Decides. `now` is what stands in the way: the item our work is about, or the item that has its name; `None`
-/// if there is nothing. `base` is the version of the bytes our work started from.
-pub fn decide(base: Option<&ContentTag>, now: Option<&Item>, ours: &ContentTag) -> Verdict {
+/// if there is nothing. `base` is the version of the bytes our work started from, `sent` are versions of ours that
+/// may have arrived unseen.
+///
+/// The base is compared before ours: the service's hash is weak enough that an edit can keep it (two blocks of 160
+/// bytes swapped), and such an edit must be sent, not taken for done.
+pub fn decide(base: Option<&ContentTag>, now: Option<&Item>, ours: &ContentTag, sent: &[ContentTag]) -> Verdict {
     let Some(item) = now else { return Verdict::Create };
     if item.kind != ItemKind::File {
         return Verdict::KeepBoth;
     }
+    if base.is_some() && item.content_tag.as_ref() == base {
+        return Verdict::Replace(Box::new(item.clone()));
+    }
     if item.content_tag.as_ref() == Some(ours) {
         return Verdict::Adopt(Box::new(item.clone()));
     }
-    if base.is_some() && item.content_tag.as_ref() == base {
+    if item.content_tag.as_ref().is_some_and(|tag| sent.contains(tag)) {
         return Verdict::Replace(Box::new(item.clone()));
     }
     Verdict::KeepBoth
@@ -82,14 +90,23 @@ mod tests {
         let equal = item(ItemKind::File, "ours");
         let other = item(ItemKind::File, "other");
         let folder = item(ItemKind::Folder, "ours");
-        assert_eq!(decide(Some(&base), Some(&same), &ours), Verdict::Replace(Box::new(same.clone())));
-        assert_eq!(decide(None, None, &ours), Verdict::Create);
-        assert_eq!(decide(Some(&base), None, &ours), Verdict::Create);
-        assert_eq!(decide(Some(&base), Some(&equal), &ours), Verdict::Adopt(Box::new(equal.clone())));
-        assert_eq!(decide(None, Some(&equal), &ours), Verdict::Adopt(Box::new(equal)));
-        assert_eq!(decide(Some(&base), Some(&other), &ours), Verdict::KeepBoth);
-        assert_eq!(decide(None, Some(&same), &ours), Verdict::KeepBoth);
-        assert_eq!(decide(None, Some(&folder), &ours), Verdict::KeepBoth);
+        assert_eq!(decide(Some(&base), Some(&same), &ours, &[]), Verdict::Replace(Box::new(same.clone())));
+        assert_eq!(decide(None, None, &ours, &[]), Verdict::Create);
+        assert_eq!(decide(Some(&base), None, &ours, &[]), Verdict::Create);
+        assert_eq!(decide(Some(&base), Some(&equal), &ours, &[]), Verdict::Adopt(Box::new(equal.clone())));
+        assert_eq!(decide(None, Some(&equal), &ours, &[]), Verdict::Adopt(Box::new(equal)));
+        assert_eq!(decide(Some(&base), Some(&other), &ours, &[]), Verdict::KeepBoth);
+        assert_eq!(decide(None, Some(&same), &ours, &[]), Verdict::KeepBoth);
+        assert_eq!(decide(None, Some(&folder), &ours, &[]), Verdict::KeepBoth);
+        assert_eq!(
+            decide(None, Some(&other), &ours, &[ContentTag("other".into())]),
+            Verdict::Replace(Box::new(other.clone()))
+        );
+        assert_eq!(
+            decide(Some(&base), Some(&same), &base, &[]),
+            Verdict::Replace(Box::new(same.clone())),
+            "a weak hash"
+        );
         assert_eq!(decide_folder(&folder), Verdict::Adopt(Box::new(folder.clone())));
         assert_eq!(decide_folder(&other), Verdict::KeepBoth);
     }

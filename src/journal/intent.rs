@@ -136,6 +136,16 @@ pub enum Progress {
     Parked(ParkReason),
 }
 
+/// Something that was sent and whose answer has not arrived: after a crash or a lost answer it may be in the
+/// cloud or not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sent {
+    /// The folder a new item was sent to, and its name there; `None` for new content of a known item.
+    pub place: Option<(ItemId, String)>,
+    /// The versions that were sent; empty for a folder.
+    pub versions: Vec<ContentTag>,
+}
+
 /// The wanted state of one inode.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Intent {
@@ -167,6 +177,8 @@ pub struct Intent {
     pub sealed: Option<SpoolId>,
     /// The content that is being written.
     pub drafting: Option<SpoolId>,
+    /// What may be in the cloud without our knowing.
+    pub sent: Option<Sent>,
     /// Where the work stands.
     pub progress: Progress,
     /// Failed attempts in a row.
@@ -195,6 +207,7 @@ impl Intent {
             local_only: false,
             sealed: None,
             drafting: None,
+            sent: None,
             progress: Progress::Waiting,
             attempts: 0,
             not_before: Timestamp(0),
@@ -246,6 +259,8 @@ pub enum Step {
     Settled,
     /// Its folder must get to the cloud first.
     AwaitParent,
+    /// Something new was sent and the answer was lost: look whether it is there before anything else.
+    FindSent,
     /// Create the folder.
     MakeFolder {
         /// Where.
@@ -273,6 +288,7 @@ pub enum Step {
 ///
 /// | wanted | in the cloud | sealed content | step |
 /// | --- | --- | --- | --- |
+/// | anything, sent without an answer | no | | find what was sent |
 /// | anything, local-only | | | rest |
 /// | deleted | no | | settled |
 /// | deleted | yes | | delete |
@@ -284,6 +300,9 @@ pub enum Step {
 /// | other time | yes | no | change time |
 /// | the same | yes | no | settled, or rest while it is being written |
 pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
+    if intent.item.is_none() && intent.sent.as_ref().is_some_and(|sent| sent.place.is_some()) {
+        return Step::FindSent;
+    }
     if intent.deleted {
         return if intent.item.is_some() { Step::Delete } else { Step::Settled };
     }

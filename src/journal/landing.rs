@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::coalesce::{self, Outcome};
-use super::intent::{Base, Progress, Step, next_step};
+use super::intent::{Base, Progress, Sent, Step, next_step};
 use super::queue::Pick;
 use super::store::Batch;
 use super::{Intent, Journal, JournalResult, ParkReason, SpoolId, State};
 use crate::base::clock::Timestamp;
-use crate::base::ids::{Ino, InoSource as _, ItemId};
+use crate::base::ids::{ContentTag, Ino, InoSource as _, ItemId};
 use crate::index::{Notice, What};
 use crate::remote::Item;
 
@@ -102,6 +102,7 @@ impl Journal {
             remains.base = Some(base);
             remains.deleted = true;
             intent.progress = Progress::Waiting;
+            intent.sent = None;
             self.join(&mut state, Outcome { put: vec![intent, remains], drop: Vec::new() })?;
             return Ok(Landed::default());
         }
@@ -113,6 +114,7 @@ impl Journal {
         intent.not_before = Timestamp(0);
         intent.last_error = None;
         intent.progress = Progress::Waiting;
+        intent.sent = None;
         let mut landed = Landed::default();
         if content.is_some() && intent.sealed == content {
             if exact && let Some(draft) = intent.sealed.and_then(|id| state.drafts.get(&id)) {
@@ -243,6 +245,7 @@ impl Journal {
         self.amend(ino, |intent, _| {
             intent.item = None;
             intent.base = None;
+            intent.sent = None;
             intent.progress = Progress::Waiting;
         })
     }
@@ -266,6 +269,7 @@ impl Journal {
             intent.item = None;
             intent.base = None;
         }
+        intent.sent = None;
         intent.progress = Progress::Waiting;
         let parent = intent.parent;
         self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
@@ -306,6 +310,40 @@ impl Journal {
         }
         self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
         Ok(landed)
+    }
+
+    /// Something is about to be sent whose answer may be lost: from now on it may be in the cloud. The inode stays
+    /// busy.
+    pub(super) fn note_sending(
+        &self,
+        ino: Ino,
+        place: Option<(ItemId, String)>,
+        version: Option<&ContentTag>,
+    ) -> JournalResult<()> {
+        const REMEMBERED: usize = 8;
+        let mut state = self.lock();
+        let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(()) };
+        let before = intent.sent.take();
+        let mut versions = before.map(|sent| sent.versions).unwrap_or_default();
+        versions.retain(|known| Some(known) != version);
+        versions.extend(version.cloned());
+        let surplus = versions.len().saturating_sub(REMEMBERED);
+        versions.drain(..surplus);
+        intent.sent = Some(Sent { place, versions });
+        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
+    }
+
+    /// What was sent is not in the cloud: it never arrived. Frees the inode.
+    pub(super) fn never_arrived(&self, ino: Ino) -> JournalResult<()> {
+        self.amend(ino, |intent, _| intent.sent = None)
+    }
+
+    /// The service said for certain that it did not take what was sent. The inode stays busy.
+    pub(super) fn not_taken(&self, ino: Ino) -> JournalResult<()> {
+        let mut state = self.lock();
+        let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(()) };
+        intent.sent = None;
+        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
     }
 
     /// An upload session has come this far. The inode stays busy.

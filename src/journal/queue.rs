@@ -95,7 +95,7 @@ impl Queue {
             let step = next_step(intent, parent.as_ref());
             match step {
                 Step::Rest | Step::AwaitParent => {}
-                Step::Settled => return Pick::Work(Box::new(intent.clone()), step),
+                Step::Settled | Step::FindSent => return Pick::Work(Box::new(intent.clone()), step),
                 _ => match obstacle(intent, &step, overlay, resolve) {
                     Obstacle::None => return Pick::Work(Box::new(intent.clone()), step),
                     Obstacle::Wait => {}

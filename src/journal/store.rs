@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::intent::{Base, Intent, Kind, Progress, SpoolId};
+use super::intent::{Base, Intent, Kind, Progress, Sent, SpoolId};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::ranges::RangeSet;
@@ -160,6 +160,8 @@ struct IntentRow {
     local_only: bool,
     sealed: Option<SpoolId>,
     drafting: Option<SpoolId>,
+    #[serde(default)]
+    sent: Option<Sent>,
     progress: Progress,
     attempts: u32,
     not_before: Timestamp,
@@ -239,6 +241,7 @@ impl Store {
                 local_only: intent.local_only,
                 sealed: intent.sealed,
                 drafting: intent.drafting,
+                sent: intent.sent.clone(),
                 progress: intent.progress.clone(),
                 attempts: intent.attempts,
                 not_before: intent.not_before,
@@ -385,6 +388,7 @@ impl Store {
                         local_only: row.local_only,
                         sealed: row.sealed,
                         drafting: row.drafting,
+                        sent: row.sent,
                         progress: row.progress,
                         attempts: row.attempts,
                         not_before: row.not_before,

@@ -167,6 +167,7 @@ impl Uploader {
                 self.journal.let_go(ino);
                 Ok(())
             }
+            Step::FindSent => self.find_sent(&intent).await,
             Step::Settled => self.journal.settle(ino).map_err(Setback::from),
             Step::MakeFolder { parent } => self.make_folder(&intent, &parent).await,
             Step::Create { parent, spool } => self.send(&intent, Some(parent), spool).await,
@@ -262,7 +263,40 @@ impl Uploader {
         Err(Setback::Again)
     }
 
+    /// Something new was sent, and then the answer was lost or this program died. If it is there it is ours, under
+    /// whatever name it is wanted by now.
+    async fn find_sent(&self, intent: &Intent) -> Result<(), Setback> {
+        let Some(sent) = &intent.sent else { return Err(Setback::Overtaken) };
+        let Some((parent, name)) = &sent.place else { return Err(Setback::Overtaken) };
+        let found = self.look(At::Child(parent, name)).await?;
+        let ours = match &found {
+            None => false,
+            Some(item) => match intent.kind {
+                Kind::File => item.content_tag.as_ref().is_some_and(|tag| sent.versions.contains(tag)),
+                // A folder carries no mark of its maker. One that is empty and that we have not heard of is the
+                // one we made, or does no harm if it is taken for it.
+                Kind::Folder => {
+                    item.kind == crate::remote::ItemKind::Folder
+                        && self.index.by_id(&item.id).ok().flatten().is_none()
+                        && list_all(&*self.remote, &item.id).await?.is_empty()
+                }
+            },
+        };
+        match found.filter(|_| ours) {
+            Some(item) => {
+                let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
+                self.publish(landed);
+                Ok(())
+            }
+            None => {
+                self.journal.never_arrived(intent.ino)?;
+                Ok(())
+            }
+        }
+    }
+
     async fn make_folder(&self, intent: &Intent, parent: &ItemId) -> Result<(), Setback> {
+        self.journal.note_sending(intent.ino, Some((parent.clone(), intent.name.clone())), None)?;
         let item = match self.remote.make_folder(parent, &intent.name).await {
             Ok(item) => item,
             Err(error) if error.kind == RemoteErrorKind::Exists || error.advice == Advice::VerifyThenRetry => {

@@ -72,12 +72,6 @@ impl Uploader {
             blocking(move || draft.compute_hash()).await?
         };
         let ours = ContentTag::from_hash(&hash, size);
-        if let (Some(item), Some(base)) = (&intent.item, &intent.base)
-            && base.content_tag.as_ref() == Some(&ours)
-        {
-            // Written, but not changed. Only the time may be new, and that is the next step.
-            return self.land(intent, spool, &base.to_item(item, intent.kind), &ours, &draft);
-        }
         let place = match (parent, &intent.item) {
             (Some(parent), _) => Place::New { parent, name: intent.name.clone() },
             (None, Some(item)) => Place::Replace(item.clone()),
@@ -89,6 +83,11 @@ impl Uploader {
         };
         let created = matches!(place, Place::New { .. }).then_some(intent.created);
         let target = Target { place, modified: intent.modified, created };
+        let new_at = match &target.place {
+            Place::New { parent, name } => Some((parent.clone(), name.clone())),
+            Place::Replace(_) => None,
+        };
+        self.journal.note_sending(intent.ino, new_at, Some(&ours))?;
         let sent = if size <= self.remote.caps().max_small || size == 0 {
             self.abandon_old_ticket(intent).await;
             let bytes = {
@@ -150,6 +149,11 @@ impl Uploader {
                 | RemoteErrorKind::UploadGone
         ) || error.advice == Advice::VerifyThenRetry;
         if !doubtful {
+            // Said no before it took anything. Anything less certain is looked for first, at the next attempt.
+            let certain = !error.is_transient() || error.kind == RemoteErrorKind::Throttled;
+            if certain && intent.sent.is_none() {
+                self.journal.not_taken(intent.ino)?;
+            }
             return Err(error.into());
         }
         let now = match &target.place {
@@ -160,7 +164,8 @@ impl Uploader {
             Place::Replace(item) => self.look(At::Id(item)).await?,
         };
         let base = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
-        match conflict::decide(base, now.as_ref(), ours) {
+        let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
+        match conflict::decide(base, now.as_ref(), ours, sent) {
             Verdict::Adopt(item) => self.land(intent, spool, &item, ours, draft),
             Verdict::Replace(item) => {
                 let moved = intent.base.as_ref().is_none_or(|base| base.meta_tag != item.meta_tag);
