@@ -13,6 +13,7 @@ case "${1:-}" in -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 mountpoint=$(realpath -m "${1:-$HOME/OneDrive-demo}")
 
 need_fuse
+need setfattr
 
 # ONEDRIVE_MOUNT_PROGRAM names one that is built already.
 program=${ONEDRIVE_MOUNT_PROGRAM:-}
