@@ -635,8 +635,6 @@ impl Filesystem for Adapter {
         match answer {
             // The size of a file fits i64, because the kernel's own does.
             Ok(at) => reply.offset(i64::try_from(at).unwrap_or(i64::MAX)),
-            // lseek(2): ENXIO is "beyond the end of the file".
-            Err(VolumeError::Invalid(_)) => reply.error(Errno::ENXIO),
             Err(error) => reply.error(errno::log_and_translate("lseek", &error)),
         }
     }
