@@ -12,13 +12,18 @@ cd "$(dirname "$0")/.."
 case "${1:-}" in -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 mountpoint=$(realpath -m "${1:-$HOME/OneDrive-demo}")
 
-need_rust
-need cc
 need_fuse
+need setfattr
 
-say "building (the first time takes a few minutes)"
-cargo build --release --locked
-program=$(target_dir)/release/onedrive-mount
+# ONEDRIVE_MOUNT_PROGRAM names one that is built already.
+program=${ONEDRIVE_MOUNT_PROGRAM:-}
+if [ -z "$program" ]; then
+    need_rust
+    need cc
+    say "building (the first time takes a few minutes)"
+    cargo build --release --locked
+    program=$(target_dir)/release/onedrive-mount
+fi
 
 say "mounting on $mountpoint"
 mkdir -p "$mountpoint"

@@ -51,7 +51,7 @@ if [ $checks = yes ]; then step "checks" ./contrib/check; else not_run checks "-
 
 # Everything is compiled before the clock of any test starts.
 step "build" cargo test --locked --no-run
-step "tests" cargo test --locked "$@"
+step "tests" cargo test --locked --no-fail-fast --lib --bins --test "*" "$@"
 step "documentation examples" cargo test --locked --doc
 
 if [ $suites = yes ]; then

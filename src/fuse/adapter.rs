@@ -3,7 +3,8 @@
 //! Nothing is decided here but how the two vocabularies meet. What is answered without asking the volume
 //! is what the service can never do and the kernel or the program has an answer to (hard and symbolic
 //! links, special files, `ioctl`, `poll`, foreign attribute namespaces); those must cost nothing, because
-//! `ls -l` alone asks three of them for every entry.
+//! `ls -l` alone asks three of them for every entry. What the kernel never sends to this mount is not here at
+//! all: permission checks and locks (it does both itself), symbolic links, block maps.
 
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
@@ -14,11 +15,10 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
-    ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rustix::fs::FileType as RawFileType;
 use tracing::{Span, debug_span};
@@ -40,8 +40,7 @@ const MAX_BACKGROUND: u16 = 64;
 /// The unit in which `statfs` counts, in bytes.
 const SPACE_BLOCK: u32 = 4096;
 
-/// The longest name in bytes that `statfs` announces. The service counts 255 UTF-16 units, which can be
-/// more bytes; such names work all the same, and programs that size buffers by this expect 255.
+/// The longest name in bytes that `statfs` announces. Names of 255 UTF-16 units can be longer and work too.
 const NAME_LENGTH: u32 = 255;
 
 /// `lseek(2)`: `SEEK_DATA` and `SEEK_HOLE`, the only two that reach a file system.
@@ -69,10 +68,29 @@ impl Adapter {
     {
         self.answerer.answer(Call { operation, class: Class::Local, span }, reply, work, deliver, drop);
     }
-}
 
-fn entry_created(attributes: Attributes, reply: ReplyEntry) {
-    reply.entry(&attributes.ttl, &to_kernel(&attributes), GENERATION);
+    /// A new entry, which the volume has counted a lookup for.
+    fn made<F>(&self, operation: &'static str, span: Span, reply: ReplyEntry, work: F)
+    where
+        F: Future<Output = VolumeResult<Attributes>> + Send + 'static,
+    {
+        let late = Arc::clone(&self.volume);
+        self.answerer.answer(
+            Call { operation, class: Class::Local, span },
+            reply,
+            work,
+            |attributes, reply| reply.entry(&attributes.ttl, &to_kernel(&attributes), GENERATION),
+            move |attributes| late.forget(attributes.ino, 1),
+        );
+    }
+
+    /// Making something durable.
+    fn durable<F>(&self, operation: &'static str, span: Span, reply: ReplyEmpty, work: F)
+    where
+        F: Future<Output = VolumeResult<()>> + Send + 'static,
+    {
+        self.answerer.answer(Call { operation, class: Class::Durable, span }, reply, work, done, drop);
+    }
 }
 
 fn done((): (), reply: ReplyEmpty) {
@@ -99,9 +117,7 @@ impl Filesystem for Adapter {
                 tracing::debug!(?wanted, "this kernel lacks a capability");
             }
         }
-        // The value is not zero, the only thing that is refused.
-        let _ = config.set_max_background(MAX_BACKGROUND);
-        Ok(())
+        config.set_max_background(MAX_BACKGROUND).map(drop).map_err(|_| io::ErrorKind::InvalidInput.into())
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -171,10 +187,6 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn readlink(&self, _request: &Request, _ino: INodeNo, reply: ReplyData) {
-        reply.error(Errno::EINVAL);
-    }
-
     fn mknod(
         &self,
         _request: &Request,
@@ -189,28 +201,14 @@ impl Filesystem for Adapter {
             return reply.error(Errno::EPERM);
         }
         let span = debug_span!("mknod", parent = parent.0, ?name);
-        let (volume, late, name) = (Arc::clone(&self.volume), Arc::clone(&self.volume), name.to_owned());
-        let parent = from_kernel_ino(parent);
-        self.answerer.answer(
-            Call { operation: "mknod", class: Class::Local, span },
-            reply,
-            async move { volume.make_node(parent, &name, mode).await },
-            entry_created,
-            move |attributes| late.forget(attributes.ino, 1),
-        );
+        let (volume, parent, name) = (Arc::clone(&self.volume), from_kernel_ino(parent), name.to_owned());
+        self.made("mknod", span, reply, async move { volume.make_node(parent, &name, mode).await });
     }
 
     fn mkdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
         let span = debug_span!("mkdir", parent = parent.0, ?name);
-        let (volume, late, name) = (Arc::clone(&self.volume), Arc::clone(&self.volume), name.to_owned());
-        let parent = from_kernel_ino(parent);
-        self.answerer.answer(
-            Call { operation: "mkdir", class: Class::Local, span },
-            reply,
-            async move { volume.make_folder(parent, &name, mode).await },
-            entry_created,
-            move |attributes| late.forget(attributes.ino, 1),
-        );
+        let (volume, parent, name) = (Arc::clone(&self.volume), from_kernel_ino(parent), name.to_owned());
+        self.made("mkdir", span, reply, async move { volume.make_folder(parent, &name, mode).await });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -304,7 +302,7 @@ impl Filesystem for Adapter {
         // Pages of a shared mapping come back under any writable handle of the inode, or a closed one.
         let fh = (!write_flags.contains(WriteFlags::FUSE_WRITE_CACHE)).then_some(Fh(fh.0));
         let span = debug_span!("write", ino = ino.0, ?fh, offset, size = data.len());
-        // Owned, because the work may outlive the buffer that the next request is read into.
+        // The work may outlive the buffer that the next request is read into.
         let bytes = Bytes::copy_from_slice(data);
         self.local(
             "write",
@@ -317,13 +315,8 @@ impl Filesystem for Adapter {
 
     fn flush(&self, _request: &Request, ino: INodeNo, fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
         let (volume, ino, fh) = (Arc::clone(&self.volume), from_kernel_ino(ino), Fh(fh.0));
-        self.answerer.answer(
-            Call { operation: "flush", class: Class::Durable, span: debug_span!("flush", ino = ino.0, fh = fh.0) },
-            reply,
-            async move { volume.flush(ino, fh).await },
-            done,
-            drop,
-        );
+        let span = debug_span!("flush", ino = ino.0, fh = fh.0);
+        self.durable("flush", span, reply, async move { volume.flush(ino, fh).await });
     }
 
     fn release(
@@ -343,13 +336,8 @@ impl Filesystem for Adapter {
 
     fn fsync(&self, _request: &Request, ino: INodeNo, fh: FileHandle, data_only: bool, reply: ReplyEmpty) {
         let (volume, ino, fh) = (Arc::clone(&self.volume), from_kernel_ino(ino), Fh(fh.0));
-        self.answerer.answer(
-            Call { operation: "fsync", class: Class::Durable, span: debug_span!("fsync", ino = ino.0, fh = fh.0) },
-            reply,
-            async move { volume.fsync(ino, Some(fh), data_only).await },
-            done,
-            drop,
-        );
+        let span = debug_span!("fsync", ino = ino.0, fh = fh.0);
+        self.durable("fsync", span, reply, async move { volume.fsync(ino, Some(fh), data_only).await });
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -420,13 +408,8 @@ impl Filesystem for Adapter {
 
     fn fsyncdir(&self, _request: &Request, ino: INodeNo, _fh: FileHandle, _data_only: bool, reply: ReplyEmpty) {
         let (volume, ino) = (Arc::clone(&self.volume), from_kernel_ino(ino));
-        self.answerer.answer(
-            Call { operation: "fsyncdir", class: Class::Durable, span: debug_span!("fsyncdir", ino = ino.0) },
-            reply,
-            async move { volume.sync_dir(ino).await },
-            done,
-            drop,
-        );
+        let span = debug_span!("fsyncdir", ino = ino.0);
+        self.durable("fsyncdir", span, reply, async move { volume.sync_dir(ino).await });
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -504,11 +487,6 @@ impl Filesystem for Adapter {
         self.local("removexattr", span, reply, async move { volume.remove_attribute(ino, &name).await }, done);
     }
 
-    // Never called: the kernel checks permissions itself (default_permissions).
-    fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
-        reply.ok();
-    }
-
     fn create(
         &self,
         _request: &Request,
@@ -536,42 +514,6 @@ impl Filesystem for Adapter {
                 late.forget(attributes.ino, 1);
             },
         );
-    }
-
-    // Never called: lock forwarding is not asked for, so the kernel keeps locks itself.
-    fn getlk(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _owner: LockOwner,
-        _start: u64,
-        _end: u64,
-        _kind: i32,
-        _pid: u32,
-        reply: ReplyLock,
-    ) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn setlk(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _owner: LockOwner,
-        _start: u64,
-        _end: u64,
-        _kind: i32,
-        _pid: u32,
-        _sleep: bool,
-        reply: ReplyEmpty,
-    ) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn bmap(&self, _request: &Request, _ino: INodeNo, _block_size: u32, _index: u64, reply: ReplyBmap) {
-        reply.error(Errno::ENOSYS);
     }
 
     // Python and sed ask whether every file they open is a terminal.
@@ -635,13 +577,11 @@ impl Filesystem for Adapter {
         match answer {
             // The size of a file fits i64, because the kernel's own does.
             Ok(at) => reply.offset(i64::try_from(at).unwrap_or(i64::MAX)),
-            // lseek(2): ENXIO is "beyond the end of the file".
-            Err(VolumeError::Invalid(_)) => reply.error(Errno::ENXIO),
             Err(error) => reply.error(errno::log_and_translate("lseek", &error)),
         }
     }
 
-    // Said once, the kernel then copies through its page cache by itself.
+    // Said once, the kernel then copies by itself.
     fn copy_file_range(
         &self,
         _request: &Request,

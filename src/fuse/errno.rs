@@ -145,6 +145,7 @@ mod tests {
             "EPERM" => 1,
             "ENOENT" => 2,
             "EIO" => 5,
+            "ENXIO" => 6,
             "EBADF" => 9,
             "EACCES" => 13,
             "EBUSY" => 16,
