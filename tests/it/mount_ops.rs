@@ -452,7 +452,7 @@ fn an_ordinary_user_mounts_through_the_helper() {
     for part in ["", "config", "state", "cache", "run", "mnt"] {
         std::os::unix::fs::chown(home.path(part), Some(NOBODY), Some(NOBODY)).expect("an owner");
     }
-    let mount = Start::demo().as_user(NOBODY, copy).mount(&home);
+    let mount = Start::demo().run_by(NOBODY, copy).mount(&home);
     let as_nobody = |script: &str| {
         let at = mount.at().to_string_lossy().into_owned();
         let arguments =

@@ -109,7 +109,7 @@ impl Start {
 
     /// As another user and group of this number (root only), with a copy of the program that this user can
     /// reach.
-    pub fn as_user(mut self, user: u32, program: PathBuf) -> Self {
+    pub fn run_by(mut self, user: u32, program: PathBuf) -> Self {
         self.user = Some(user);
         self.program = program;
         self
