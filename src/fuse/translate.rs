@@ -72,7 +72,7 @@ pub fn rest(snapshot: &[DirEntry], from: u64) -> impl Iterator<Item = (&DirEntry
     snapshot[from..].iter().zip(from as u64 + 1..)
 }
 
-/// The next entries of a listing with attributes of this moment, at most [`LISTED_AT_ONCE`].
+/// The next entries of a listing with attributes of this moment, at most `LISTED_AT_ONCE`.
 ///
 /// Those of the snapshot may be older than a write that the kernel has seen answered; told the old size,
 /// the kernel would append at the old end. An entry that has gone since is left out. Empty means the end.
