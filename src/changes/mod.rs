@@ -325,11 +325,39 @@ impl Poller {
         if chain.changes.is_empty() && chain.cursor == cursor {
             return Ok(Some(0));
         }
+        let chain = self.without_ghosts(chain).await?;
+        if let Some(enumeration) = &mut turn.enumeration {
+            for change in &chain.changes {
+                if let Change::Gone(id) = change {
+                    enumeration.heard_gone(id);
+                }
+            }
+        }
         let (index, now) = (self.index.clone(), self.clock.now());
         let notices = on_disk(move || apply::apply_chain(&index, chain.changes, &chain.cursor, now)).await?;
         let count = notices.len();
         self.hand_on(notices);
         Ok(Some(count))
+    }
+
+    /// Asks again about items that we have just deleted and that the chain says are living: either the chain
+    /// is older than our deletion, or somebody has restored them since.
+    async fn without_ghosts(&self, mut chain: Chain) -> Result<Chain, Trouble> {
+        let (index, now) = (self.index.clone(), self.clock.now());
+        let deleted = on_disk(move || index.write(|txn| txn.deleted_here(now))).await?.0;
+        for id in deleted {
+            let is_about_it = |change: &Change| matches!(change, Change::Is(item) if item.id == id);
+            if !chain.changes.iter().any(is_about_it) {
+                continue;
+            }
+            let answer = resync::ask_for(&*self.remote, &id).await?;
+            if matches!(answer, Change::Is(_)) {
+                let (index, id) = (self.index.clone(), id.clone());
+                on_disk(move || index.write(|txn| txn.forget_echo(&id))).await?;
+            }
+            chain.changes.push(answer);
+        }
+        Ok(chain)
     }
 
     async fn take_first_cursor(&self) -> Result<(), Trouble> {

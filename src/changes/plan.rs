@@ -80,6 +80,47 @@ pub fn plan<K: Known>(known: &mut K, chain: Vec<Change>) -> Result<Plan, K::Erro
     Ok(plan)
 }
 
+/// Makes a plan from a page of an enumeration while the feed is being followed, too.
+///
+/// A page may be older than what the feed has brought since, or than what we did ourselves. So it only
+/// adds; where it contradicts what is known, the item is named for a look at it by id.
+///
+/// | the page says | we know | done |
+/// | --- | --- | --- |
+/// | is | nothing, and it did not go since the enumeration began | taken |
+/// | is | nothing, because it went since | nothing |
+/// | is | the same | nothing |
+/// | is, or gone | something else | named |
+///
+/// # Errors
+///
+/// Those of the view.
+pub fn plan_page<K: Known>(
+    known: &mut K,
+    page: Vec<Change>,
+    went: impl Fn(&ItemId) -> bool,
+) -> Result<(Plan, Vec<ItemId>), K::Error> {
+    let mut plan = Plan::default();
+    let mut doubtful = Vec::new();
+    for change in last_of_each(page) {
+        match change {
+            Change::Is(item) => match known.item(&item.id)? {
+                None if went(&item.id) => {}
+                None => plan.take.push(item),
+                Some((row, parent)) if is_same(&row, parent.as_ref(), &item) => {}
+                Some(_) => doubtful.push(item.id),
+            },
+            Change::Gone(id) => {
+                if known.item(&id)?.is_some() {
+                    doubtful.push(id);
+                }
+            }
+        }
+    }
+    plan.take = folders_first(plan.take);
+    Ok((plan, doubtful))
+}
+
 /// The last change of each item, in the order in which those came.
 fn last_of_each(chain: Vec<Change>) -> Vec<Change> {
     let id_of = |change: &Change| match change {

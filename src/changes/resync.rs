@@ -7,13 +7,15 @@
 //! - the cursor is stored only with the last page;
 //! - absence is not deletion: an item that was not listed is looked up by its id, and only if the service
 //!   does not know it any more does it go;
+//! - while the feed is followed beside it, a page is never trusted over what is known: it may be older. It
+//!   only adds, and what it contradicts is looked up by id;
 //! - nothing of this touches content or local work; those that are affected hear of it as of any change.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
-use super::apply::apply_states;
+use super::apply::{apply_page, apply_states};
 use super::{Trouble, on_disk};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::ids::{Cursor, DriveId, ItemId};
@@ -21,8 +23,8 @@ use crate::base::secret::Secret;
 use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
 use crate::remote::{At, Change, ChangePage, Link, Next, Remote, RemoteError, RemoteErrorKind, Start};
 
-/// How many items that were not listed are looked up in one go; the others wait for the next enumeration.
-/// More than this is hardly ever a truth about the drive.
+/// How many items that were not listed, or listed otherwise, are looked up in one go; the others wait for
+/// the next enumeration. More than this is hardly ever a truth about the drive.
 const LOOK_UPS: usize = 2000;
 
 /// Why the drive is enumerated.
@@ -45,6 +47,10 @@ pub(super) struct Enumeration {
     /// meet among 2^64 does not happen). `None` if pages before a restart are not known any more: then
     /// nothing can be called absent.
     seen: Option<HashSet<u64>>,
+    /// What went while it ran, as hashes: a page that still lists it is older than that.
+    went: HashSet<u64>,
+    /// Known items that were listed otherwise than they are known.
+    doubtful: HashSet<ItemId>,
     /// Links that were followed, as hashes.
     links: HashSet<u64>,
     /// Items listed so far.
@@ -60,21 +66,30 @@ pub(super) struct Step {
 impl Enumeration {
     /// From the beginning.
     pub(super) fn begin(why: Why) -> Self {
-        Self { why, next: None, seen: Some(HashSet::new()), links: HashSet::new(), listed: 0 }
+        Self {
+            why,
+            next: None,
+            seen: Some(HashSet::new()),
+            went: HashSet::new(),
+            doubtful: HashSet::new(),
+            links: HashSet::new(),
+            listed: 0,
+        }
     }
 
     /// Where the first one was interrupted, if it was.
     pub(super) fn first(index: &Index) -> IndexResult<Self> {
         Ok(match index.meta(meta::ENUMERATION)? {
             None => Self::begin(Why::First),
-            Some(link) => Self {
-                why: Why::First,
-                next: Some(Secret::new(link)),
-                seen: None,
-                links: HashSet::new(),
-                listed: index.count()?,
-            },
+            Some(link) => {
+                Self { next: Some(Secret::new(link)), seen: None, listed: index.count()?, ..Self::begin(Why::First) }
+            }
         })
+    }
+
+    /// Hears from the feed that an item is gone.
+    pub(super) fn heard_gone(&mut self, id: &ItemId) {
+        self.went.insert(hash_of(id));
     }
 
     /// Fetches and applies one page; the last one also settles what is complete and what is gone.
@@ -111,58 +126,72 @@ impl Enumeration {
         let now = clock.now();
         match next {
             Next::More(link) => {
-                let notices = self.take_page(index.clone(), changes, &link, now).await?;
+                // Only the first one is continued after a restart; the others prove something by being whole.
+                let resume = (self.why == Why::First).then(|| link.expose().clone());
+                let notices = self.take_page(index, changes, resume, now).await?;
                 self.next = Some(link);
                 Ok(Step { notices, finished: false })
             }
             Next::Done(cursor) => {
-                let notices = self.finish(remote, index, changes, cursor, now).await?;
+                let mut notices = self.take_page(index, changes, None, now).await?;
+                notices.extend(self.finish(remote, index, cursor, now).await?);
                 Ok(Step { notices, finished: true })
             }
         }
     }
 
     async fn take_page(
-        &self,
-        index: Arc<Index>,
+        &mut self,
+        index: &Arc<Index>,
         changes: Vec<Change>,
-        link: &Link,
+        resume: Option<String>,
         now: Timestamp,
     ) -> Result<Vec<Notice>, Trouble> {
-        // Only the first one is continued after a restart; the others prove something by being whole.
-        let resume = (self.why == Why::First).then(|| link.expose().clone());
+        let (on, why, mut went) = (index.clone(), self.why, self.went.clone());
         let written = on_disk(move || {
-            index.write(|txn| {
-                apply_states(txn, changes, now)?;
+            let applied = on.write(|txn| {
+                went.extend(txn.deleted_here(now)?.iter().map(hash_of));
+                let doubtful = if why == Why::Expired {
+                    // There is no feed that would bring what a page has to be trusted for.
+                    let living = |change: &Change| match change {
+                        Change::Is(item) => !went.contains(&hash_of(&item.id)),
+                        Change::Gone(_) => true,
+                    };
+                    apply_states(txn, changes.into_iter().filter(living).collect(), now)?;
+                    Vec::new()
+                } else {
+                    apply_page(txn, changes, |id| went.contains(&hash_of(id)), now)?
+                };
                 if let Some(link) = &resume {
                     txn.set_meta(meta::ENUMERATION, Some(link))?;
                 }
-                Ok(())
-            })
+                Ok(doubtful)
+            });
+            Ok((applied?, went))
         });
-        Ok(written.await?.1)
+        let ((doubtful, notices), went) = written.await?;
+        self.went = went;
+        self.doubtful.extend(doubtful);
+        Ok(notices)
     }
 
     async fn finish(
         &mut self,
         remote: &dyn Remote,
         index: &Arc<Index>,
-        changes: Vec<Change>,
         cursor: Cursor,
         now: Timestamp,
     ) -> Result<Vec<Notice>, Trouble> {
-        let (on, seen) = (index.clone(), self.seen.clone());
-        let compared = seen.is_some();
-        let (absent, mut notices) = on_disk(move || {
-            on.write(|txn| {
-                apply_states(txn, changes, now)?;
-                seen.map_or_else(|| Ok(Vec::new()), |seen| absent_in(txn, on.drive(), &seen))
-            })
-        })
-        .await?;
-        let looked_up = look_up(remote, absent).await?;
-        let on = index.clone();
-        let ((), more) = on_disk(move || {
+        let compared = self.seen.is_some();
+        let mut questions: Vec<ItemId> = self.doubtful.iter().cloned().collect();
+        if let Some(seen) = self.seen.clone() {
+            let on = index.clone();
+            let absent = on_disk(move || on.write(|txn| absent_in(txn, on.drive(), &seen))).await?.0;
+            questions.extend(absent);
+        }
+        let looked_up = look_up(remote, questions).await?;
+        let (on, why) = (index.clone(), self.why);
+        let ((), notices) = on_disk(move || {
             on.write(|txn| {
                 apply_states(txn, looked_up, now)?;
                 txn.set_all_complete()?;
@@ -171,11 +200,14 @@ impl Enumeration {
                 if compared {
                     txn.set_meta(meta::RECONCILED, Some(&now.seconds().to_string()))?;
                 }
-                txn.set_meta(meta::CURSOR, Some(&cursor.0))
+                // A position that is still good is further on than this one.
+                if why == Why::Expired || on.cursor()?.is_none() {
+                    txn.set_meta(meta::CURSOR, Some(&cursor.0))?;
+                }
+                Ok(())
             })
         })
         .await?;
-        notices.extend(more);
         Ok(notices)
     }
 }
@@ -203,21 +235,29 @@ fn absent_in(txn: &Txn<'_>, drive: &DriveId, seen: &HashSet<u64>) -> IndexResult
 }
 
 /// Asks for each of them by id.
-async fn look_up(remote: &dyn Remote, absent: Vec<ItemId>) -> Result<Vec<Change>, Trouble> {
-    if absent.len() > LOOK_UPS {
-        tracing::warn!(items = absent.len(), "very many items were not listed; comparing some of them now");
+async fn look_up(remote: &dyn Remote, questions: Vec<ItemId>) -> Result<Vec<Change>, Trouble> {
+    if questions.len() > LOOK_UPS {
+        tracing::warn!(items = questions.len(), "the drive and the index differ a lot; comparing a part of it now");
     }
-    let mut found = Vec::new();
-    for id in absent.into_iter().take(LOOK_UPS) {
-        match remote.stat(At::Id(&id)).await {
-            Ok(item) => found.push(Change::Is(item)),
-            Err(error) if error.kind == RemoteErrorKind::NotFound => found.push(Change::Gone(id)),
+    let mut answers = Vec::new();
+    for id in questions.into_iter().take(LOOK_UPS) {
+        match ask_for(remote, &id).await {
+            Ok(answer) => answers.push(answer),
             Err(error) if error.is_transient() => return Err(error.into()),
             // Denied, or nonsense: then it stays as it is.
-            Err(error) => tracing::debug!(item = ?id, %error, "an item that was not listed cannot be looked up"),
+            Err(error) => tracing::debug!(item = ?id, %error, "an item in question cannot be looked up"),
         }
     }
-    Ok(found)
+    Ok(answers)
+}
+
+/// What the service knows of an item when asked for it by id.
+pub(super) async fn ask_for(remote: &dyn Remote, id: &ItemId) -> Result<Change, RemoteError> {
+    match remote.stat(At::Id(id)).await {
+        Ok(item) => Ok(Change::Is(item)),
+        Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(Change::Gone(id.clone())),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the last comparison is old enough for another one. A time in the future (somebody set the

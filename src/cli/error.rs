@@ -151,6 +151,7 @@ impl From<DaemonError> for CliError {
             DaemonError::Single(SingleError::OwnFilesInside { .. }) => Kind::FoldersBelowMountpoint,
             DaemonError::FirstStartOffline(_) => Kind::Unreachable,
             DaemonError::Remote(ref error) if error.kind == RemoteErrorKind::SignedOut => Kind::SignInNeeded,
+            DaemonError::Protocol => Kind::Settings,
             DaemonError::Remote(_) => Kind::Other,
             DaemonError::OtherDrive { .. } => Kind::OtherAccount,
             DaemonError::Single(SingleError::Lock { .. })

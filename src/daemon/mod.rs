@@ -15,7 +15,7 @@ use crate::base::tasks::TaskGroup;
 use crate::cache::CacheError;
 use crate::cache::evict::Limits;
 use crate::config::paths::Places;
-use crate::config::{Config, Drive, Durability};
+use crate::config::{Config, Drive, Durability, Protocol};
 use crate::fuse::notify::NotifyQueue;
 use crate::fuse::{self, MountError, MountOptions, Mounted, SessionEnd};
 use crate::index::IndexError;
@@ -56,6 +56,9 @@ pub enum DaemonError {
     /// The mount failed.
     #[error(transparent)]
     Mount(#[from] MountError),
+    /// The settings ask for a protocol that this version does not speak.
+    #[error("this version speaks Microsoft Graph only; set \"protocol: graph\" in the settings")]
+    Protocol,
     /// Nobody is signed in.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -155,6 +158,9 @@ impl Daemon {
     /// [`DaemonError`]; nothing is left mounted then.
     pub async fn start(options: Options) -> Result<Self, DaemonError> {
         let Options { config, places, mountpoint, read_only, allow_other, tokens, loopback_only } = options;
+        if config.protocol != Protocol::Graph {
+            return Err(DaemonError::Protocol);
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let disk = RealDisk::shared();
         for folder in [&places.state, &places.cache] {
@@ -249,8 +255,14 @@ impl Daemon {
         };
         core.uploader.stop();
         tasks.stop(Duration::from_secs(3)).await;
-        if let Err(error) = core.journal.sync().await {
-            tracing::error!(%error, "the journal could not be made durable at the end");
+        // A disk that is gone must not keep the process: what could be written is written.
+        tokio::select! {
+            synced = core.journal.sync() => if let Err(error) = synced {
+                tracing::error!(%error, "the journal could not be made durable at the end");
+            },
+            () = clock.sleep(Duration::from_secs(10)) => {
+                tracing::error!("the journal could not be made durable at the end: the disk does not answer");
+            }
         }
         core.journal.close();
         let (waiting, parked) = core.journal.backlog();

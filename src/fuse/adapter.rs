@@ -83,13 +83,13 @@ impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // Asked for one by one: asking for several refuses all of them if an older kernel lacks one.
         // Not asked for, each on purpose: the writeback cache (the kernel would ignore sizes that change
-        // elsewhere), lock forwarding (the kernel's own local locks are right and free), POSIX ACLs.
+        // elsewhere), lock forwarding (the kernel's own local locks are right and free), POSIX ACLs, and
+        // O_TRUNC as part of the open: the kernel would let it through before it refuses the open of a running
+        // program, whose pages are gone then. Truncation comes as a second request and fetches nothing either.
         for wanted in [
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
-            // O_TRUNC arrives with the open, so content about to be thrown away is never fetched.
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
             InitFlags::FUSE_AUTO_INVAL_DATA,
             // Without it every write(2) is preceded by a request for security.capability.
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,

@@ -124,6 +124,7 @@ mod tests {
             VolumeError::DiskFull,
             VolumeError::QuotaFull,
             VolumeError::TooLarge,
+            VolumeError::NoData,
             VolumeError::NoAttribute,
             VolumeError::CrossDrive,
             VolumeError::Failed(String::new()),

@@ -363,6 +363,27 @@ impl<'a> Txn<'a> {
         Ok(found.is_some_and(|(stale, _, until)| until > now.0 && stale == tag.0 && !stale.is_empty()))
     }
 
+    /// Items that we have deleted ourselves so recently that the service may still report them as living.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn deleted_here(&self, now: Timestamp) -> IndexResult<Vec<ItemId>> {
+        let mut statement = self.sql.prepare_cached("SELECT id FROM echoes WHERE gone AND until > ?1")?;
+        let keys = statement.query_map([now.0], |row| row.get::<_, String>(0))?;
+        Ok(keys.map(|key| key.map(|key| super::id_of(self.drive, key))).collect::<Result<_, _>>()?)
+    }
+
+    /// Takes an expectation back: the item was seen to be otherwise.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn forget_echo(&mut self, id: &ItemId) -> IndexResult<()> {
+        self.sql.prepare_cached("DELETE FROM echoes WHERE id = ?1")?.execute([key_of(self.drive, id)])?;
+        Ok(())
+    }
+
     /// Drops what is remembered of our own changes before `now`.
     ///
     /// # Errors

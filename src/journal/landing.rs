@@ -29,6 +29,16 @@ pub(super) struct Landed {
     pub adopt: Option<(PathBuf, u64)>,
 }
 
+/// What our own step is news of. The kernel has known the name since the call that made it or moved it there; told
+/// of it again, it would drop the entry with all that stands on it: a working directory, a bind mount.
+fn of_our_own(notice: Notice, intent: &Intent) -> Notice {
+    let expected = notice.ino == intent.ino && notice.parent == intent.parent && notice.name == intent.name;
+    match notice.what {
+        What::Added | What::Moved { .. } if expected => Notice { what: What::Meta, ..notice },
+        _ => notice,
+    }
+}
+
 impl Journal {
     /// The next thing to do; its inode is busy from now on.
     pub(super) fn pick(&self) -> Pick {
@@ -134,7 +144,9 @@ impl Journal {
             Ok(())
         });
         match written {
-            Ok(((), notices)) => landed.notices = notices,
+            Ok(((), notices)) => {
+                landed.notices = notices.into_iter().map(|notice| of_our_own(notice, &intent)).collect()
+            }
             // The next poll repairs the index; the acknowledgement counts.
             Err(error) => tracing::warn!(%error, "the index did not take an acknowledged item"),
         }

@@ -293,6 +293,11 @@ impl Journal {
         if batch.is_empty() {
             return Ok(());
         }
+        for intent in &batch.put {
+            if let Some(item) = self.resolve_in(&state.overlay, intent.parent) {
+                batch.parents.insert(intent.parent, item);
+            }
+        }
         self.store.write(&batch)?;
         for ino in touched {
             if let Some(old) = state.overlay.take(ino) {

@@ -105,7 +105,8 @@ impl Journal {
             kept: sorted.newly_kept.clone(),
             unreadable: loaded.unreadable,
         };
-        let batch = std::mem::take(&mut sorted.batch);
+        let mut batch = std::mem::take(&mut sorted.batch);
+        batch.parents.extend(recovered.anchors.iter().cloned());
         if !batch.is_empty() {
             store.write(&batch)?;
         }

@@ -7,6 +7,7 @@
 //!
 //! Never dropped, only migrated: what is in it is the only copy of somebody's work.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -110,6 +111,9 @@ fn no_spool() -> SpoolId {
 pub struct Batch {
     /// Intents to write.
     pub put: Vec<Intent>,
+    /// What the folders that intents name stand for in the cloud. Stored along with them, because the index,
+    /// which knows it too, may be dropped.
+    pub parents: HashMap<Ino, ItemId>,
     /// Intents to drop.
     pub drop: Vec<Ino>,
     /// Spools to write.
@@ -143,6 +147,8 @@ pub struct Loaded {
 
 #[derive(Serialize, Deserialize)]
 struct IntentRow {
+    #[serde(default)]
+    parent_item: Option<ItemId>,
     kind: Kind,
     item: Option<ItemId>,
     base: Option<Base>,
@@ -221,6 +227,7 @@ impl Store {
         }
         for intent in &batch.put {
             let row = IntentRow {
+                parent_item: batch.parents.get(&intent.parent).cloned(),
                 kind: intent.kind,
                 item: intent.item.clone(),
                 base: intent.base.clone(),
@@ -357,6 +364,9 @@ impl Store {
             let text: String = row.get(3)?;
             match serde_json::from_str::<IntentRow>(&text) {
                 Ok(row) => {
+                    if let Some(item) = row.parent_item {
+                        loaded.anchors.push((Ino(parent as u64), item));
+                    }
                     if let Some(item) = &row.item {
                         loaded.anchors.push((Ino(ino as u64), item.clone()));
                     }

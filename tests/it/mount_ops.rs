@@ -358,6 +358,21 @@ fn a_large_folder_is_listed_while_it_is_emptied() {
 }
 
 #[test]
+fn a_folder_stays_under_the_feet_of_those_who_are_in_it() {
+    let (_home, mount) = demo();
+    // When a new folder has reached the cloud, the kernel must not be made to forget its name.
+    shell(
+        mount.at(),
+        "mkdir new; cd new; : > file
+         until [ \"$(getfattr --only-values -n user.onedrive.state file)\" != pending ]; do sleep 0.1; done
+         [ \"$(/bin/pwd -P)\" = \"$(cd ..; /bin/pwd -P)/new\" ]
+         mv ../new ../renamed
+         until [ \"$(getfattr --only-values -n user.onedrive.state .)\" != pending ]; do sleep 0.1; done
+         [ \"$(/bin/pwd -P)\" = \"$(cd ..; /bin/pwd -P)/renamed\" ]",
+    );
+}
+
+#[test]
 fn what_cannot_be_stored_is_refused_as_programs_expect() {
     let (_home, mount) = demo();
     fs::write(mount.path("file"), "x").expect("a file");

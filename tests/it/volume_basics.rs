@@ -160,3 +160,24 @@ async fn two_writers_lose_nothing() {
         running.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_index_orphans_no_work() {
+    let mut world = World::new(Flavour::Business).await;
+    let running = world.run().await;
+    User(&running.core).mkdir("d").await.expect("mkdir");
+    running.settle().await;
+    running.stop().await;
+    // Long enough that nothing is sent before the death.
+    world.debounce = std::time::Duration::from_secs(3600);
+    let running = world.run().await;
+    User(&running.core).write("d/f", b"work").await.expect("write");
+    running.kill().await;
+    std::fs::remove_dir_all(world.home.path().join("state/index")).expect("the index is dropped");
+    world.debounce = std::time::Duration::from_millis(20);
+    let running = world.run().await;
+    assert_eq!(User(&running.core).read("d/f").await.expect("read"), b"work");
+    running.settle().await;
+    assert_eq!(world.emulator.drive().read_file("/d/f").as_deref(), Some(&b"work"[..]));
+    running.stop().await;
+}

@@ -56,6 +56,10 @@ pub(super) struct FeedState {
     pub(super) forgotten: usize,
     /// Items that no enumeration lists though they exist.
     pub(super) hidden: Vec<ItemId>,
+    /// Items that are gone though the feed does not know it yet.
+    pub(super) gone_unnoticed: Vec<ItemId>,
+    /// Enumerations show the drive as it was at this position.
+    pub(super) frozen: Option<usize>,
     pub(super) circle: bool,
     pub(super) failures: VecDeque<RemoteError>,
     pub(super) asked: Vec<String>,
@@ -63,8 +67,12 @@ pub(super) struct FeedState {
 
 impl FeedState {
     pub(super) fn live(&self) -> BTreeMap<ItemId, Item> {
+        self.live_at(self.log.len())
+    }
+
+    fn live_at(&self, position: usize) -> BTreeMap<ItemId, Item> {
         let mut live = BTreeMap::from([(id("root"), root())]);
-        for change in &self.log {
+        for change in &self.log[..position.min(self.log.len())] {
             match change {
                 Change::Is(item) => drop(live.insert(item.id.clone(), item.clone())),
                 Change::Gone(id) => drop(live.remove(id)),
@@ -160,7 +168,8 @@ impl Remote for Feed {
         let number = |at: usize| parts.get(at).and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
         let listed = |state: &FeedState| -> Vec<Change> {
             let hidden = |item: &Item| state.hidden.contains(&item.id);
-            state.live().into_values().filter(|item| !hidden(item)).map(Change::Is).collect()
+            let live = state.live_at(state.frozen.unwrap_or(usize::MAX));
+            live.into_values().filter(|item| !hidden(item)).map(Change::Is).collect()
         };
         match parts[0] {
             "now" => Ok(ChangePage { changes: Vec::new(), next: Next::Done(Cursor(format!("cursor:{len}"))) }),
@@ -181,7 +190,9 @@ impl Remote for Feed {
 
     async fn stat(&self, at: At<'_>) -> RemoteResult<Item> {
         let At::Id(id) = at else { return unsupported() };
-        let live = self.state().live();
+        let state = self.state();
+        let mut live = state.live();
+        live.retain(|id, _| !state.gone_unnoticed.contains(id));
         live.get(id).cloned().ok_or_else(|| RemoteError::new(RemoteErrorKind::NotFound, Advice::GiveUp, "gone"))
     }
 

@@ -238,6 +238,52 @@ async fn a_state_from_before_our_own_change_is_ignored() {
 }
 
 #[tokio::test]
+async fn what_we_have_deleted_does_not_come_back_as_a_ghost_but_does_if_it_was_restored() {
+    let world = World::new();
+    world.feed.is(folder("a", "root"));
+    world.poller.prepare().await.expect("prepared");
+    world.enumerate().await;
+    let delete_here = |world: &World| {
+        let until = world.clock.now().plus(Duration::from_secs(120));
+        let written = world.index.write(|txn| {
+            txn.remove(&id("a"))?;
+            txn.expect_echo(&id("a"), &MetaTag("m0".into()), true, until)
+        });
+        written.expect("written");
+    };
+    // The chain has a state of it that we never saw, and does not have our deletion yet.
+    world.feed.is(Item { meta_tag: MetaTag("m9".into()), ..folder("a", "root") });
+    delete_here(&world);
+    world.feed.state().gone_unnoticed = vec![id("a")];
+    world.poll().await;
+    assert!(world.tree().is_empty());
+
+    world.feed.state().gone_unnoticed.clear();
+    world.feed.is(Item { meta_tag: MetaTag("m0".into()), ..folder("a", "root") });
+    world.poll().await;
+    assert_eq!(world.tree(), ["/a m0"], "restored in exactly the old state");
+}
+
+#[tokio::test]
+async fn an_old_page_of_an_enumeration_overrides_nothing() {
+    let world = World::new();
+    for name in ["a", "b", "c", "d"] {
+        world.feed.is(file(name, "root", 1));
+    }
+    world.poller.prepare().await.expect("prepared");
+    // From here on the enumeration shows the drive as it is now.
+    world.feed.state().frozen = Some(4);
+    assert!(world.poller.has_pages_to_fetch().await);
+    world.poller.page_in_turn().await;
+    world.feed.is(file("c", "root", 2));
+    world.feed.gone("d");
+    world.poll().await;
+    world.enumerate().await;
+    assert_eq!(world.tree(), world.truth());
+    assert_eq!(world.poll().await, 0, "the position in the feed did not go back");
+}
+
+#[tokio::test]
 async fn the_first_enumeration_fills_the_index_and_is_continued_after_a_restart() {
     let world = World::new();
     world.feed.is(folder("docs", "root"));
