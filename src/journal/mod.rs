@@ -243,6 +243,11 @@ impl Journal {
         self.changed.subscribe()
     }
 
+    /// Something outside the journal changed that work may have waited for: a folder became known.
+    pub fn nudge(&self) {
+        self.wake.notify_waiters();
+    }
+
     /// How many intents still want to reach the cloud, and how many of them wait for the user.
     pub fn backlog(&self) -> (usize, usize) {
         let state = self.lock();

@@ -18,6 +18,10 @@ use crate::index::{Notice, NoticeSink, What};
 impl Volume {
     /// Hands notices to the kernel. Called with no lock held.
     pub(super) fn tell(&self, notices: Vec<Notice>) {
+        if notices.iter().any(|notice| matches!(notice.what, What::Added | What::Moved { .. })) {
+            // Work may have waited for a folder that was not known.
+            self.journal.nudge();
+        }
         for notice in notices {
             let knows_folder = notice.parent == Ino::ROOT || self.kernel_knows(notice.parent);
             let knows_node = self.kernel_knows(notice.ino);

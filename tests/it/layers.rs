@@ -98,10 +98,7 @@ const OF_THE_TESTS: &[&str] = &["proptest"];
 const LONGEST: usize = 600;
 
 /// Files that may be longer, and why they are not split.
-const LONGER: &[(&str, &str)] = &[
-    // One method per request of the kernel, a few lines each: a trait is implemented in one piece.
-    ("fuse/adapter", "the implementation of fuser::Filesystem cannot be divided"),
-];
+const LONGER: &[(&str, &str)] = &[];
 
 /// One source file.
 struct Source {
