@@ -244,7 +244,7 @@ impl Daemon {
 
     /// As [`Daemon::stop`], giving uploads until `limit` completes.
     pub async fn stop_after(self, limit: impl Future<Output = ()>) -> Farewell {
-        let Self { core, mounted, tasks, control, clock: _, _single } = self;
+        let Self { core, mounted, tasks, control, clock, _single } = self;
         tokio::select! {
             () = drained(&core) => {}
             () = limit => {}
