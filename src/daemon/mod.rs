@@ -260,7 +260,7 @@ impl Daemon {
             synced = core.journal.sync() => if let Err(error) = synced {
                 tracing::error!(%error, "the journal could not be made durable at the end");
             },
-            () = SystemClock::new().sleep(Duration::from_secs(10)) => {
+            () = clock.sleep(Duration::from_secs(10)) => {
                 tracing::error!("the journal could not be made durable at the end: the disk does not answer");
             }
         }
