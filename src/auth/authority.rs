@@ -362,7 +362,8 @@ fn http_client(base: &Url) -> Result<Client, AuthError> {
         .timeout(Duration::from_secs(30))
         .https_only(!on_this_machine);
     if on_this_machine {
-        builder = builder.no_proxy();
+        // Nothing here needs a certificate, and a bare image has none to load.
+        builder = builder.no_proxy().tls_certs_only([]);
     }
     builder.build().map_err(|error| AuthError::Unreachable { reason: reasons(&error), retry_after: None })
 }

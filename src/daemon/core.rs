@@ -125,8 +125,13 @@ impl Core {
         );
         let rhythm = changes::Settings { interval: settings.poll_interval, ..changes::Settings::default() };
         let poller = Arc::new(Poller::new(remote.clone(), index.clone(), sink, clock.clone(), rhythm));
-        let used = poller.clone();
-        volume.on_use(move || used.touch());
+        // The poller tells the volume what is new, so it must not be kept alive by it.
+        let used = Arc::downgrade(&poller);
+        volume.on_use(move || {
+            if let Some(poller) = used.upgrade() {
+                poller.touch();
+            }
+        });
         Ok(Self { volume, journal, index, uploader, poller, cache, remote, recovered, clock })
     }
 

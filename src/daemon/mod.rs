@@ -135,6 +135,7 @@ impl std::fmt::Display for Farewell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.waiting, self.parked) {
             (0, 0) => f.write_str("everything is in the cloud")?,
+            (1, 0) => f.write_str("1 change is not in the cloud yet; it is safe and goes on at the next start")?,
             (waiting, 0) => {
                 write!(f, "{waiting} changes are not in the cloud yet; they are safe and go on at the next start")?
             }
@@ -178,6 +179,9 @@ impl Daemon {
         let remote =
             stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?.remote;
         let (identity, is_new) = identify(&*remote, &places.state, &*disk).await?;
+        if !is_new {
+            confirm(&*remote, &identity, &places.state, &*clock).await?;
+        }
 
         let notices = NotifyQueue::new();
         let total = total_space(&places.cache);
@@ -356,6 +360,27 @@ async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<
     let bytes = serde_json::to_vec_pretty(&identity).map_err(|error| failed(error.into()))?;
     disk.replace_atomically(&path, &bytes, 0o600).map_err(failed)?;
     Ok((identity, true))
+}
+
+/// Refuses to start on the folders of another account, if the service says so quickly. If it does not, the mount
+/// comes up all the same: requests name drive and item, so nothing of one account can reach the other.
+async fn confirm(
+    remote: &dyn Remote,
+    stored: &DriveIdentity,
+    state: &Path,
+    clock: &dyn Clock,
+) -> Result<(), DaemonError> {
+    const QUICKLY: Duration = Duration::from_millis(1500);
+    let found = tokio::select! {
+        found = URGENCY.scope(Urgency::Interactive, remote.identity()) => found,
+        () = clock.sleep(QUICKLY) => return Ok(()),
+    };
+    match found {
+        Ok(found) if found.drive != stored.drive => {
+            Err(DaemonError::OtherDrive { state: state.to_owned(), stored: stored.owner.clone(), found: found.owner })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A stored drive is trusted at once and compared as soon as the service can be asked. If somebody signed in to

@@ -29,6 +29,15 @@ pub struct Ended {
     pub farewell: Farewell,
 }
 
+/// Cached files and spool files stay open; the soft limit of a login shell is meant for programs that use `select`.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs a daemon from its start to its end. `ready` is called once the mount answers; if it fails, whoever waited for
 /// the mount has given up, and the daemon stops again.
 ///
@@ -39,6 +48,7 @@ pub async fn run(options: Options, ready: impl FnOnce() -> io::Result<()>) -> Re
     let unable = |source| DaemonError::File { path: mountpoint.clone(), source };
     // Before the start: a signal that comes meanwhile must not end us half-mounted.
     let mut signals = Signals::listen().map_err(unable)?;
+    raise_descriptor_limit();
     let daemon = Daemon::start(options).await?;
     let session = match ready() {
         Ok(()) => {

@@ -13,7 +13,7 @@
 //! | not in the cloud | in the cloud | source takes the target's item: one replace |
 //! | in the cloud, all its bytes here as a sealed draft | in the cloud | the same, and the source's old item is deleted afterwards |
 //! | in the cloud, clean | in the cloud | target is deleted, then source renamed |
-//! | anything | under way right now | target is deleted when its answer arrives, or handed on then (see [`heir_of`]) |
+//! | anything | new, and under way right now | target is deleted when its answer arrives, or handed on then (see [`heir_of`]) |
 //! | folder | folder | target (empty) is deleted, source renamed |
 
 use super::intent::{Intent, Kind, Progress};
@@ -47,22 +47,22 @@ pub fn delete(mut intent: Intent, busy: bool, now: Timestamp) -> Outcome {
 pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, now: Timestamp) -> Outcome {
     let both_files = source.kind == Kind::File && target.kind == Kind::File;
     let has_bytes = source.sealed.is_some() || source.drafting.is_some();
-    // What was sent without an answer must be found first, or it would stay in the cloud under its old name.
-    let unanswered = source.item.is_none() && source.sent.is_some();
-    let takes_over =
-        both_files && !busy && !unanswered && target.item.is_some() && (source.item.is_none() || has_bytes);
+    let takes_over = both_files && target.item.is_some() && (source.item.is_none() || has_bytes);
     if !takes_over || source.local_only {
         let mut outcome = delete(target, busy, now);
         outcome.put.push(source);
         return outcome;
     }
-    let mut outcome = Outcome { put: Vec::new(), drop: vec![target.ino] };
-    if source.item.is_some() {
-        let mut remains = Intent { ino: ghost, sealed: None, drafting: None, sent: None, ..source.clone() };
-        remains.touch(now);
-        remains.deleted = true;
-        remains.progress = Progress::Waiting;
-        outcome.put.push(remains);
+    let mut outcome = Outcome::default();
+    if busy {
+        // The answer to the request under way must find somebody; it stands for nothing any more.
+        outcome.put.push(spent(&target, now));
+    } else {
+        outcome.drop.push(target.ino);
+    }
+    // What was sent under the old name, answered or not, has no name here any more.
+    if source.item.is_some() || source.sent.is_some() {
+        outcome.put.push(remains_of(&source, ghost, now));
     }
     source.item = target.item;
     source.base = target.base;
@@ -73,30 +73,53 @@ pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, n
     outcome
 }
 
-/// Which of the live intents at the place that `gone` held in the cloud inherits its item.
+/// Whether a live intent at the place that `gone` held in the cloud inherits its item.
 ///
-/// `gone` is a deleted file that is in the cloud; `candidate` stands where `gone` stood, has content of its own
-/// and is not in the cloud yet. This is the save of vim with a backup copy, and `rm x; cp y x`.
+/// `gone` is a deleted file that is in the cloud; `candidate` stands where `gone` stood and has content that the
+/// cloud does not have: a new file, or one that was renamed there with an edit. This is the save of vim with a backup
+/// copy, `rm x; cp y x`, and a rename over a file whose own upload was under way.
 pub fn heir_of(gone: &Intent, candidate: &Intent) -> bool {
     gone.deleted
         && gone.item.is_some()
         && gone.kind == Kind::File
         && candidate.kind == Kind::File
         && candidate.is_live()
-        && candidate.item.is_none()
+        && candidate.item != gone.item
         && !candidate.local_only
         && candidate.sealed.is_some()
-        && candidate.sent.is_none()
-        && matches!(candidate.progress, Progress::Waiting | Progress::Parked(_))
 }
 
-/// Hands the item of `gone` to `heir`.
-pub fn inherit(gone: &Intent, mut heir: Intent) -> Outcome {
+/// Hands the item of `gone` to `heir`. `ghost` is a fresh inode number for what the heir may have sent under another
+/// identity.
+pub fn inherit(gone: &Intent, mut heir: Intent, ghost: Ino, now: Timestamp) -> Outcome {
+    let mut outcome = Outcome { drop: vec![gone.ino], put: Vec::new() };
+    if heir.item.is_some() || heir.sent.is_some() {
+        outcome.put.push(remains_of(&heir, ghost, now));
+    }
     heir.item.clone_from(&gone.item);
     heir.base.clone_from(&gone.base);
     heir.sent.clone_from(&gone.sent);
     heir.set_modified = true;
-    Outcome { drop: vec![gone.ino], put: vec![heir] }
+    outcome.put.push(heir);
+    outcome
+}
+
+/// An intent that only waits for an answer: its item has gone to another inode.
+fn spent(target: &Intent, now: Timestamp) -> Intent {
+    let mut spent =
+        Intent { item: None, base: None, sent: None, sealed: None, drafting: None, deleted: true, ..target.clone() };
+    spent.touch(now);
+    spent.progress = Progress::Waiting;
+    spent
+}
+
+/// What is left in the cloud of an inode that takes over another item: to be deleted.
+fn remains_of(source: &Intent, ghost: Ino, now: Timestamp) -> Intent {
+    let mut remains = Intent { ino: ghost, sealed: None, drafting: None, ..source.clone() };
+    remains.touch(now);
+    remains.deleted = true;
+    remains.progress = Progress::Waiting;
+    remains
 }
 
 #[cfg(test)]
@@ -163,18 +186,19 @@ mod tests {
     }
 
     #[test]
-    fn a_target_under_way_is_not_taken_over_yet() {
+    fn a_new_target_under_way_is_not_taken_over_yet() {
         let outcome = rename_over(sealed(intent(10, None)), intent(5, None), Ino(99), true, NOW);
         assert!(outcome.put[0].deleted && outcome.put[0].ino == Ino(5));
         assert_eq!(outcome.put[1].item, None);
     }
 
     #[test]
-    fn only_a_closed_new_file_inherits() {
+    fn only_a_closed_edit_inherits() {
         let gone = Intent { deleted: true, ..intent(5, Some("doc")) };
         assert!(heir_of(&gone, &sealed(intent(10, None))));
         assert!(!heir_of(&gone, &intent(10, None)));
-        assert!(!heir_of(&gone, &sealed(intent(10, Some("other")))));
+        assert!(heir_of(&gone, &sealed(intent(10, Some("other")))), "renamed there with an edit");
+        assert!(!heir_of(&gone, &intent(10, Some("other"))));
         assert!(!heir_of(&intent(5, Some("doc")), &sealed(intent(10, None))));
     }
 }

@@ -11,7 +11,7 @@ use super::coalesce::{self, Outcome};
 use super::intent::{Base, Progress, Sent, Step, next_step};
 use super::queue::Pick;
 use super::store::Batch;
-use super::{Intent, Journal, JournalResult, ParkReason, SpoolId, State};
+use super::{Intent, Journal, JournalResult, ParkReason, SpoolId, State, UnderWay};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Ino, InoSource as _, ItemId};
 use crate::index::{Notice, What};
@@ -46,11 +46,21 @@ impl Journal {
         let mut state = self.lock();
         let pick = {
             let state = &*state;
-            let ready = |intent: &Intent| !state.busy.contains(&intent.ino) && !state.writers.contains_key(&intent.ino);
+            let ready = |intent: &Intent| {
+                !state.busy.contains_key(&intent.ino)
+                    && !state.writers.contains_key(&intent.ino)
+                    && !state.busy.values().any(|under_way| under_way.concerns(intent))
+            };
             state.queue.pick(&state.overlay, now, &ready, &|ino| self.resolve_in(&state.overlay, ino))
         };
-        if let Pick::Work(intent, _) = &pick {
-            state.busy.insert(intent.ino);
+        if let Pick::Work(intent, step) = &pick {
+            let place = match step {
+                Step::Create { parent, .. } | Step::MakeFolder { parent } => {
+                    Some((parent.clone(), intent.name.clone()))
+                }
+                _ => None,
+            };
+            state.busy.insert(intent.ino, UnderWay { item: intent.item.clone(), place });
         }
         pick
     }
@@ -94,16 +104,29 @@ impl Journal {
         let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(Landed::default()) };
         let Some(base) = Base::of(item) else { return Ok(Landed::default()) };
 
-        if intent.item.as_ref().is_some_and(|other| *other != item.id) {
-            // While our new file was on its way, the inode took over another item: the file that the cloud made
-            // has no name here any more.
-            let mut remains = Intent::new(ghost, intent.kind, intent.parent, &item.name, now);
-            remains.item = Some(item.id.clone());
-            remains.base = Some(base);
-            remains.deleted = true;
+        let claimed = state.overlay.by_item(&item.id).filter(|other| other.ino != ino).cloned();
+        if claimed.is_some() || intent.item.as_ref().is_some_and(|other| *other != item.id) {
+            // Identities changed hands while the request was on its way. Whoever stands for the item now starts from
+            // what we have just made of it; if nobody does, it has no name here any more.
+            let other = match claimed {
+                Some(other) => Intent { base: Some(base), ..other },
+                None => {
+                    let mut remains = Intent::new(ghost, intent.kind, intent.parent, &item.name, now);
+                    remains.item = Some(item.id.clone());
+                    remains.base = Some(base);
+                    remains.deleted = true;
+                    remains
+                }
+            };
             intent.progress = Progress::Waiting;
             intent.sent = None;
-            self.join(&mut state, Outcome { put: vec![intent, remains], drop: Vec::new() })?;
+            let mut outcome = match self.heir_in(&state, &intent) {
+                Some(heir) if intent.deleted => coalesce::inherit(&intent, heir, self.inos.next_ino(), now),
+                _ if intent.deleted && intent.item.is_none() => Outcome { put: Vec::new(), drop: vec![ino] },
+                _ => Outcome { put: vec![intent], drop: Vec::new() },
+            };
+            outcome.put.push(other);
+            self.join(&mut state, outcome)?;
             return Ok(Landed::default());
         }
 
@@ -125,7 +148,7 @@ impl Journal {
 
         if intent.deleted {
             let outcome = match self.heir_in(&state, &intent) {
-                Some(heir) => coalesce::inherit(&intent, heir),
+                Some(heir) => coalesce::inherit(&intent, heir, ghost, now),
                 None => Outcome { put: vec![intent], drop: Vec::new() },
             };
             self.join(&mut state, outcome)?;
@@ -170,11 +193,23 @@ impl Journal {
             .at(gone.parent, &base.name)
             .filter(|candidate| {
                 candidate.name == base.name
-                    && !state.busy.contains(&candidate.ino)
                     && self.resolve_in(&state.overlay, candidate.parent).as_ref() == Some(&base.parent)
                     && coalesce::heir_of(gone, candidate)
             })
             .cloned()
+    }
+
+    /// A deletion is due: if a new file stands where the deleted one stood, it takes the item over instead. Frees the
+    /// inode in that case and says so.
+    pub(super) fn hand_on(&self, ino: Ino) -> JournalResult<bool> {
+        let now = self.now();
+        let mut state = self.lock();
+        let Some(gone) = state.overlay.get(ino).cloned() else { return Ok(false) };
+        let Some(heir) = self.heir_in(&state, &gone) else { return Ok(false) };
+        self.free(&mut state, ino);
+        let outcome = coalesce::inherit(&gone, heir, self.inos.next_ino(), now);
+        self.join(&mut state, outcome)?;
+        Ok(true)
     }
 
     /// The cloud deleted the item (or never had it).
@@ -229,9 +264,13 @@ impl Journal {
     }
 
     /// The item has moved on in the cloud without harm: our work is based on this state now, to be tried again
-    /// at once.
-    pub(super) fn rebase(&self, ino: Ino, item: &Item) -> JournalResult<()> {
-        self.amend(ino, |intent, _| {
+    /// at once. `was` is the intent as the worker took it: an inode that has taken over another item meanwhile is
+    /// left as it is.
+    pub(super) fn rebase(&self, was: &Intent, item: &Item) -> JournalResult<()> {
+        self.amend(was.ino, |intent, _| {
+            if intent.item != was.item {
+                return;
+            }
             if let Some(base) = Base::of(item) {
                 intent.item = Some(item.id.clone());
                 intent.base = Some(base);
@@ -241,8 +280,11 @@ impl Journal {
     }
 
     /// The item is gone in the cloud: our content is to be sent as a new file.
-    pub(super) fn send_as_new(&self, ino: Ino) -> JournalResult<()> {
-        self.amend(ino, |intent, _| {
+    pub(super) fn send_as_new(&self, was: &Intent) -> JournalResult<()> {
+        self.amend(was.ino, |intent, _| {
+            if intent.item != was.item {
+                return;
+            }
             intent.item = None;
             intent.base = None;
             intent.sent = None;
@@ -251,16 +293,25 @@ impl Journal {
     }
 
     /// The item is gone in the cloud and nothing of ours depends on it: so is the intent.
-    pub(super) fn give_way(&self, ino: Ino) -> JournalResult<Landed> {
-        self.acknowledge_deletion(ino)
+    pub(super) fn give_way(&self, was: &Intent) -> JournalResult<Landed> {
+        if self.get(was.ino).is_none_or(|intent| intent.item != was.item) {
+            self.let_go(was.ino);
+            return Ok(Landed::default());
+        }
+        self.acknowledge_deletion(was.ino)
     }
 
     /// Ours gets another name; what the cloud has keeps its own. An item that our inode stood for gets an inode
     /// of its own, because open handles belong to our bytes.
-    pub(super) fn keep_both(&self, ino: Ino, name: &str, theirs: Option<&Item>) -> JournalResult<Landed> {
+    pub(super) fn keep_both(&self, was: &Intent, name: &str, theirs: Option<&Item>) -> JournalResult<Landed> {
+        let ino = was.ino;
         let mut state = self.lock();
         self.free(&mut state, ino);
         let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(Landed::default()) };
+        if intent.item != was.item || intent.deleted {
+            // It stands for something else by now, or for nothing: the conflict is not about it any more.
+            return Ok(Landed::default());
+        }
         let old_name = std::mem::replace(&mut intent.name, name.to_owned());
         let had = intent.item.clone();
         // A rename that found its new name taken keeps its item and only steps aside.

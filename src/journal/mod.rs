@@ -101,12 +101,31 @@ struct State {
     writers: HashMap<Ino, u32>,
     /// Drafts that are written by handles that are still open since the draft began.
     sessions: HashMap<Ino, SpoolId>,
-    /// Inodes a request is under way for.
-    busy: HashSet<Ino>,
+    /// What requests are under way, by the inode they were begun for.
+    busy: HashMap<Ino, UnderWay>,
     /// Sealed drafts that a newer seal replaced, until the newer one is safe on disk.
     superseded: Vec<(SpoolId, SpoolId)>,
     kept: Vec<SpoolRow>,
     modes: HashMap<Ino, u16>,
+}
+
+/// What a request under way is about. The inode may come to stand for something else before the answer arrives, so
+/// this is remembered beside it.
+struct UnderWay {
+    /// The item it changes.
+    item: Option<ItemId>,
+    /// Where it makes something new.
+    place: Option<(ItemId, String)>,
+}
+
+impl UnderWay {
+    /// Whether an intent must wait for the answer: it is about the same item, or wants to know what became of the
+    /// same new thing.
+    fn concerns(&self, intent: &Intent) -> bool {
+        let same_item = self.item.is_some() && self.item == intent.item;
+        let sent = intent.sent.as_ref().and_then(|sent| sent.place.as_ref());
+        same_item || (self.place.is_some() && self.place.as_ref() == sent)
+    }
 }
 
 /// Inode and spool numbers, reserved in blocks so that none is ever handed out twice.
@@ -236,6 +255,12 @@ impl Journal {
         if state.modes.remove(&ino).is_some() {
             let _ = self.store.set_mode(ino, None, None);
         }
+    }
+
+    /// How often intents have changed so far. What was read from the index before and after the same number was not
+    /// acknowledged in between.
+    pub fn generation(&self) -> u64 {
+        *self.changed.borrow()
     }
 
     /// A number that moves with every change of an intent.

@@ -3,18 +3,41 @@
 use std::sync::Arc;
 
 use super::coalesce::{self, Outcome};
-use super::intent::{Step, next_step};
+use super::intent::{Base, Known, Step, next_step};
 use super::store::{Batch, SpoolBase};
 use super::{Draft, Intent, Journal, JournalResult, Kind, SpoolId, State, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Ino, InoSource as _, ItemId};
+use crate::remote::ItemKind;
 
 impl Journal {
-    fn intent_of(state: &State, subject: Subject, now: Timestamp) -> Option<Intent> {
-        match state.overlay.get(subject.ino) {
-            Some(intent) => Some(intent.clone()),
-            None => subject.known.map(|known| Intent::about(subject.ino, known, now)),
+    /// The intent that a mutation works on. What the caller saw may have reached the cloud since, and its intent be
+    /// gone: then the index, which learns before an intent goes, knows better than the caller.
+    fn intent_of(&self, state: &State, subject: Subject, now: Timestamp) -> Option<Intent> {
+        if let Some(intent) = state.overlay.get(subject.ino) {
+            return Some(intent.clone());
         }
+        let known = self.known(state, subject.ino).or(subject.known)?;
+        Some(Intent::about(subject.ino, known, now))
+    }
+
+    fn known(&self, state: &State, ino: Ino) -> Option<Known> {
+        let row = self.index().by_ino(ino).ok().flatten()?;
+        Some(Known {
+            base: Base {
+                parent: self.resolve_in(&state.overlay, row.parent)?,
+                name: row.name,
+                meta_tag: row.meta_tag,
+                content_tag: row.content_tag,
+                size: row.size,
+                modified: row.modified,
+                created: row.created,
+            },
+            item: row.id,
+            kind: if row.kind == ItemKind::File { Kind::File } else { Kind::Folder },
+            parent: row.parent,
+            modified: row.modified,
+        })
     }
 
     /// A new folder.
@@ -64,14 +87,14 @@ impl Journal {
         let now = self.now();
         let mut state = self.lock();
         let ino = subject.ino;
-        let Some(intent) = Self::intent_of(&state, subject, now) else { return Ok(()) };
-        let busy = state.busy.contains(&ino);
+        let Some(intent) = self.intent_of(&state, subject, now) else { return Ok(()) };
+        let busy = state.busy.contains_key(&ino);
         let mut outcome = coalesce::delete(intent, busy, now);
         if !busy
             && let Some(gone) = outcome.put.first()
             && let Some(heir) = self.heir(&state, gone)
         {
-            outcome = coalesce::inherit(gone, heir);
+            outcome = coalesce::inherit(gone, heir, self.inos.next_ino(), now);
         }
         state.sessions.remove(&ino);
         self.join(&mut state, outcome)
@@ -82,8 +105,7 @@ impl Journal {
         let base = gone.base.as_ref()?;
         let parent = self.ino_of(state, &base.parent)?;
         let candidate = state.overlay.at(parent, &base.name)?;
-        (candidate.name == base.name && !state.busy.contains(&candidate.ino) && coalesce::heir_of(gone, candidate))
-            .then(|| candidate.clone())
+        (candidate.name == base.name && coalesce::heir_of(gone, candidate)).then(|| candidate.clone())
     }
 
     /// The deleted item whose place a new file now has.
@@ -93,7 +115,7 @@ impl Journal {
             .overlay
             .holders(&parent, &candidate.name)
             .find(|gone| {
-                !state.busy.contains(&gone.ino)
+                !state.busy.contains_key(&gone.ino)
                     && gone.base.as_ref().is_some_and(|base| base.name == candidate.name)
                     && coalesce::heir_of(gone, candidate)
             })
@@ -134,7 +156,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Renames or moves, over `target` if there is one.
+    /// Renames or moves, over `target` if there is one. `has_bytes` says that the caller found the source to be an
+    /// edit; `false` is returned, and nothing done, if it has reached the cloud since and is clean now.
     ///
     /// # Errors
     ///
@@ -146,32 +169,38 @@ impl Journal {
         name: &str,
         local_only: bool,
         target: Option<Subject>,
-    ) -> JournalResult<()> {
+        has_bytes: bool,
+    ) -> JournalResult<bool> {
         let now = self.now();
         let ghost = self.inos.next_ino();
         let mut state = self.lock();
-        let ino = source.ino;
-        let Some(mut intent) = Self::intent_of(&state, source, now) else { return Ok(()) };
+        let Some(mut intent) = self.intent_of(&state, source, now) else { return Ok(false) };
+        if has_bytes && intent.item.is_some() && intent.sealed.is_none() && intent.drafting.is_none() {
+            return Ok(false);
+        }
         intent.touch(now);
         intent.parent = parent;
         intent.name = name.to_owned();
         intent.local_only = local_only && intent.item.is_none();
-        let target = target.and_then(|target| Self::intent_of(&state, target, now));
+        let target = target.and_then(|target| self.intent_of(&state, target, now));
         let mut outcome = match target {
             Some(target) => {
-                let busy = state.busy.contains(&target.ino) || state.busy.contains(&ino);
+                // A source that is on its way takes the target over all the same: its answer finds the inode
+                // standing for another item, and what it has made there is cleaned up.
+                let busy = state.busy.contains_key(&target.ino);
                 let target_ino = target.ino;
                 let outcome = coalesce::rename_over(intent, target, ghost, busy, now);
                 state.sessions.remove(&target_ino);
                 outcome
             }
             None => match self.bequest(&state, &intent) {
-                Some(gone) if !state.busy.contains(&ino) => coalesce::inherit(&gone, intent),
+                Some(gone) => coalesce::inherit(&gone, intent, self.inos.next_ino(), now),
                 _ => Outcome { put: vec![intent], drop: Vec::new() },
             },
         };
         self.drop_settled(&state, &mut outcome);
-        self.join(&mut state, outcome)
+        self.join(&mut state, outcome)?;
+        Ok(true)
     }
 
     /// Swaps two names.
@@ -182,7 +211,7 @@ impl Journal {
     pub fn exchange(&self, first: Subject, second: Subject) -> JournalResult<()> {
         let now = self.now();
         let mut state = self.lock();
-        let (Some(mut a), Some(mut b)) = (Self::intent_of(&state, first, now), Self::intent_of(&state, second, now))
+        let (Some(mut a), Some(mut b)) = (self.intent_of(&state, first, now), self.intent_of(&state, second, now))
         else {
             return Ok(());
         };
@@ -204,7 +233,7 @@ impl Journal {
                 intent.item.is_some()
                     && !intent.deleted
                     && intent.drafting.is_none()
-                    && !state.busy.contains(&intent.ino)
+                    && !state.busy.contains_key(&intent.ino)
                     && next_step(intent, self.resolve_in(&state.overlay, intent.parent).as_ref()) == Step::Settled
             })
             .map(|intent| intent.ino)
@@ -221,7 +250,7 @@ impl Journal {
     pub fn set_modified(&self, subject: Subject, modified: Timestamp) -> JournalResult<()> {
         let now = self.now();
         let mut state = self.lock();
-        let Some(mut intent) = Self::intent_of(&state, subject, now) else { return Ok(()) };
+        let Some(mut intent) = self.intent_of(&state, subject, now) else { return Ok(()) };
         intent.touch(now);
         intent.modified = modified;
         intent.set_modified = true;
@@ -291,7 +320,8 @@ impl Journal {
         let now = self.now();
         let ino = subject.ino;
         let mut state = self.lock();
-        let mut intent = Self::intent_of(&state, subject, now)
+        let mut intent = self
+            .intent_of(&state, subject, now)
             .ok_or_else(|| std::io::Error::other("the file to write is not known"))?;
         if let Some(draft) = intent.drafting.and_then(|id| state.drafts.get(&id)) {
             return Ok(draft.clone());
@@ -299,7 +329,7 @@ impl Journal {
         let sealed = intent.sealed.and_then(|id| state.drafts.get(&id)).cloned();
         if let Some(draft) = &sealed
             && state.sessions.get(&ino) == Some(&draft.id)
-            && !state.busy.contains(&ino)
+            && !state.busy.contains_key(&ino)
             && !fresh
         {
             // Closed once by a duplicated descriptor, but the handle that began it still writes: the same file
@@ -358,8 +388,8 @@ impl Journal {
         }
         let mut batch = Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() };
         match self.bequest(&state, &intent) {
-            Some(gone) if !state.busy.contains(&ino) => {
-                let outcome = coalesce::inherit(&gone, intent);
+            Some(gone) => {
+                let outcome = coalesce::inherit(&gone, intent, self.inos.next_ino(), now);
                 self.store.write(&batch)?;
                 self.join(&mut state, outcome)?;
             }

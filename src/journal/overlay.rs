@@ -9,6 +9,13 @@ use super::intent::Intent;
 use crate::base::ids::{Ino, ItemId};
 use crate::base::name::fold;
 
+/// The names that an intent's item holds in the cloud, or may hold because it was sent there without an answer.
+fn held_by(intent: &Intent) -> impl Iterator<Item = (&ItemId, &str)> {
+    let base = intent.base.iter().map(|base| (&base.parent, base.name.as_str()));
+    let sent = intent.sent.iter().filter_map(|sent| sent.place.as_ref()).map(|(parent, name)| (parent, name.as_str()));
+    base.chain(sent)
+}
+
 /// The intents of a journal.
 #[derive(Default)]
 pub struct Overlay {
@@ -28,8 +35,8 @@ impl Overlay {
         if let Some(item) = &intent.item {
             self.items.insert(item.clone(), intent.ino);
         }
-        if let Some(base) = &intent.base {
-            self.held.entry(base.parent.clone()).or_default().entry(fold(&base.name)).or_default().insert(intent.ino);
+        for (parent, name) in held_by(&intent) {
+            self.held.entry(parent.clone()).or_default().entry(fold(name)).or_default().insert(intent.ino);
         }
         self.intents.insert(intent.ino, intent);
     }
@@ -56,10 +63,9 @@ impl Overlay {
         {
             self.items.remove(item);
         }
-        if let Some(base) = &intent.base
-            && let Some(names) = self.held.get_mut(&base.parent)
-        {
-            let key = fold(&base.name);
+        for (parent, name) in held_by(&intent) {
+            let Some(names) = self.held.get_mut(parent) else { continue };
+            let key = fold(name);
             if let Some(inos) = names.get_mut(&key) {
                 inos.remove(&ino);
                 if inos.is_empty() {
@@ -67,7 +73,7 @@ impl Overlay {
                 }
             }
             if names.is_empty() {
-                self.held.remove(&base.parent);
+                self.held.remove(parent);
             }
         }
         Some(intent)
@@ -104,7 +110,7 @@ impl Overlay {
         self.places.contains_key(&parent)
     }
 
-    /// The intents whose items still hold this name in this folder of the cloud.
+    /// The intents whose items hold this name in this folder of the cloud, or may hold it.
     pub fn holders(&self, parent: &ItemId, name: &str) -> impl Iterator<Item = &Intent> {
         self.held
             .get(parent)

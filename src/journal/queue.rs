@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | whose folder is not in the cloud | the folder |
 //! | whose name is still held by an item that will leave it | that item |
+//! | that deletes a file in whose place a new one is being written | its close: it takes the item over |
 //! | that deletes a folder | every intent whose item is still in it |
 //! | that somebody is writing, or that changed less than the debounce ago | the close, the quiet |
 //! | that failed | its next attempt |
@@ -128,7 +129,10 @@ fn leaver<'a>(intent: &Intent, overlay: &'a Overlay, resolve: &dyn Fn(Ino) -> Op
     let (parent, name) = goal(intent, resolve)?;
     overlay.holders(&parent, name).find(|holder| {
         holder.ino != intent.ino
-            && (holder.deleted || holder.is_displaced(resolve(holder.parent).as_ref()))
+            && (holder.deleted
+                || holder.is_displaced(resolve(holder.parent).as_ref())
+                // Sent there without an answer: whether it holds the name is being found out.
+                || holder.sent.as_ref().is_some_and(|sent| sent.place.is_some()))
             && !matches!(holder.progress, Progress::Parked(_))
     })
 }
@@ -138,6 +142,19 @@ fn obstacle(intent: &Intent, step: &Step, overlay: &Overlay, resolve: &dyn Fn(In
         Step::Delete if intent.kind == Kind::Folder => {
             let occupied = intent.item.as_ref().is_some_and(|item| overlay.held_in(item).next().is_some());
             if occupied { Obstacle::Wait } else { Obstacle::None }
+        }
+        Step::Delete => {
+            // A new file is being written where the deleted one stood: once it is closed it takes the item over.
+            let replaced = intent.base.as_ref().is_some_and(|base| {
+                overlay.at(intent.parent, &base.name).is_some_and(|newcomer| {
+                    newcomer.kind == Kind::File
+                        && newcomer.item.is_none()
+                        && !newcomer.local_only
+                        && newcomer.sealed.is_none()
+                        && newcomer.drafting.is_some()
+                })
+            });
+            if replaced { Obstacle::Wait } else { Obstacle::None }
         }
         Step::MakeFolder { .. } | Step::Create { .. } => {
             if leaver(intent, overlay, resolve).is_some() {

@@ -292,9 +292,11 @@ impl Draft {
     /// Lets `copy` write bytes of the base into the file, and takes what it says as present.
     pub fn fill_with(&self, copy: impl FnOnce(&dyn DiskFile) -> RangeSet) {
         let mut inner = self.lock();
-        if inner.present.is_empty() {
-            let mut filled = copy(&*self.file);
-            filled.truncate(inner.base_limit);
+        // Once written or cut, what the base had beyond the cut must not come back.
+        let untouched =
+            inner.present.is_empty() && inner.base.as_ref().is_some_and(|base| base.size == inner.base_limit);
+        if untouched {
+            let filled = copy(&*self.file);
             inner.present.extend(&filled);
         }
     }

@@ -161,7 +161,7 @@ impl Uploader {
 
     async fn process(&self, intent: Intent, step: Step) {
         let ino = intent.ino;
-        tracing::debug!(%ino, name = intent.name, ?step, "a step towards the cloud");
+        tracing::debug!(%ino, name = intent.name, item = ?intent.item.as_ref().map(|item| &item.id), ?step, "a step towards the cloud");
         let done = match step {
             Step::Rest | Step::AwaitParent => {
                 self.journal.let_go(ino);
@@ -258,7 +258,7 @@ impl Uploader {
     fn keep_both(&self, intent: &Intent, theirs: Option<&Item>) -> Result<(), Setback> {
         let name = self.conflict_name(intent);
         tracing::warn!(ino = %intent.ino, name = intent.name, ours = name, "changed on both sides; both versions are kept");
-        let landed = self.journal.keep_both(intent.ino, &name, theirs)?;
+        let landed = self.journal.keep_both(intent, &name, theirs)?;
         self.publish(landed);
         Err(Setback::Again)
     }
@@ -367,7 +367,7 @@ impl Uploader {
                 Some(now) if now.meta_tag != base.meta_tag => {
                     // Renaming or touching what somebody else has edited harms nobody's work: ours is said of
                     // the item, not of its bytes.
-                    self.journal.rebase(intent.ino, &now)?;
+                    self.journal.rebase(intent, &now)?;
                     Err(Setback::Again)
                 }
                 Some(_) if error.kind == RemoteErrorKind::NotFound => {
@@ -376,11 +376,11 @@ impl Uploader {
                 }
                 Some(_) => Err(error.into()),
                 None if intent.sealed.is_some() || intent.drafting.is_some() => {
-                    self.journal.send_as_new(intent.ino)?;
+                    self.journal.send_as_new(intent)?;
                     Err(Setback::Again)
                 }
                 None => {
-                    let landed = self.journal.give_way(intent.ino)?;
+                    let landed = self.journal.give_way(intent)?;
                     self.publish(landed);
                     Ok(())
                 }
@@ -391,6 +391,9 @@ impl Uploader {
 
     async fn delete(&self, intent: &Intent) -> Result<(), Setback> {
         let (Some(item), Some(base)) = (&intent.item, &intent.base) else { return Err(Setback::Overtaken) };
+        if self.journal.hand_on(intent.ino)? {
+            return Ok(());
+        }
         if intent.kind == Kind::Folder {
             // Deleting a folder deletes all that is in it. We deleted what we knew; is there more?
             let inside = match list_all(&*self.remote, item).await {
@@ -428,8 +431,12 @@ impl Uploader {
             Err(error) if error.kind == RemoteErrorKind::NotFound => {}
             Err(error) if error.kind == RemoteErrorKind::Changed => match self.look(At::Id(item)).await? {
                 None => {}
-                Some(now) if now.content_tag == base.content_tag && now.meta_tag != base.meta_tag => {
-                    self.journal.rebase(intent.ino, &now)?;
+                // Only its metadata moved, or it is what we sent ourselves before we wanted it gone.
+                Some(now)
+                    if now.meta_tag != base.meta_tag
+                        && (now.content_tag == base.content_tag || was_sent(intent, now.content_tag.as_ref())) =>
+                {
+                    self.journal.rebase(intent, &now)?;
                     return Err(Setback::Again);
                 }
                 Some(now) if now.content_tag != base.content_tag => {
@@ -446,6 +453,11 @@ impl Uploader {
         self.publish(landed);
         Ok(())
     }
+}
+
+/// Whether a version is one that we have sent.
+fn was_sent(intent: &Intent, version: Option<&ContentTag>) -> bool {
+    intent.sent.as_ref().is_some_and(|sent| version.is_some_and(|version| sent.versions.contains(version)))
 }
 
 /// Frees an inode even if its worker is dropped in the middle.

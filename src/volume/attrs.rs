@@ -192,7 +192,7 @@ impl Volume {
         *self.quota.write().unwrap_or_else(PoisonError::into_inner) = quota;
     }
 
-    /// An extended attribute. Ours tell where a file stands; see [`Volume::list_attributes`].
+    /// An extended attribute. Ours tell where a file stands; their names are at [`Volume::list_attributes`].
     ///
     /// # Errors
     ///
@@ -223,23 +223,16 @@ impl Volume {
         Ok(Bytes::from(value))
     }
 
-    /// The names of the extended attributes of an inode:
-    /// `user.onedrive.state` (`online`, `cached`, `pending`, `parked`, `local`), `user.onedrive.id`,
-    /// `user.onedrive.error`.
+    /// The names of the extended attributes of an inode: none. Ours can be asked for by name
+    /// (`user.onedrive.state`: `online`, `cached`, `pending`, `parked`, `local`; `user.onedrive.id`;
+    /// `user.onedrive.error`), but a program that copies all attributes of a file must not carry them elsewhere.
     ///
     /// # Errors
     ///
     /// [`VolumeError::NotFound`]
     pub async fn list_attributes(&self, ino: Ino) -> VolumeResult<Vec<OsString>> {
-        let seen = self.see(ino)?;
-        let mut names = vec![OsString::from("user.onedrive.state")];
-        if seen.item.is_some() {
-            names.push(OsString::from("user.onedrive.id"));
-        }
-        if self.journal.get(ino).is_some_and(|intent| intent.last_error.is_some()) {
-            names.push(OsString::from("user.onedrive.error"));
-        }
-        Ok(names)
+        self.see(ino)?;
+        Ok(Vec::new())
     }
 
     /// Extended attributes cannot be stored.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::tree::Seen;
-use super::{Volume, VolumeError, VolumeResult};
+use super::{NodeKind, Volume, VolumeError, VolumeResult};
 use crate::base::ids::{ContentTag, ItemId};
 use crate::cache::{CacheKey, ChunkCache, FetchError, Fetcher, ReadStream};
 use crate::journal::uploader::Versions;
@@ -48,13 +48,16 @@ impl Volume {
         }
     }
 
-    /// A clean file is about to be renamed over another: if all its bytes are here it becomes an edit, so that
-    /// the target keeps its identity in the cloud.
-    pub(super) fn bring_bytes_for_takeover(&self, source: &Seen, target: &Seen) -> VolumeResult<()> {
-        let (Some((item, tag, size)), Some(_)) = (&source.version, &target.item) else { return Ok(()) };
+    /// A file is about to be renamed over another: if it is clean and all its bytes are here it becomes an edit, so
+    /// that the target keeps its identity in the cloud. Says whether it is one now.
+    pub(super) fn bring_bytes_for_takeover(&self, source: &Seen, target: &Seen) -> VolumeResult<bool> {
+        if source.kind != NodeKind::File || target.kind != NodeKind::File || target.item.is_none() {
+            return Ok(false);
+        }
+        let Some((item, tag, size)) = &source.version else { return Ok(true) };
         let key = CacheKey { item: item.clone(), tag: tag.clone() };
         if !self.cache.is_complete(&key, *size) && *size > 0 {
-            return Ok(());
+            return Ok(false);
         }
         let modified = source.modified;
         let draft = self.journal.writable(self.subject(source), *size == 0)?;
@@ -66,7 +69,7 @@ impl Volume {
         draft.set_modified(modified);
         self.follow_edit(source.ino, Some(&key));
         self.journal.seal(source.ino)?;
-        Ok(())
+        Ok(true)
     }
 }
 

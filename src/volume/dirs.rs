@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::names::{for_lookup, shown};
+use super::names::{Admitted, for_lookup, shown};
 use super::tree::Seen;
 use super::{
     Attributes, DirEntry, Entry, KernelNotice, NodeKind, OpenHow, Opened, RenameHow, Snapshot, Volume, VolumeError,
@@ -105,7 +106,7 @@ impl Volume {
         if handle.ino != ino {
             return Err(VolumeError::BadHandle);
         }
-        if rewind {
+        if rewind && !handle.unread.swap(false, Ordering::Relaxed) {
             let folder = self.see(ino)?;
             let fresh = if folder.links == 0 { Arc::new(Vec::new()) } else { self.snapshot(&folder)? };
             *locked(&handle.snapshot) = Some(fresh.clone());
@@ -328,18 +329,7 @@ impl Volume {
         if source.parent == new_parent && source.name == admitted.remote {
             return Ok(());
         }
-        if let Some(target) = &target {
-            self.bring_bytes_for_takeover(&source, target)?;
-            self.let_go_of(target)?;
-        }
-        let source = self.see(source.ino)?;
-        self.journal.rename(
-            self.subject(&source),
-            new_parent,
-            &admitted.remote,
-            admitted.local_only,
-            target.as_ref().map(|target| self.subject(target)),
-        )?;
+        self.move_over(&source, target.as_ref(), new_parent, &admitted)?;
         if let Some(target) = &target
             && !locked(&self.open).is_open(target.ino)
         {
@@ -349,5 +339,35 @@ impl Volume {
         self.touch_folder(new_parent);
         self.touch_changed(source.ino);
         Ok(())
+    }
+
+    /// Records the rename. A file that takes the place of another shall take its identity too, for which its bytes
+    /// must be here; they may reach the cloud at any moment, and be clean then.
+    fn move_over(&self, source: &Seen, target: Option<&Seen>, parent: Ino, to: &Admitted) -> VolumeResult<()> {
+        if let Some(target) = target {
+            self.let_go_of(target)?;
+        }
+        // While it is held no new request about it begins, so the second turn finds what the first one left.
+        self.journal.add_writer(source.ino);
+        let recorded = (0..3).try_fold(false, |done, _| {
+            if done {
+                return Ok(true);
+            }
+            let now = self.see(source.ino)?;
+            let has_bytes = match target {
+                Some(target) => self.bring_bytes_for_takeover(&now, target)?,
+                None => false,
+            };
+            let now = self.see(source.ino)?;
+            let target = target.map(|target| self.subject(target));
+            let subject = self.subject(&now);
+            Ok(self.journal.rename(subject, parent, &to.remote, to.local_only, target, has_bytes)?)
+        });
+        self.journal.remove_writer(source.ino);
+        match recorded {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(VolumeError::Busy),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Operations on content: open, read, write, truncate, flush, sync, release.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
@@ -89,6 +89,19 @@ impl Volume {
         }
         self.room.store(ROOM_STEP, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Fails if the drive, as last heard, has no room for `more` bytes: better now than in an upload that nobody
+    /// watches. What waits for its upload is not counted, so this is a warning in time, not a guarantee.
+    fn check_quota(&self, more: u64) -> VolumeResult<()> {
+        if more == 0 {
+            return Ok(());
+        }
+        let quota = *self.quota.read().unwrap_or_else(PoisonError::into_inner);
+        match quota.remaining {
+            Some(remaining) if more > remaining => Err(VolumeError::QuotaFull),
+            _ => Ok(()),
+        }
     }
 
     fn handle_of(&self, ino: Ino, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
@@ -181,6 +194,7 @@ impl Volume {
         }
         self.check_room(bytes.len() as u64)?;
         let seen = self.see(ino)?.file()?;
+        self.check_quota(end.saturating_sub(seen.size))?;
         let draft = self.edit(&seen, false)?;
         draft.write(offset, bytes, self.clock.now())?;
         Ok(bytes.len() as u32)

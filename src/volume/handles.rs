@@ -4,6 +4,7 @@
 //! machine: then it follows the edit, as on a local disk.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use super::tree::Seen;
@@ -34,6 +35,8 @@ pub(super) struct FileHandle {
 /// An open folder.
 pub(super) struct DirHandle {
     pub ino: Ino,
+    /// Nothing was read of the listing that was taken at the opening.
+    pub unread: AtomicBool,
     pub snapshot: Mutex<Option<Snapshot>>,
 }
 
@@ -206,7 +209,10 @@ impl Volume {
 
     pub(super) fn register_dir(&self, ino: Ino, snapshot: Snapshot) -> Fh {
         let fh = self.new_handle();
-        locked(&self.open).dirs.insert(fh, Arc::new(DirHandle { ino, snapshot: Mutex::new(Some(snapshot)) }));
+        locked(&self.open).dirs.insert(
+            fh,
+            Arc::new(DirHandle { ino, unread: AtomicBool::new(true), snapshot: Mutex::new(Some(snapshot)) }),
+        );
         fh
     }
 

@@ -160,13 +160,29 @@ impl Volume {
         Subject { ino: seen.ino, known }
     }
 
+    /// Looks at overlay and index as one. Between the two looks an intent may be acknowledged and go; then what the
+    /// index said before is not what it would say now, and the look is repeated.
+    fn steadily<T>(&self, look: impl Fn() -> VolumeResult<T>) -> VolumeResult<T> {
+        const TURNS: usize = 16;
+        for _ in 0..TURNS {
+            let before = self.journal.generation();
+            let seen = look()?;
+            if self.journal.generation() == before {
+                return Ok(seen);
+            }
+        }
+        look()
+    }
+
     /// The child of a folder, its name compared without case; the folder must be listed.
     pub(super) fn child(&self, parent: Ino, name: &str) -> VolumeResult<Option<Seen>> {
-        if let Some(intent) = self.journal.view(|overlay| overlay.at(parent, name).cloned()) {
-            return Ok(Some(self.seen_intent(&intent)));
-        }
-        let Some(row) = self.index.child(parent, name)? else { return Ok(None) };
-        Ok(if self.is_covered(&row) { None } else { Some(self.seen_row(row)) })
+        self.steadily(|| {
+            if let Some(intent) = self.journal.view(|overlay| overlay.at(parent, name).cloned()) {
+                return Ok(Some(self.seen_intent(&intent)));
+            }
+            let Some(row) = self.index.child(parent, name)? else { return Ok(None) };
+            Ok(if self.is_covered(&row) { None } else { Some(self.seen_row(row)) })
+        })
     }
 
     /// Whether an intent says where this item is, so that the row does not.
@@ -176,6 +192,10 @@ impl Volume {
 
     /// The children of a folder that is listed.
     pub(super) fn children(&self, parent: Ino) -> VolumeResult<Vec<Seen>> {
+        self.steadily(|| self.children_once(parent))
+    }
+
+    fn children_once(&self, parent: Ino) -> VolumeResult<Vec<Seen>> {
         let placed: Vec<Intent> = self.journal.view(|overlay| overlay.placed_in(parent).cloned().collect());
         let rows = self.index.children(parent)?;
         let names: HashSet<String> = placed.iter().map(|intent| crate::base::name::fold(&intent.name)).collect();

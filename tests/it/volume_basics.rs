@@ -181,3 +181,55 @@ async fn dropping_the_index_orphans_no_work() {
     assert_eq!(world.emulator.drive().read_file("/d/f").as_deref(), Some(&b"work"[..]));
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn saving_by_rename_keeps_the_item_even_if_the_temporary_file_is_on_its_way() {
+    for flavour in FLAVOURS {
+        let mut world = World::new(flavour).await;
+        world.debounce = std::time::Duration::ZERO;
+        let drive = world.emulator.drive();
+        let id = drive.create_file("/report.odt", b"first");
+        let running = world.run().await;
+        let user = User(&running.core);
+        user.read("report.odt").await.expect("read");
+        let _ = onedrive_mount::base::telemetry::start("onedrive_mount::journal=debug");
+        for round in 0..20u8 {
+            eprintln!("ROUND {round}");
+            user.write("report.tmp", &[round; 100]).await.expect("write");
+            if round % 4 == 0 {
+                // It has arrived by the time of the rename.
+                running.settle().await;
+            } else if round % 4 == 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            }
+            user.rename("report.tmp", "report.odt").await.expect("rename");
+            assert_eq!(user.read("report.odt").await.expect("read"), [round; 100]);
+        }
+        running.settle().await;
+        assert_eq!(drive.stat("/report.odt").expect("still there").id, id);
+        assert_eq!(drive.read_file("/report.odt").as_deref(), Some(&[19u8; 100][..]));
+        let left: Vec<String> = drive.list("/").iter().map(|item| format!("{} {}", item.name, item.id)).collect();
+        assert_eq!(left.len(), 1, "the temporary file is gone: {left:?}");
+        running.stop().await;
+    }
+}
+
+/// The service's hash cannot tell two blocks of 160 bytes from the same two swapped.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_keeps_the_hash_is_sent_all_the_same() {
+    let world = World::new(Flavour::Business).await;
+    let block = |seed: u8| (0..160u8).map(|i| i.wrapping_mul(7) ^ seed).collect::<Vec<u8>>();
+    let (before, after) = ([block(1), block(2)].concat(), [block(2), block(1)].concat());
+    world.emulator.drive().create_file("/records.db", before.clone());
+    let running = world.run().await;
+    let user = User(&running.core);
+    assert_eq!(user.read("records.db").await.expect("read"), before);
+    user.write("records.db", &after).await.expect("write");
+    running.settle().await;
+    assert_eq!(world.emulator.drive().read_file("/records.db"), Some(after.clone()));
+    assert_eq!(user.read("records.db").await.expect("read"), after);
+    running.stop().await;
+    let running = world.run().await;
+    assert_eq!(User(&running.core).read("records.db").await.expect("read"), after);
+    running.stop().await;
+}

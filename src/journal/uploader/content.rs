@@ -59,6 +59,9 @@ impl Uploader {
     /// Sends the draft `spool` as the content an intent wants; it has landed on `Ok`.
     pub(super) async fn send(&self, intent: &Intent, parent: Option<ItemId>, spool: SpoolId) -> Result<(), Setback> {
         let Some(draft) = self.journal.draft(spool) else {
+            if !self.journal.still_wants(intent.ino, spool) {
+                return Err(Setback::Overtaken);
+            }
             return Err(Setback::Park(ParkReason::Damaged, "the file with its content is missing".into()));
         };
         self.complete(&draft).await?;
@@ -170,13 +173,13 @@ impl Uploader {
             Verdict::Replace(item) => {
                 let moved = intent.base.as_ref().is_none_or(|base| base.meta_tag != item.meta_tag);
                 if moved {
-                    self.journal.rebase(intent.ino, &item)?;
+                    self.journal.rebase(intent, &item)?;
                     return Err(Setback::Again);
                 }
                 Err(error.into())
             }
             Verdict::Create if intent.item.is_some() => {
-                self.journal.send_as_new(intent.ino)?;
+                self.journal.send_as_new(intent)?;
                 Err(Setback::Again)
             }
             Verdict::Create => Err(error.into()),
