@@ -273,12 +273,10 @@ impl Uploader {
             None => false,
             Some(item) => match intent.kind {
                 Kind::File => item.content_tag.as_ref().is_some_and(|tag| sent.versions.contains(tag)),
-                // A folder carries no mark of its maker. One that is empty and that we have not heard of is the
-                // one we made, or does no harm if it is taken for it.
+                // A folder carries no mark of its maker. One that is empty and stands where we sent ours is ours, or
+                // does no harm if it is taken for it.
                 Kind::Folder => {
-                    item.kind == crate::remote::ItemKind::Folder
-                        && self.index.by_id(&item.id).ok().flatten().is_none()
-                        && list_all(&*self.remote, &item.id).await?.is_empty()
+                    item.kind == crate::remote::ItemKind::Folder && list_all(&*self.remote, &item.id).await?.is_empty()
                 }
             },
         };
