@@ -257,6 +257,8 @@ impl<'a> Sorted<'a> {
         let is_empty_new_file = intent.item.is_none()
             && intent.kind == super::Kind::File
             && intent.sealed.is_none()
+            // Deleted here, but perhaps it had arrived: that is still to be found out.
+            && intent.sent.is_none()
             && !matches!(intent.progress, Progress::Parked(_));
         if is_empty_new_file {
             self.batch.drop.push(intent.ino);

@@ -5,6 +5,7 @@ mod world;
 
 mod layers;
 mod mount_cloud;
+mod mount_model;
 mod mount_ops;
 mod remote_faults;
 mod remote_suite;

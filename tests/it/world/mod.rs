@@ -2,6 +2,7 @@
 
 pub mod model;
 pub mod mount;
+pub mod ops;
 pub mod service;
 
 use std::path::Path;

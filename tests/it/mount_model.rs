@@ -1,0 +1,171 @@
+//! The model test through the kernel: random operations by system calls on a real mount, and on another device,
+//! against the reference tree; the daemon is stopped, killed and started again at random points.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use onedrive_mount::emulator::Flavour;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::world::model::{Model, Node, Refusal};
+use crate::world::mount::{Home, Mount};
+use crate::world::ops::{Op, cloud_tree, op, play_elsewhere};
+use crate::world::service::{Service, wait_until_uploaded};
+
+/// Both refuse or both agree.
+fn same<T: std::fmt::Debug>(
+    op: &Op,
+    real: io::Result<T>,
+    reference: Result<(), Refusal>,
+) -> Result<Option<T>, TestCaseError> {
+    match (real, reference) {
+        (Ok(value), Ok(())) => Ok(Some(value)),
+        (Err(error), Err(_)) => {
+            const EXPECTED: [i32; 6] = [2, 17, 20, 21, 22, 39]; // ENOENT EEXIST ENOTDIR EISDIR EINVAL ENOTEMPTY
+            let code = error.raw_os_error().unwrap_or_default();
+            prop_assert!(EXPECTED.contains(&code), "{:?}: {}", op, error);
+            Ok(None)
+        }
+        (real, reference) => {
+            Err(TestCaseError::fail(format!("{op:?}: the mount says {real:?}, the reference {reference:?}")))
+        }
+    }
+}
+
+fn patch(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new().read(true).write(true).open(path)?.write_all_at(bytes, at)
+}
+
+fn local_tree(top: &Path) -> io::Result<BTreeMap<String, Node>> {
+    let mut tree = BTreeMap::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(top.join(&folder))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if entry.file_type()?.is_dir() {
+                tree.insert(path.clone(), Node::Folder);
+                folders.push(path);
+            } else {
+                tree.insert(path, Node::File(fs::read(entry.path())?));
+            }
+        }
+    }
+    Ok(tree)
+}
+
+fn here(mount: &Mount, model: &Model) -> Result<(), TestCaseError> {
+    let local = local_tree(mount.at()).map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
+    prop_assert_eq!(&local, &model.0, "here");
+    Ok(())
+}
+
+/// What another device did shows after a poll; the limit only tells a loss from slowness.
+fn soon_here(mount: &Mount, model: &Model) -> Result<(), TestCaseError> {
+    let started = Instant::now();
+    while local_tree(mount.at()).ok().as_ref() != Some(&model.0) {
+        if started.elapsed() > Duration::from_secs(30) {
+            return here(mount, model);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn at_rest(service: &Service, home: &Home, model: &Model) -> Result<(), TestCaseError> {
+    wait_until_uploaded(home);
+    prop_assert_eq!(&cloud_tree(service.drive()), &model.0, "the cloud");
+    Ok(())
+}
+
+fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
+    let service = Service::new(flavour);
+    let home = service.home("upload:\n  debounce: 20ms\n");
+    let mut mount = service.mount(&home);
+    let mut model = Model::default();
+    for op in &ops {
+        let at = |path: &str| mount.path(path);
+        match op {
+            Op::Mkdir(path) => {
+                same(op, fs::create_dir(at(path)), model.mkdir(path))?;
+            }
+            Op::Write(path, bytes) => {
+                same(op, fs::write(at(path), bytes), model.write(path, bytes))?;
+            }
+            Op::Patch(path, offset, bytes) => {
+                same(op, patch(&at(path), *offset as u64, bytes), model.patch(path, *offset, bytes))?;
+            }
+            Op::Unlink(path) => {
+                same(op, fs::remove_file(at(path)), model.unlink(path))?;
+            }
+            Op::Rmdir(path) => {
+                same(op, fs::remove_dir(at(path)), model.rmdir(path))?;
+            }
+            Op::Rename(from, to) => {
+                same(op, fs::rename(at(from), at(to)), model.rename(from, to))?;
+            }
+            Op::Save(path, bytes) => {
+                let temporary = format!("{path}.tmp");
+                let reference = model.clone().write(&temporary, bytes);
+                if same(op, fs::write(at(&temporary), bytes), reference)?.is_some() {
+                    let _ = model.write(&temporary, bytes);
+                    same(op, fs::rename(at(&temporary), at(path)), model.rename(&temporary, path))?;
+                }
+            }
+            Op::Read(path) => {
+                let reference = match model.0.get(path) {
+                    Some(Node::File(_)) => Ok(()),
+                    Some(Node::Folder) => Err(Refusal::IsAFolder),
+                    None => Err(Refusal::NotFound),
+                };
+                if let Some(bytes) = same(op, fs::read(at(path)), reference)? {
+                    prop_assert_eq!(Some(&Node::File(bytes)), model.0.get(path));
+                }
+            }
+            Op::Elsewhere(remote) => {
+                at_rest(&service, &home, &model)?;
+                play_elsewhere(service.drive(), &mut model, remote);
+                soon_here(&mount, &model)?;
+            }
+            Op::Settle => at_rest(&service, &home, &model)?,
+            Op::Restart => {
+                prop_assert!(mount.stop().success());
+                mount = service.mount(&home);
+                here(&mount, &model)?;
+            }
+            Op::Kill => {
+                mount.crash();
+                mount = service.mount(&home);
+                here(&mount, &model)?;
+            }
+        }
+    }
+    at_rest(&service, &home, &model)?;
+    here(&mount, &model)?;
+    prop_assert!(mount.stop().success());
+    Ok(())
+}
+
+fn run(flavour: Flavour, cases: u32) {
+    let cases = std::env::var("MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
+    let config = Config { cases, max_shrink_iters: 30, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&prop::collection::vec(op(), 20..40), |ops| play(flavour, ops))
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn random_system_calls_agree_with_the_reference_on_a_personal_drive() {
+    run(Flavour::PersonalNew, 6);
+}
+
+#[test]
+fn random_system_calls_agree_with_the_reference_on_a_business_drive() {
+    run(Flavour::Business, 6);
+}
