@@ -11,7 +11,7 @@ use crate::cli::{block_on, person};
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// The address that the browser ended up at, to finish a sign-in begun with --no-browser
-    #[arg(value_name = "ADDRESS", conflicts_with_all = ["no_browser", "device_code"])]
+    #[arg(value_name = "ADDRESS", conflicts_with = "device_code")]
     address: Option<String>,
 
     #[command(flatten)]
