@@ -7,7 +7,7 @@
 # Installs what the tests need. Without /dev/fuse it fails: nothing is left out silently, and what was left
 # out on request is named at the end.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 # shellcheck source=contrib/prepare.sh
 . contrib/prepare.sh
 
@@ -56,6 +56,7 @@ step "documentation examples" cargo test --locked --doc
 
 if [ $suites = yes ]; then
     bin=${ONEDRIVE_SUITES:-$(target_dir)/suites/bin}
+    # shellcheck disable=SC2317 # called by name, by step
     install_suite() {
         [ -x "$bin/$1" ] && return 0
         cargo install --locked --root "$(dirname "$bin")" "$1@$2"
