@@ -40,7 +40,7 @@ fn same<T: std::fmt::Debug>(
     }
 }
 
-async fn local_tree(running: &Running) -> VolumeResult<BTreeMap<String, Node>> {
+pub async fn local_tree(running: &Running) -> VolumeResult<BTreeMap<String, Node>> {
     let user = User(&running.core);
     let mut tree = BTreeMap::new();
     let mut folders = vec![String::new()];
