@@ -98,6 +98,8 @@ impl Core {
                 .map_err(DaemonError::Index)?,
         );
         journal.attach(index.clone());
+        journal.shelter().map_err(DaemonError::Journal)?;
+        index.write(|txn| txn.forget_gone()).map_err(DaemonError::Index)?;
         let cache =
             ChunkCache::open(&cache, settings.cache, disk.clone(), clock.clone()).map_err(DaemonError::Cache)?;
         let fetcher = Fetcher::new(cache.clone(), remote.clone(), clock.clone(), crate::cache::Settings::default());

@@ -47,6 +47,7 @@ mod strict;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod witness;
 mod world;
 
 use std::io;
@@ -61,6 +62,7 @@ pub use admin::{DriveHandle, ItemView, Node};
 pub use drive::{DeltaBehaviour, ReadLag, Resync};
 pub use faults::{Fault, FaultBody, Faults, Host, Rule, RuleId, When};
 pub use strict::{DeleteMatch, PatchAnswer, Strict, UnsetConflict};
+pub use witness::{Course, Moment};
 pub use world::RequestRecord;
 
 use crate::base::clock::{Clock, SystemClock};
@@ -327,6 +329,12 @@ impl Emulator {
     pub fn throttle(&self, duration: Duration) {
         let until = self.world.clock().monotonic().plus(duration);
         self.world.faults().throttle_until(until);
+    }
+
+    /// Lets `witness` see every exchange from now on; `None` ends that. It is called on the server's tasks and must not
+    /// block; it may use the [`DriveHandle`].
+    pub fn set_witness(&self, witness: Option<Arc<dyn Fn(Moment<'_>) -> Course + Send + Sync>>) {
+        self.world.witness().set(witness);
     }
 
     /// Takes the service off the network, or back: while it is off every connection, new or kept alive,

@@ -20,6 +20,7 @@ use super::ident::{Identity, Index};
 use super::oauth::OAuth;
 use super::sessions::Sessions;
 use super::strict::Strict;
+use super::witness::Witness;
 use crate::base::clock::{Clock, Mono, Timestamp};
 
 /// Requests kept in the log; older ones are dropped.
@@ -120,6 +121,7 @@ pub(crate) struct World {
     link: Option<LinkState>,
     strict: RwLock<Arc<Strict>>,
     faults: Faults,
+    witness: Witness,
     drives: RwLock<Vec<Arc<DriveCell>>>,
     pub(crate) graph_url: String,
     pub(crate) storage_url: String,
@@ -161,6 +163,7 @@ impl World {
             link: plan.link,
             strict: RwLock::new(Arc::new(plan.strict)),
             faults: Faults::default(),
+            witness: Witness::default(),
             drives: RwLock::default(),
             graph_url: plan.graph_url,
             storage_url: plan.storage_url,
@@ -189,6 +192,10 @@ impl World {
 
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    pub(crate) fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     pub(crate) fn next_number(&self) -> u64 {

@@ -261,7 +261,18 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Forgets an item and everything below it. Unknown ids are fine.
+    /// Forgets where folders were that are gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn forget_gone(&mut self) -> IndexResult<()> {
+        self.sql.prepare_cached("DELETE FROM gone")?.execute([])?;
+        Ok(())
+    }
+
+    /// Forgets an item and everything below it. Unknown ids are fine. Where its folders were is remembered for those
+    /// who still need them; see [`Index::gone`](super::Index::gone).
     ///
     /// # Errors
     ///
@@ -284,6 +295,11 @@ impl<'a> Txn<'a> {
             stack.extend(below);
             self.sql.prepare_cached("DELETE FROM items WHERE ino = ?1")?.execute([ino])?;
             if let Some(row) = row {
+                if row.kind == ItemKind::Folder {
+                    self.sql
+                        .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
+                        .execute(params![ino, row.parent.0 as i64, row.name])?;
+                }
                 self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what: What::Removed });
             }
         }

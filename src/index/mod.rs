@@ -246,6 +246,19 @@ impl Index {
         self.read(|sql| items::children(sql, &self.drive, parent))
     }
 
+    /// Where a folder was, and its name, that has gone since [`Txn::forget_gone`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn gone(&self, ino: Ino) -> IndexResult<Option<(Ino, String)>> {
+        self.read(|sql| {
+            sql.prepare_cached("SELECT parent, name FROM gone WHERE ino = ?1")?
+                .query_row([ino.0 as i64], |row| Ok((Ino(row.get::<_, i64>(0)? as u64), row.get(1)?)))
+                .optional()
+        })
+    }
+
     /// Whether a folder has a known child.
     ///
     /// # Errors

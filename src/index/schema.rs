@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use super::{IndexResult, NOWHERE, key_of, meta, set_meta};
 use crate::base::ids::{Ino, ItemId};
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE items(
@@ -28,6 +28,7 @@ CREATE TABLE items(
     link_to TEXT
 );
 CREATE INDEX items_by_name ON items(parent, fold);
+CREATE TABLE gone(ino INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE echoes(id TEXT PRIMARY KEY, stale_tag TEXT NOT NULL, gone INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 ";

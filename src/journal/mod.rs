@@ -13,7 +13,7 @@
 //! - Bytes go to the disk before the log that speaks of them; a file is removed after the log that says so.
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
-//! them), `queue` (who is due, pure), `conflict` (pure), `store` and `spool` (the files), `commit` (the group
+//! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `store` and `spool` (the files), `commit` (the group
 //! commit), `recover` (start-up), `uploader` (the worker).
 
 use std::collections::{HashMap, HashSet};
@@ -38,6 +38,7 @@ mod mutate;
 mod overlay;
 mod queue;
 mod recover;
+mod shelter;
 mod spool;
 mod store;
 pub mod uploader;

@@ -324,10 +324,15 @@ impl Uploader {
     /// A place was not found: is its folder gone, or was it a passing fault?
     async fn parent_gone(&self, parent: &ItemId, error: RemoteError) -> Setback {
         match self.look(At::Id(parent)).await {
-            Ok(None) => Setback::Park(
-                ParkReason::FolderGone,
-                "the folder it belongs to was deleted in the cloud; move it to another folder to send it".into(),
-            ),
+            Ok(None) => {
+                // The index hears of it before the next poll, and whoever shows the tree brings the folder back for
+                // what is in it.
+                match self.index.write(|txn| txn.remove(parent)) {
+                    Ok(((), notices)) => self.sink.absorb(notices),
+                    Err(error) => return Setback::Local(error.to_string()),
+                }
+                error.into()
+            }
             Ok(Some(_)) => error.into(),
             Err(setback) => setback,
         }
@@ -373,7 +378,7 @@ impl Uploader {
                     Err(self.parent_gone(&parent, error).await)
                 }
                 Some(_) => Err(error.into()),
-                None if intent.sealed.is_some() || intent.drafting.is_some() => {
+                None if intent.sealed.is_some() || intent.drafting.is_some() || self.journal.holds_work(intent.ino) => {
                     self.journal.send_as_new(intent)?;
                     Err(Setback::Again)
                 }

@@ -78,7 +78,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["config/yaml"]),
-    ("sha2", &["auth/flow", "cache/key", "emulator"]),
+    ("sha2", &["auth/flow", "cache/key", "config/paths", "emulator"]),
     // Files under a name that nobody guesses, before they replace the old ones.
     ("tempfile", &["auth/vault"]),
     ("thiserror", ANYWHERE),

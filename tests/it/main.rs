@@ -10,5 +10,6 @@ mod mount_ops;
 mod remote_faults;
 mod remote_suite;
 mod suites;
+mod two_writers;
 mod volume_basics;
 mod volume_model;
