@@ -38,6 +38,7 @@ mod graph_delta;
 mod graph_items;
 mod ident;
 mod names;
+mod network;
 mod oauth;
 mod render;
 mod server;
@@ -61,6 +62,7 @@ use tokio::task::JoinHandle;
 pub use admin::{DriveHandle, ItemView, Node};
 pub use drive::{DeltaBehaviour, ReadLag, Resync};
 pub use faults::{Fault, FaultBody, Faults, Host, Rule, RuleId, When};
+pub use network::Network;
 pub use strict::{DeleteMatch, PatchAnswer, Strict, UnsetConflict};
 pub use witness::{Course, Moment};
 pub use world::RequestRecord;
@@ -340,7 +342,12 @@ impl Emulator {
     /// Takes the service off the network, or back: while it is off every connection, new or kept alive,
     /// is reset without an answer.
     pub fn set_online(&self, online: bool) {
-        self.world.set_online(online);
+        self.set_network(if online { Network::Up } else { Network::Resetting });
+    }
+
+    /// Makes the network behave in some way from now on. Doors open and close a moment later.
+    pub fn set_network(&self, network: Network) {
+        self.world.set_network(network);
     }
 
     /// Changes switches while running.

@@ -3,6 +3,7 @@
 
 mod world;
 
+mod faults_matrix;
 mod layers;
 mod mount_cloud;
 mod mount_model;

@@ -1,9 +1,11 @@
 //! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
 
+pub mod clock;
 pub mod model;
 pub mod mount;
 pub mod ops;
 pub mod service;
+pub mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use onedrive_mount::journal::JournalSettings;
 use onedrive_mount::journal::uploader::UploadSettings;
 use onedrive_mount::remote::http::system_entropy;
 use onedrive_mount::remote::stack::{self, RemoteOptions};
-use onedrive_mount::remote::{Remote, SharedRemote};
+use onedrive_mount::remote::{DriveIdentity, Remote, SharedRemote};
 use onedrive_mount::volume::{
     Durability, Entry, KernelNotice, KernelSink, OpenHow, VolumeError, VolumeResult, VolumeSettings,
 };
@@ -73,6 +75,11 @@ impl World {
 
     pub async fn open_on(&self, remote: Arc<dyn Remote>, home: &Path) -> Core {
         let identity = remote.identity().await.expect("the identity");
+        self.open_as(remote, identity, home)
+    }
+
+    /// Opens a drive that is known.
+    pub fn open_as(&self, remote: Arc<dyn Remote>, identity: DriveIdentity, home: &Path) -> Core {
         Core::open(CoreParts {
             remote,
             identity,
