@@ -218,6 +218,15 @@ impl Index {
         self.read(|sql| items::by_ino(sql, &self.drive, ino))
     }
 
+    /// Whether an inode stands for an item, be its place known or not.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn is_bound(&self, ino: Ino) -> IndexResult<bool> {
+        self.read(|sql| sql.prepare_cached("SELECT 1 FROM items WHERE ino = ?1")?.exists([ino.0 as i64]))
+    }
+
     /// The item of this identity.
     ///
     /// # Errors

@@ -177,11 +177,17 @@ impl Journal {
         }
         let parent = self.resolve_in(&state.overlay, intent.parent);
         let settled = intent.drafting.is_none() && next_step(&intent, parent.as_ref()) == Step::Settled;
-        let batch = if settled {
+        let mut batch = if settled {
             Batch { drop: vec![ino], ..Batch::default() }
         } else {
             Batch { put: vec![intent], ..Batch::default() }
         };
+        if stale.is_none() {
+            // What waits in a new folder remembers from now on what the folder is in the cloud: the index, which knows
+            // it too, may be dropped.
+            batch.put.extend(state.overlay.placed_in(ino).cloned());
+            batch.parents.insert(ino, item.id.clone());
+        }
         self.apply(&mut state, batch)?;
         Ok(landed)
     }
