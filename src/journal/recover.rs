@@ -74,6 +74,12 @@ impl Journal {
         }
         let now = clock.now();
 
+        let names = disk.list_dir(&spool_folder)?;
+        let highest = names.iter().filter_map(|entry| spool::id_of(&entry.name.to_string_lossy())).max();
+        let Opened { store, damage } = Store::open(&folder, highest.map_or(0, |id| id.0), now)?;
+        let loaded = store.load()?;
+        let store = Arc::new(store);
+
         let mut found: HashMap<SpoolId, String> = HashMap::new();
         for entry in disk.list_dir(&spool_folder)? {
             let name = entry.name.to_string_lossy().into_owned();
@@ -86,10 +92,6 @@ impl Journal {
                 found.insert(id, name);
             }
         }
-        let highest = found.keys().map(|id| id.0).max().unwrap_or(0);
-        let Opened { store, damage } = Store::open(&folder, highest, now)?;
-        let loaded = store.load()?;
-        let store = Arc::new(store);
         let known: HashSet<SpoolId> = loaded.spools.iter().map(|row| row.id).collect();
         let mut sorted = Sorted::empty(&boot, &*disk, &spool_folder, now);
         sorted.doubtful = !damage.is_empty() || !loaded.unreadable.is_empty();
