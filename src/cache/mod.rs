@@ -321,9 +321,13 @@ impl ChunkCache {
         }
     }
 
-    /// Counts this many bytes of others (content waiting for its upload) under the size limit.
+    /// Counts this many bytes of others (content waiting for its upload) under the size limit; evicts if that leaves
+    /// too little.
     pub fn set_reserved(&self, bytes: u64) {
-        self.lock().reserved = bytes;
+        let before = std::mem::replace(&mut self.lock().reserved, bytes);
+        if bytes > before {
+            self.make_room(0);
+        }
     }
 
     /// Drops content until at most this many bytes are left, the longest unused first. Pinned content

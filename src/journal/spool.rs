@@ -241,6 +241,11 @@ impl Draft {
         inner.present.missing(0..inner.base_limit.min(inner.size))
     }
 
+    /// Bytes of content in its file.
+    pub fn present_bytes(&self) -> u64 {
+        self.lock().present.total()
+    }
+
     /// Its QuickXorHash, if it is known without reading the file.
     pub fn hash(&self) -> Option<String> {
         self.lock().hash.clone()

@@ -189,7 +189,15 @@ impl Uploader {
                 self.journal.park(ino, reason, &why)
             }
             Err(Setback::Local(why)) => self.postpone(ino, &intent, &why, None),
-            Err(Setback::Remote(error)) => self.refused(&intent, error),
+            Err(Setback::Remote(error)) => {
+                if error.kind == RemoteErrorKind::QuotaFull
+                    && let Some(now) = self.journal.get(ino)
+                {
+                    // Parking forgets the session, and an open one may hold the room that is missing.
+                    self.abandon_old_ticket(&now).await;
+                }
+                self.refused(&intent, error)
+            }
         };
         if let Err(error) = noted {
             tracing::error!(%ino, %error, "the journal did not take the outcome of a step");

@@ -219,6 +219,7 @@ impl Volume {
             return Ok(());
         }
         self.check_room(0)?;
+        self.check_quota(size.saturating_sub(seen.size))?;
         let draft = self.edit(&seen, size == 0)?;
         draft.truncate(size, self.clock.now())?;
         if !locked(&self.open).has_writer(ino) && seen.links > 0 {
@@ -356,6 +357,9 @@ impl Volume {
             return self.check_room(extent.end - extent.start);
         }
         self.check_room(0)?;
+        if grows {
+            self.check_quota(extent.end - seen.size)?;
+        }
         let draft = self.edit(&seen, false)?;
         let now = self.clock.now();
         if grows {

@@ -3,6 +3,8 @@
 
 mod world;
 
+mod bit_flips;
+mod full;
 mod layers;
 mod mount_cloud;
 mod mount_model;

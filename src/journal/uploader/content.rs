@@ -190,7 +190,7 @@ impl Uploader {
         }
     }
 
-    async fn abandon_old_ticket(&self, intent: &Intent) {
+    pub(super) async fn abandon_old_ticket(&self, intent: &Intent) {
         if let Progress::Sending { ticket, .. } = &intent.progress
             && let Err(error) = self.remote.abandon_upload(ticket).await
         {

@@ -4,6 +4,7 @@ pub mod model;
 pub mod mount;
 pub mod ops;
 pub mod service;
+pub mod small_disk;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use onedrive_mount::auth::StaticToken;
 use onedrive_mount::base::clock::{Clock, SystemClock};
-use onedrive_mount::base::disk::RealDisk;
+use onedrive_mount::base::disk::{Disk, RealDisk};
 use onedrive_mount::base::ids::Ino;
 use onedrive_mount::base::tasks::TaskGroup;
 use onedrive_mount::cache::evict::Limits;
@@ -72,13 +73,18 @@ impl World {
     }
 
     pub async fn open_on(&self, remote: Arc<dyn Remote>, home: &Path) -> Core {
+        self.open_with(remote, home, RealDisk::shared(), 0).await
+    }
+
+    /// With a disk of its own, of which `min_free` bytes are kept free.
+    pub async fn open_with(&self, remote: Arc<dyn Remote>, home: &Path, disk: Arc<dyn Disk>, min_free: u64) -> Core {
         let identity = remote.identity().await.expect("the identity");
         Core::open(CoreParts {
             remote,
             identity,
             state: home.join("state"),
             cache: home.join("cache"),
-            disk: RealDisk::shared(),
+            disk,
             clock: self.clock.clone(),
             kernel: Arc::new(NoKernel),
             boot: "this boot".into(),
@@ -92,9 +98,9 @@ impl World {
                     patience: Duration::from_secs(5),
                     listing_age: Duration::from_secs(60),
                 },
-                journal: JournalSettings { debounce: self.debounce, min_free: 0 },
+                journal: JournalSettings { debounce: self.debounce, min_free },
                 upload: UploadSettings { concurrency: 3, fragment_size: 10 << 20, host: "laptop".into() },
-                cache: Limits { max_size: 1 << 30, min_free: 0 },
+                cache: Limits { max_size: 1 << 30, min_free },
                 poll_interval: Duration::from_millis(200),
             },
         })
@@ -102,7 +108,11 @@ impl World {
     }
 
     pub async fn run(&self) -> Running {
-        let core = self.open().await;
+        self.run_core(self.open().await).await
+    }
+
+    /// Starts the tasks of an opened drive.
+    pub async fn run_core(&self, core: Core) -> Running {
         core.prepare().await;
         let tasks = TaskGroup::new(self.clock.clone());
         core.spawn_tasks(&tasks);
