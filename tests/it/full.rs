@@ -77,17 +77,17 @@ impl Drop for Tmpfs {
     }
 }
 
-/// On a real file system of 16 MiB: the cache gives way, the journal and the index meet SQLite's "disk full", and
+/// On a real file system of 48 MiB: the cache gives way, the journal and the index meet SQLite's "disk full", and
 /// whatever was acknowledged before arrives once there is room.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_really_full_disk_loses_nothing_that_was_acknowledged() {
-    let Some(small) = Tmpfs::of("16m") else {
+    let Some(small) = Tmpfs::of("48m") else {
         eprintln!("skipped: this user may not mount a tmpfs");
         return;
     };
     let mut world = World::new(Flavour::PersonalNew).await;
     let drive = world.emulator.drive();
-    let large = content(24 * M, 9);
+    let large = content(56 * M, 9);
     drive.create_file("/large.bin", large.clone());
     world.debounce = Duration::from_secs(3600);
     let core = world.open_with(world.remote(), &small.path(), RealDisk::shared(), 0).await;
@@ -102,7 +102,7 @@ async fn a_really_full_disk_loses_nothing_that_was_acknowledged() {
         while file.write_all(&[7; 64]).is_ok() {}
     };
     let mut acknowledged = Vec::new();
-    let mut refusals = 0;
+    let (mut refusals, mut refused_folders, mut folders) = (0, 0, Vec::new());
     for number in 0..60 {
         if number == 5 {
             core.cache.evict_now(0);
@@ -118,12 +118,18 @@ async fn a_really_full_disk_loses_nothing_that_was_acknowledged() {
             Err(VolumeError::DiskFull) => refusals += 1,
             Err(other) => panic!("{name}: {other:?}"),
         }
+        match user.mkdir(&format!("d{number:02}")).await {
+            Ok(()) => folders.push(format!("d{number:02}")),
+            Err(VolumeError::DiskFull) => refused_folders += 1,
+            Err(other) => panic!("a folder: {other:?}"),
+        }
         for (name, bytes) in &acknowledged {
             assert!(user.read(name).await.expect("what was acknowledged can be read") == *bytes, "{name}");
         }
     }
     assert!(refusals > 10, "the disk was full: {refusals}");
     assert!(acknowledged.len() >= 20, "and had room before and after: {}", acknowledged.len());
+    assert!(refused_folders > 5, "the journal's own file met the full disk: {refused_folders}");
     core.journal.close();
     drop(core);
     world.debounce = Duration::from_millis(20);
@@ -132,6 +138,14 @@ async fn a_really_full_disk_loses_nothing_that_was_acknowledged() {
     for (name, bytes) in &acknowledged {
         assert!(drive.read_file(&format!("/{name}")).as_ref() == Some(bytes), "{name}");
     }
+    for name in &folders {
+        assert!(drive.stat(&format!("/{name}")).is_some(), "{name}");
+    }
+    eprintln!(
+        "{} files and {refusals} refusals; {} folders and {refused_folders} refusals",
+        acknowledged.len(),
+        folders.len()
+    );
     running.stop().await;
 }
 
@@ -219,7 +233,7 @@ async fn limits_of_the_service_are_told_at_the_door() {
     let ino = user.walk("sparse").await.expect("there");
     let fh = core.volume.open(ino, OpenHow { read: true, write: true, ..OpenHow::default() }).await.expect("opens").fh;
     let limit = core.remote.caps().max_file;
-    assert_eq!(limit, 250 << 30);
+    assert_eq!(limit, 250_000_000_000);
     let beyond = core.volume.write(ino, Some(fh), limit, b"x").await;
     assert!(matches!(beyond, Err(VolumeError::TooLarge)), "{beyond:?}");
     let beyond = core.volume.write(ino, Some(fh), u64::MAX, b"x").await;
