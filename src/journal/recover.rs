@@ -280,10 +280,16 @@ impl<'a> Sorted<'a> {
             }
         }
         if let Some(id) = intent.sealed {
-            let whole = by_id.get(&id).is_some_and(|row| self.is_whole(row, intent.modified));
+            let whole =
+                by_id.get(&id).is_some_and(|row| self.is_of_its_seal(row) && self.is_whole(row, intent.modified));
             if !whole {
                 if let Some(row) = by_id.get(&id) {
-                    self.keep(row, &intent.name, "its bytes were not all on the disk when the machine lost power");
+                    let why = if self.doubtful {
+                        "its record was damaged"
+                    } else {
+                        "its bytes were not all on the disk when the machine lost power"
+                    };
+                    self.keep(row, &intent.name, why);
                 }
                 // A version that was closed before it, if its replacement was not safe yet.
                 let older = rows
@@ -324,6 +330,13 @@ impl<'a> Sorted<'a> {
             self.batch.put.push(intent.clone());
         }
         self.intents.push(intent);
+    }
+
+    /// Whether a row of sealed content is that of its seal. After damage it may be an older one; content that is sealed
+    /// was promised, and is as long as its file.
+    fn is_of_its_seal(&self, row: &SpoolRow) -> bool {
+        let length = || self.disk.open(&self.folder.join(&row.file), crate::base::disk::Open::Read)?.len();
+        row.promised && (!self.doubtful || length().is_ok_and(|length| length == row.size))
     }
 
     /// Whether the file has what its row promises. Only bytes that were not synced before the machine went down
