@@ -134,7 +134,7 @@ pub(super) fn read_log(log: &[u8]) -> LogState {
                     .any(|endian| log_sum(log_sum(from, frame.summed, *endian), frame.content, *endian) == frame.stored)
         })
         .collect();
-    let whole = (0..=last).filter(|at| sound[*at] && frames[*at].commit).next_back();
+    let whole = (0..=last).rfind(|at| sound[*at] && frames[*at].commit);
     state.broken = !sound_header || whole.is_some_and(|whole| sound[..=whole].contains(&false));
     state.torn_end = sound[whole.map_or(0, |whole| whole + 1)..].contains(&false);
     let until = if state.torn_end { last } else { whole.unwrap_or(last) };

@@ -78,7 +78,7 @@ fn is_damage<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
 fn a_flipped_bit_is_found_before_it_is_sent_and_before_it_is_read_again() {
     let dir = tempfile::tempdir().expect("temp");
     let draft = draft(dir.path());
-    let content: Vec<u8> = (0..400_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..400_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     draft.write(0, &content[..300_000], Timestamp(1)).expect("writes");
     draft.write(290_000, &content[290_000..], Timestamp(1)).expect("writes");
     draft.sync().expect("syncs");

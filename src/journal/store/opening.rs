@@ -325,14 +325,14 @@ impl Rows {
                 }
             }
             [Null, Text(row), Integer(seq), Integer(sum)] if spool_sum(key, row, *seq) == *sum => {
-                if self.spools.get(&key).is_none_or(|known| known.1 < *seq) {
-                    self.spools.insert(key, (row.clone(), *seq, *sum));
+                let known = self.spools.entry(key).or_insert_with(|| (row.clone(), *seq, *sum));
+                if known.1 < *seq {
+                    *known = (row.clone(), *seq, *sum);
                 }
             }
             [Null, Integer(seq), Integer(census), Integer(sum)] if state_sum(*seq, *census) == *sum => {
-                if self.state.is_none_or(|known| known.0 < *seq) {
-                    self.state = Some((*seq, *census));
-                }
+                let newest = self.state.filter(|known| known.0 >= *seq).unwrap_or((*seq, *census));
+                self.state = Some(newest);
             }
             [Null, item, Integer(mode), Integer(sum)] if mode_sum(key, item.text(), *mode) == *sum => {
                 self.modes.insert(key, (item.text().map(str::to_owned), *mode));
