@@ -51,7 +51,7 @@ struct Inner {
     synced: u64,
 }
 
-/// The disk has changed a draft. What is left of it is kept, and never sent.
+/// The disk has changed a draft; it is kept, and never sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "the unsent content of this file is damaged on the local disk near byte {at}; it is kept as it is and not sent: \
@@ -161,10 +161,17 @@ impl Draft {
     pub(super) fn reopen(disk: &dyn Disk, folder: &Path, row: &SpoolRow, modified: Timestamp) -> io::Result<Self> {
         let path = folder.join(&row.file);
         let file = disk.open(&path, Open::ReadWrite)?;
-        if file.len()? < row.size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the spool file is shorter than its row says"));
-        }
         let known = row.sums.as_deref().and_then(|text| BlockSums::from_text(text, row.size));
+        if file.len()? < row.size {
+            if known.as_ref().is_none_or(|sums| !sums.open(row.size).is_empty()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the spool file is shorter than its row says",
+                ));
+            }
+            // What was cut off reads as zeros, which its checksums refuse: the rest of the file can still be had.
+            file.set_len(row.size)?;
+        }
         Ok(Self {
             id: row.id,
             path,
@@ -431,12 +438,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Bytes for sending; the draft must be complete. Every byte is compared with its checksum, whoever wrote it.
-    /// Blocks on the disk.
-    ///
-    /// # Errors
-    ///
-    /// [`DamagedDraft`] in an [`io::Error`] if the disk has changed them.
+    /// Bytes for sending; the draft must be complete. Every byte is compared with its checksum, whoever wrote it; fails
+    /// with [`DamagedDraft`] if the disk has changed it. Blocks on the disk.
     pub fn read_complete(&self, range: Range<u64>) -> io::Result<Bytes> {
         let mut inner = self.lock();
         let range = range.start.min(inner.size)..range.end.min(inner.size);

@@ -148,7 +148,14 @@ impl Volume {
             }
             pin.clone()
         };
-        let Some(pin) = pin else { return Ok(Bytes::new()) };
+        let Some(pin) = pin else {
+            // A file that is only here and has no content: the disk lost it. Nothing is not what was written.
+            if self.journal.content(ino).is_none() && self.journal.get(ino).is_some_and(|intent| intent.item.is_none())
+            {
+                return Err(VolumeError::Failed("the unsent content of this file was lost on the local disk".into()));
+            }
+            return Ok(Bytes::new());
+        };
         let end = wanted.end.min(pin.size);
         if wanted.start >= end {
             return Ok(Bytes::new());
