@@ -39,14 +39,16 @@ mod overlay;
 mod queue;
 mod recover;
 mod shelter;
+mod salvage;
 mod spool;
 mod store;
+mod sums;
 pub mod uploader;
 
 pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
-pub use spool::{Draft, Piece};
+pub use spool::{DamagedDraft, Draft, Piece};
 pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
 
 use commit::Pending;
@@ -176,11 +178,6 @@ impl Journal {
     /// The inode numbers of this mount.
     pub fn inos(&self) -> Arc<dyn InoSource> {
         self.inos.clone()
-    }
-
-    /// Connects the index, which needs the journal's numbers and anchors first. Once.
-    pub fn attach(&self, index: Arc<Index>) {
-        let _ = self.index.set(index);
     }
 
     fn index(&self) -> &Arc<Index> {

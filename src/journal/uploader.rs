@@ -22,7 +22,7 @@ use super::intent::{Intent, Kind, Step};
 use super::landing::Landed;
 use super::queue::{Pick, backoff};
 use super::store::SpoolBase;
-use super::{Journal, ParkReason, StoreError};
+use super::{DamagedDraft, Draft, Journal, ParkReason, StoreError};
 use crate::base::clock::Clock;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name;
@@ -38,8 +38,8 @@ pub trait Versions: Send + Sync + 'static {
     /// has another version now and the bytes are not on this machine.
     async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError>;
 
-    /// A spool file has exactly the bytes of this version: keep them as clean bytes. The file stays.
-    fn adopt(&self, item: &ItemId, tag: &ContentTag, size: u64, spool: &std::path::Path);
+    /// A draft has exactly the bytes of this version: keep them as clean bytes. Its file stays.
+    fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft);
 }
 
 /// How uploads behave.
@@ -93,7 +93,10 @@ impl From<StoreError> for Setback {
 
 impl From<std::io::Error> for Setback {
     fn from(error: std::io::Error) -> Self {
-        Self::Local(error.to_string())
+        match DamagedDraft::behind(&error) {
+            Some(damage) => Self::Park(ParkReason::Damaged, damage.to_string()),
+            None => Self::Local(error.to_string()),
+        }
     }
 }
 
@@ -186,7 +189,15 @@ impl Uploader {
                 self.journal.park(ino, reason, &why)
             }
             Err(Setback::Local(why)) => self.postpone(ino, &intent, &why, None),
-            Err(Setback::Remote(error)) => self.refused(&intent, error),
+            Err(Setback::Remote(error)) => {
+                if error.kind == RemoteErrorKind::QuotaFull
+                    && let Some(now) = self.journal.get(ino)
+                {
+                    // Parking forgets the session, and an open one may hold the room that is missing.
+                    self.abandon_old_ticket(&now).await;
+                }
+                self.refused(&intent, error)
+            }
         };
         if let Err(error) = noted {
             tracing::error!(%ino, %error, "the journal did not take the outcome of a step");

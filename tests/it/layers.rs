@@ -57,7 +57,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["base/hash", "auth", "emulator"]),
     ("bytes", ANYWHERE),
     ("clap", &["cli"]),
-    ("crc32c", &["cache/file"]),
+    ("crc32c", &["base/checksum", "cache/file"]),
     ("dirs", &["config/paths"]),
     ("fuser", &["fuse"]),
     ("futures_util", ANYWHERE),

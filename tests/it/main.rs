@@ -4,6 +4,8 @@
 mod world;
 
 mod faults_matrix;
+mod bit_flips;
+mod full;
 mod layers;
 mod mount_cloud;
 mod mount_model;

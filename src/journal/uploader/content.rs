@@ -52,6 +52,9 @@ impl Uploader {
                 }
             }
         }
+        // The row must not speak of bytes that a power failure could still take.
+        let filled = draft.clone();
+        blocking(move || filled.sync_filled()).await?;
         self.journal.note_filled(draft.id);
         Ok(())
     }
@@ -126,7 +129,7 @@ impl Uploader {
         }
         let adopt = exact && self.journal.still_wants(intent.ino, spool);
         if adopt {
-            self.versions.adopt(&item.id, ours, draft.size(), draft.path());
+            self.versions.adopt(&item.id, ours, draft);
         }
         let landed = self.journal.acknowledge(intent.ino, item, Some(spool), exact)?;
         tracing::info!(ino = %intent.ino, name = intent.name, size = draft.size(), "in the cloud");
@@ -187,7 +190,7 @@ impl Uploader {
         }
     }
 
-    async fn abandon_old_ticket(&self, intent: &Intent) {
+    pub(super) async fn abandon_old_ticket(&self, intent: &Intent) {
         if let Progress::Sending { ticket, .. } = &intent.progress
             && let Err(error) = self.remote.abandon_upload(ticket).await
         {
