@@ -21,6 +21,7 @@ use super::loopback::Loopback;
 use super::vault::{read_private, write_private};
 use super::{AuthError, Authority, Tokens, Vault, VaultError};
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::name::presentable;
 use crate::base::secret::Secret;
 
 /// How long the browser may take: long enough for a password reset, a second factor and a phone that lies upstairs.
@@ -290,7 +291,8 @@ impl Redirect {
         let outcome = match (get("code"), get("error")) {
             (Some(code), None) => Redirect::Code(Secret::new(code)),
             (_, Some(code)) => {
-                let description = get("error_description").unwrap_or_else(|| "no reason given".to_owned());
+                let code = presentable(&code);
+                let description = presentable(&get("error_description").unwrap_or_else(|| "no reason given".to_owned()));
                 Redirect::Error { code, description }
             }
             (None, None) => return Err(SignInError::NotARedirect),

@@ -97,10 +97,12 @@ pub fn to_local(remote: &str) -> String {
     let mut chars = remote.chars().enumerate();
     while let Some((at, c)) = chars.next() {
         if c == QUOTE {
-            match chars.next() {
-                Some((_, quoted)) => out.push(quoted),
-                None => out.push(c),
+            // Only before what has to be quoted: elsewhere somebody has simply written it.
+            let quoted = chars.clone().next().map(|(_, next)| next).filter(|n| *n == QUOTE || original(*n).is_some());
+            if quoted.is_some() {
+                chars.next();
             }
+            out.push(quoted.unwrap_or(c));
             continue;
         }
         let plain = match c {
@@ -116,6 +118,33 @@ pub fn to_local(remote: &str) -> String {
         return format!("invalid name {}", out.replace(['/', '\0'], "\u{FFFD}"));
     }
     out
+}
+
+/// A text of somebody else (a service, the name of a file) made fit for a line on a terminal or in a log: one line, at
+/// most 200 characters, nothing that moves the cursor or turns the direction of writing, no URL and no long word that
+/// may be a credential.
+pub fn presentable(text: &str) -> String {
+    let hidden = |word: &str| {
+        if word.contains("://") || word.contains("tempauth") {
+            "<url>".to_owned()
+        } else if word.len() > 100 && word.is_ascii() {
+            "<...>".to_owned()
+        } else {
+            word.chars().map(|c| if is_unprintable(c) { '\u{FFFD}' } else { c }).collect()
+        }
+    };
+    // No more is looked at than can be shown; a credential must not be cut to something that looks harmless.
+    let end = text.char_indices().nth(4000).map_or(text.len(), |(at, _)| at);
+    let line = text[..end].split_whitespace().map(hidden).collect::<Vec<_>>().join(" ");
+    line.chars().take(200).collect()
+}
+
+/// A character that a terminal obeys instead of showing it: control characters, and those that turn the direction of
+/// writing, with which `gpj.exe` reads `exe.jpg`.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 fn look_alike(c: char) -> Option<char> {
@@ -275,6 +304,16 @@ mod tests {
             let local = to_local(name);
             assert!(!local.contains(['/', '\0']) && !local.is_empty() && local != "." && local != "..", "{name:?}");
         }
+    }
+
+    #[test]
+    fn texts_of_others_cannot_move_the_cursor_or_carry_a_credential() {
+        assert_eq!(presentable("see\r\nhttps://x.example/?tempauth=s3cret now"), "see <url> now");
+        assert_eq!(presentable("tempauth=v1.s3cret"), "<url>");
+        assert_eq!(presentable(&format!("token {} was", "eyJ0".repeat(300))), "token <...> was");
+        assert_eq!(presentable(&"a b ".repeat(900)).len(), 200);
+        assert_eq!(presentable("\u{1b}[2J exe\u{202E}gpj.txt"), "\u{FFFD}[2J exe\u{FFFD}gpj.txt");
+        assert_eq!(presentable("Grüße, 日本語"), "Grüße, 日本語");
     }
 
     #[test]

@@ -57,6 +57,10 @@ use tables::{Record, Tables};
 /// for at first touch.
 pub const CHUNK: u64 = 128 << 10;
 
+/// The largest file that is kept, in bytes. A map in memory goes with each, so a size that no service stores (a server
+/// may say what it likes) must not decide how large it is. Larger files can be read, and are not kept.
+const LARGEST: u64 = 1 << 40;
+
 /// For how long nothing is kept after the disk was full or failed.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -431,6 +435,9 @@ impl ChunkCache {
 
     /// The file of a key, opened if it was not; `None` if nothing of it is here.
     fn find(&self, key: &CacheKey, size: u64) -> Option<Arc<CacheFile>> {
+        if size > LARGEST {
+            return None;
+        }
         let now = self.shared.clock.now();
         {
             let mut tables = self.lock();
@@ -477,6 +484,9 @@ impl ChunkCache {
 
     /// As [`ChunkCache::find`], but makes it if missing; `None` while the old one is being deleted.
     fn find_or_create(&self, key: &CacheKey, size: u64) -> io::Result<Option<Arc<CacheFile>>> {
+        if size > LARGEST {
+            return Ok(None);
+        }
         if let Some(file) = self.find(key, size) {
             return Ok(Some(file));
         }

@@ -193,6 +193,9 @@ impl<'a> Txn<'a> {
                 changed = row.changed;
             }
         }
+        // A root that says it is something else would take the whole mount away.
+        let (kind, link_to) =
+            if ino == Ino::ROOT { (ItemKind::Folder, None) } else { (item.kind, item.link_to.as_ref()) };
         // The name of the root is the service's business; ours is the mount point's.
         let name = if ino == Ino::ROOT { "" } else { item.name.as_str() };
         let what = match &old {
@@ -200,12 +203,12 @@ impl<'a> Txn<'a> {
             Some(row) if ino != Ino::ROOT && (row.parent != parent || row.name != name) => {
                 What::Moved { from: row.parent, name: row.name.clone() }
             }
-            Some(row) if row.content_tag != item.content_tag || row.kind != item.kind => What::Content,
+            Some(row) if row.content_tag != item.content_tag || row.kind != kind => What::Content,
             Some(row)
                 if row.meta_tag != item.meta_tag
                     || row.modified != modified
-                    || row.size != item.size && item.kind == ItemKind::File
-                    || row.link_to != item.link_to =>
+                    || row.size != item.size && kind == ItemKind::File
+                    || row.link_to.as_ref() != link_to =>
             {
                 What::Meta
             }
@@ -226,7 +229,7 @@ impl<'a> Txn<'a> {
                 parent.0 as i64,
                 fold(name),
                 name,
-                match item.kind {
+                match kind {
                     ItemKind::File => 0,
                     ItemKind::Folder => 1,
                     ItemKind::Closed => 2,
@@ -237,7 +240,7 @@ impl<'a> Txn<'a> {
                 changed.0,
                 item.meta_tag.0,
                 item.content_tag.as_ref().map(|tag| tag.0.as_str()),
-                item.link_to.as_ref().map(|id| key_of(self.drive, id)),
+                link_to.map(|id| key_of(self.drive, id)),
             ])?;
         self.notices.push(Notice { ino, parent, name: name.to_owned(), what });
         if moved_content {

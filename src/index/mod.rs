@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::base::clock::Timestamp;
+use crate::base::private;
 use crate::base::ids::{ContentTag, Cursor, DriveId, Ino, InoSource, ItemId, MetaTag};
 use crate::remote::ItemKind;
 
@@ -142,8 +143,11 @@ impl Index {
         anchors: &[(Ino, ItemId)],
         inos: Arc<dyn InoSource>,
     ) -> IndexResult<Self> {
-        std::fs::create_dir_all(folder).map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
         let path = folder.join("index.db");
+        // SQLite gives the files beside it the mode of this one. An empty file is an index of no version.
+        private::folder(folder)
+            .and_then(|()| private::file(&path))
+            .map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
         let writer = match schema::open_existing(&path, root) {
             Some(connection) => connection,
             None => schema::create(&path, root)?,

@@ -185,6 +185,8 @@ impl Store {
     /// [`StoreError`]; a damaged journal is never replaced.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("journal.db");
+        // SQLite gives the files beside it the mode of this one.
+        crate::base::private::file(&path)?;
         let sql = Connection::open(&path)?;
         sql.pragma_update(None, "journal_mode", "wal")?;
         sql.pragma_update(None, "synchronous", "normal")?;

@@ -89,6 +89,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // `cli/person` shows and reads sign-in addresses.
     ("url", &["config", "auth", "remote", "cli/person", "emulator"]),
     ("webbrowser", &["cli/person"]),
+    ("zeroize", &["base/secret"]),
 ];
 
 /// Dependencies of the tests: `[dev-dependencies]`.
