@@ -400,6 +400,25 @@ fn http_client(base: &Url) -> Result<Client, AuthError> {
     builder.build().map_err(|error| AuthError::Unreachable { reason: reasons(&error), retry_after: None })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as an answer of the sign-in service.
+pub(crate) fn fuzz(data: &[u8]) {
+    let sober = |duration: Duration| assert!(duration <= Duration::from_secs(LONGEST_TIME));
+    if let Ok(answer) = serde_json::from_slice::<TokenAnswer>(data) {
+        sober(answer.expires_in.or(3600));
+    }
+    if let Ok(answer) = serde_json::from_slice::<DeviceAnswer>(data) {
+        sober(answer.expires_in.or(900));
+        sober(answer.interval.or(5));
+        assert!(one_line(&answer.verification_uri, 500).is_ascii());
+    }
+    for status in [200, 302, 400, 401, 429, 500] {
+        let status = StatusCode::from_u16(status).expect("invariant: a status");
+        let text = meaning(status, data, None).to_string();
+        assert!(text.chars().count() < 600 && !text.contains('\u{1b}'), "{text}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

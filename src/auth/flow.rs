@@ -292,7 +292,8 @@ impl Redirect {
             (Some(code), None) => Redirect::Code(Secret::new(code)),
             (_, Some(code)) => {
                 let code = presentable(&code);
-                let description = presentable(&get("error_description").unwrap_or_else(|| "no reason given".to_owned()));
+                let description =
+                    presentable(&get("error_description").unwrap_or_else(|| "no reason given".to_owned()));
                 Redirect::Error { code, description }
             }
             (None, None) => return Err(SignInError::NotARedirect),
@@ -306,6 +307,19 @@ impl Redirect {
             Redirect::Error { code, description } => Err(SignInError::Declined { code, description }),
         }
     }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as the address that a browser ended up at.
+pub(crate) fn fuzz(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for state in ["S", "", "a b"] {
+        match Redirect::parse(&text, state).and_then(Redirect::into_code) {
+            Ok(code) => assert!(!code.expose().is_empty()),
+            Err(error) => assert!(!error.to_string().contains('\u{1b}')),
+        }
+    }
+    let _ = serde_json::from_slice::<Pending>(data);
 }
 
 #[cfg(test)]

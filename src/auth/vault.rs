@@ -218,6 +218,16 @@ fn make_folder(path: &Path) -> Result<&Path, VaultError> {
     Ok(folder)
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as the token file.
+pub(crate) fn fuzz(data: &[u8]) {
+    if let Ok(stored) = serde_json::from_slice::<Stored>(data) {
+        let ends = Timestamp::from_seconds(stored.expires_at);
+        let _ = ends.plus(Duration::from_secs(stored.lifetime));
+        let _ = Duration::from_secs(stored.lifetime) / 5;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -275,6 +275,27 @@ pub fn conflict_name(name: &str, host: &str, date: &str, taken: impl Fn(&str) ->
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as a name, from both sides.
+pub(crate) fn fuzz(data: &[u8]) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let local = OsStr::from_bytes(data);
+    if let Ok(remote) = map(local) {
+        assert_eq!(OsStr::new(&to_local(&remote)), local, "there and back");
+        assert!(!remote.contains(['/', '\0', '"', '*', ':', '<', '>', '?', '\\', '|']));
+        assert!(remote.encode_utf16().count() <= LONGEST_NAME);
+    }
+    let _ = (to_remote(local), is_local_only(local), is_desktop_trash(local));
+    let text = String::from_utf8_lossy(data);
+    let shown = to_local(&text);
+    assert!(!shown.is_empty() && shown != "." && shown != ".." && !shown.contains(['/', '\0']), "{shown:?}");
+    let line = presentable(&text);
+    assert!(line.chars().count() <= 200 && !line.contains(is_unprintable) && !line.contains("://"), "{line:?}");
+    let conflict = conflict_name(&text, &text, "2026-01-02", |_| false);
+    assert!(conflict.encode_utf16().count() <= LONGEST_NAME, "{conflict:?}");
+    let _ = fold(&text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,6 +45,8 @@ mod tests;
 
 pub use evict::{Level, Limits};
 pub use fetch::{FetchError, Fetcher, Settings, Sink};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use file::fuzz as fuzz_map;
 pub use key::CacheKey;
 pub use pin::PinGuard;
 pub use stream::ReadStream;

@@ -268,7 +268,7 @@ pub(super) async fn ask_for(remote: &dyn Remote, id: &ItemId) -> Result<Change, 
 pub(super) fn is_due(index: &Index, now: Timestamp, every: std::time::Duration) -> IndexResult<bool> {
     let last = index.meta(meta::RECONCILED)?.and_then(|text| text.parse::<i64>().ok());
     Ok(last.is_none_or(|last| {
-        let age = now.seconds() - last;
+        let age = now.seconds().saturating_sub(last);
         age < 0 || age as u64 >= every.as_secs()
     }))
 }

@@ -178,6 +178,11 @@ impl<'a> Txn<'a> {
                 None => return Ok(ino),
             },
         };
+        let placed_anew = ino != Ino::ROOT && old.as_ref().is_none_or(|row| row.parent != parent);
+        if placed_anew && self.would_close_a_circle(parent, ino)? {
+            tracing::warn!(item = ?item.id, "the service puts a folder into itself; it stays where it was");
+            return Ok(ino);
+        }
         let mut modified = item.modified;
         let mut changed = item.modified;
         if let Some((mtime, ctime)) = local {
@@ -247,6 +252,30 @@ impl<'a> Txn<'a> {
             self.notices.push(Notice { ino, parent, name: name.to_owned(), what: What::Content });
         }
         Ok(ino)
+    }
+
+    /// Whether a folder would be in itself. What lies in a circle cannot be reached from the root, so a service that
+    /// reports one would make whole folders vanish.
+    fn would_close_a_circle(&self, parent: Ino, ino: Ino) -> IndexResult<bool> {
+        if parent == ino {
+            return Ok(true);
+        }
+        let has_children =
+            self.sql.prepare_cached("SELECT 1 FROM items WHERE parent = ?1 LIMIT 1")?.exists([ino.0 as i64])?;
+        if !has_children {
+            return Ok(false);
+        }
+        let mut up = self.sql.prepare_cached("SELECT parent FROM items WHERE ino = ?1")?;
+        let mut at = parent.0 as i64;
+        // Nothing real is deeper: a path has 400 characters.
+        for _ in 0..1000 {
+            match up.query_row([at], |row| row.get::<_, i64>(0)).optional()? {
+                Some(above) if above == ino.0 as i64 => return Ok(true),
+                Some(above) if above != 0 => at = above,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Two items cannot have one name; the one that was here first has gone somewhere we have not heard of

@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::base::clock::Timestamp;
-use crate::base::private;
 use crate::base::ids::{ContentTag, Cursor, DriveId, Ino, InoSource, ItemId, MetaTag};
+use crate::base::private;
 use crate::remote::ItemKind;
 
 mod items;

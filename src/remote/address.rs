@@ -108,6 +108,22 @@ impl Wipe for Url {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as a URL of the service.
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(url) = Url::parse(&String::from_utf8_lossy(data)) else { return };
+    for origin in ["https://graph.microsoft.com", "http://127.0.0.1:1"] {
+        let origin = Url::parse(origin).expect("invariant: a fixed URL");
+        if admit(&url, &origin, false).is_ok() {
+            let home = is_loopback(&url);
+            assert!(url.scheme() == "https" || home);
+            assert!(!home || is_loopback(&origin));
+            assert!(url.username().is_empty() && !is_private(&url));
+        }
+        assert!(admit(&url, &origin, true).is_err() || is_loopback(&url));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

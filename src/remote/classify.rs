@@ -235,6 +235,23 @@ fn http_date(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp().as_second())
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a refusal, and as `Retry-After` with `Date`.
+pub(crate) fn fuzz(data: &[u8]) {
+    let refusal = Refusal::from_body(data);
+    assert!(refusal.codes.iter().all(|code| code.len() <= 64));
+    for status in [400, 401, 403, 404, 409, 410, 412, 416, 423, 429, 500, 503, 507] {
+        let (_, advice) = classify(status, &refusal, Some(Duration::from_secs(9)), Effect::Once, true);
+        assert!(!matches!((status, advice), (500.., Advice::Retry)), "a second time might do it twice");
+    }
+    let text = String::from_utf8_lossy(data);
+    let (value, date) = text.split_once('\n').unwrap_or((&text, ""));
+    for now in [i64::MIN, 0, i64::MAX] {
+        if let Some(pause) = retry_after(Some(value), Some(date), Timestamp(now)) {
+            assert!(pause <= LONGEST_PAUSE);
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -235,7 +235,9 @@ impl Volume {
         let mut seen: Vec<Seen> = Vec::with_capacity(placed.len() + rows.len());
         seen.extend(placed.iter().map(|intent| self.seen_intent(intent)));
         for row in rows {
-            if (behind.contains(&row.name) && unmapped(&row)) || covered.contains(&row.ino) || (!names.is_empty() && names.contains(&crate::base::name::fold(&row.name)))
+            if (behind.contains(&row.name) && unmapped(&row))
+                || covered.contains(&row.ino)
+                || (!names.is_empty() && names.contains(&crate::base::name::fold(&row.name)))
             {
                 continue;
             }

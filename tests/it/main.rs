@@ -3,6 +3,7 @@
 
 mod world;
 
+mod hostile;
 mod layers;
 mod mount_cloud;
 mod mount_model;

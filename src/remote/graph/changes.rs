@@ -90,6 +90,21 @@ fn expired(why: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Expired, Advice::Resync, format!("cannot ask for changes: {why}"))
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a page of changes.
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(page) = serde_json::from_slice::<WirePage>(data) else { return };
+    let Ok(page) = page_of(page, &DriveId::new("0123456789abcdef"), false) else { return };
+    for change in &page.changes {
+        if let Change::Is(item) = change {
+            super::wire::sound(item);
+        }
+    }
+    if let Next::Done(cursor) = &page.next {
+        assert!(cursor.0.len() <= MAX_URL);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -220,22 +220,23 @@ impl WireItem {
             Some("a name that is longer than names can be")
         } else if matches!(name, "." | "..") || name.contains(['/', '\0']) {
             Some("a name that no file can have")
-        } else if ids {
+        } else if ids || !self.is_identified() {
             Some("an identity that is none")
         } else if [&self.e_tag, &self.c_tag].into_iter().flatten().any(|tag| !is_sound_tag(tag)) {
             Some("a tag that is none")
         } else {
-            self.remote_item.as_deref().and_then(Self::flaw)
+            // What a shortcut leads to may lack an id; it is shown closed then.
+            self.remote_item.as_deref().filter(|item| item.is_identified()).and_then(Self::flaw)
         }
     }
 
     /// Its identity; `asked` is the drive it was found in, for services that do not repeat it.
     pub fn item_id(&self, asked: &DriveId) -> RemoteResult<ItemId> {
+        let id = self.id.as_deref().filter(|id| !id.is_empty());
+        let id = id.ok_or_else(|| RemoteError::protocol("the service named an item without an id"))?;
         if let Some(flaw) = self.flaw() {
             return Err(RemoteError::protocol(format!("the service named an item with {flaw}")));
         }
-        let id = self.id.as_deref().filter(|id| !id.is_empty());
-        let id = id.ok_or_else(|| RemoteError::protocol("the service named an item without an id"))?;
         Ok(ItemId::new(&self.drive(asked), canonical_item_id(id)))
     }
 
@@ -553,3 +554,38 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::
 #[cfg(test)]
 #[path = "wire_tests.rs"]
 mod tests;
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as an item, a drive and a session.
+pub(crate) fn fuzz(data: &[u8]) {
+    let drive = DriveId::new("0123456789abcdef");
+    if let Ok(wire) = serde_json::from_slice::<WireItem>(data) {
+        assert!(!wire.content_tags().is_empty());
+        if let Ok(item) = wire.into_item(&drive) {
+            sound(&item);
+        }
+    }
+    if let Ok(wire) = serde_json::from_slice::<WireDrive>(data) {
+        let quota = wire.quota();
+        assert!(quota.remaining.is_none_or(|free| quota.total.is_some_and(|total| free <= total)));
+        assert!(wire.owner_text().chars().count() <= 200);
+    }
+    if let Ok(wire) = serde_json::from_slice::<WireSession>(data) {
+        assert!(!(wire.is_complete() && wire.next_offset().is_some()));
+    }
+    let _ = canonical_item_id(&String::from_utf8_lossy(data));
+}
+
+/// What must be true of an item that the rest of the program works with.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn sound(item: &Item) {
+    assert!(!item.id.id.is_empty() && is_sound_id(&item.id.id) && is_sound_id(item.id.drive.as_str()));
+    assert!(item.parent.as_ref().is_none_or(|parent| is_sound_id(&parent.id)));
+    assert!(item.name.len() <= LONGEST_NAME_BYTES && !item.name.contains(['/', '\0']));
+    assert!(!matches!(item.name.as_str(), "." | ".."));
+    assert!(item.size <= i64::MAX as u64);
+    assert!(item.meta_tag.0.len() <= LONGEST_TAG);
+    assert_eq!(ItemId::from_key(&item.id.to_key()).as_ref(), Some(&item.id));
+    let _ = time_text(item.modified);
+    let _ = item.modified.to_system_time();
+}

@@ -3,6 +3,7 @@
 pub mod model;
 pub mod mount;
 pub mod ops;
+pub mod proxy;
 pub mod service;
 
 use std::path::Path;
