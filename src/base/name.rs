@@ -249,8 +249,10 @@ pub fn is_desktop_trash(local: &OsStr) -> bool {
 /// A free name for our version of a file that somebody else changed: `name (host, date).ext`, numbered from
 /// 2 if that is taken too. `date` is `YYYY-MM-DD`.
 pub fn conflict_name(name: &str, host: &str, date: &str, taken: impl Fn(&str) -> bool) -> String {
+    // A sentence with a dot in it ("1. What we did last summer") has no extension, however long its end is.
+    const LONGEST_EXTENSION: usize = 32;
     let (stem, ext) = match name.rfind('.') {
-        Some(dot) if dot > 0 => name.split_at(dot),
+        Some(dot) if dot > 0 && name[dot..].encode_utf16().count() <= LONGEST_EXTENSION => name.split_at(dot),
         _ => (name, ""),
     };
     let host: String = host.chars().filter(|c| c.is_alphanumeric() || *c == '-').take(32).collect();
@@ -364,6 +366,9 @@ mod tests {
         assert_eq!(taken, ".profile (h, d 2)");
         let long = conflict_name(&"x".repeat(255), "h", "d", |_| false);
         assert!(long.encode_utf16().count() <= LONGEST_NAME);
+        let sentence = format!("1. {}", "x".repeat(250));
+        let long = conflict_name(&sentence, "h", "d", |_| false);
+        assert!(long.encode_utf16().count() <= LONGEST_NAME && long.ends_with("x (h, d)"), "{long}");
     }
 
     proptest! {

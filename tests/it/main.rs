@@ -5,6 +5,7 @@ mod world;
 
 mod hostile;
 mod layers;
+mod leaks;
 mod mount_cloud;
 mod mount_model;
 mod mount_ops;
