@@ -6,6 +6,7 @@
 //! After each row the service tells the truth, and the drive has to list, read, save and follow changes as ever.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,9 @@ use onedrive_mount::remote::stack::{self, RemoteOptions};
 use onedrive_mount::volume::VolumeError;
 use serde_json::{Value, json};
 
+use crate::world::mount::{Start, require_fuse};
 use crate::world::proxy::{Door, Lie, Proxy, Told};
+use crate::world::service::{Service, places};
 use crate::world::{Running, User, World};
 
 /// What the user does while the service lies.
@@ -947,7 +950,7 @@ fn nobody_else_was_told(proxy: &Proxy) -> Result<(), String> {
 fn nothing_left_the_mount(bench: &Bench) -> Result<(), String> {
     let home = bench.world.home.path();
     let mut names: Vec<_> =
-        std::fs::read_dir(home).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+        fs::read_dir(home).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
     if names != ["cache", "state"] {
         return Err(format!("the home holds {names:?}"));
@@ -993,4 +996,88 @@ async fn nothing_the_service_says_does_harm() {
     }
     println!("hostile-server cases: {counted}");
     assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// The most memory that a daemon may have used at any time, in KiB. Most of it is one page of the largest size, taken
+/// in and parsed; the rest of a daemon is 30 MB or so.
+const MOST_MEMORY: u64 = 400 << 10;
+
+/// Some of the worst, through a real daemon and a real mount: it lives on, and its memory is counted.
+#[test]
+fn a_daemon_and_its_mount_outlive_a_mad_service() {
+    require_fuse();
+    let service = Service::new(Flavour::PersonalNew);
+    let drive = service.drive();
+    drive.create_file("/safe.txt", "safe");
+    let proxy = service.block_on(Proxy::start(service.emulator()));
+    let home = service.home("upload:\n  debounce: 0s\n");
+    let settings = places(&home).settings;
+    let text = fs::read_to_string(&settings).expect("settings");
+    let real = format!("graph: {}", service.emulator().endpoints().graph);
+    fs::write(&settings, text.replace(&real, &format!("graph: {}", proxy.graph))).expect("settings");
+    // The first listing of everything must not be in the way.
+    let mount = Start::with(["--log-level", "debug"]).mount(&home);
+    let until = |what: &str, condition: &mut dyn FnMut() -> bool| {
+        for _ in 0..4500 {
+            if condition() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("never happened: {what}\n{}", mount.log());
+    };
+    until("the drive was listed once", &mut || mount.log().contains("the whole drive was listed"));
+    let mut cases = 0;
+    // In the feed, which the daemon reads by itself.
+    for (name, lie) in [
+        ("ten million changes", Lie::json(format!("{{\"value\":[{}{{}}]}}", "{},".repeat(10_000_000)))),
+        ("a feed without end", Lie::Endless(head(""), vec![b' '; 1 << 20])),
+        ("a compressed bomb", {
+            let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+            Lie::status("200 OK", &headers, &bomb())
+        }),
+        ("deep nesting", Lie::json(nested(5_000_000, "[", "]"))),
+        ("a million items", {
+            let item = |number: u32| format!("{{\"id\":\"M!{number}\",\"name\":\"../{number}\",\"file\":{{}}}}");
+            let items: Vec<String> = (0..500_000).map(item).collect();
+            Lie::json(format!("{{\"value\":[{}],\"@odata.deltaLink\":\"x\"}}", items.join(",")))
+        }),
+        ("redirects", Lie::status("302 Found", &[("location", "file:///etc/passwd")], b"")),
+        ("no HTTP", Lie::raw(vec![0xff; 5000])),
+    ] {
+        cases += 1;
+        let before = proxy.struck();
+        proxy.tell(Some(told(Door::Graph, "GET", "delta", lie)));
+        until(name, &mut || proxy.struck() > before);
+        assert_eq!(fs::read(mount.path("safe.txt")).expect(name), b"safe", "{name}");
+        proxy.tell(None);
+        let path = format!("/after {cases}");
+        drive.write_file(&path, name);
+        until(name, &mut || fs::read(mount.path(&path[1..])).is_ok_and(|bytes| bytes == name.as_bytes()));
+        fs::write(mount.path(format!("saved {cases}")), name).expect("saves");
+        until(name, &mut || drive.read_file(&format!("/saved {cases}")).as_deref() == Some(name.as_bytes()));
+    }
+    // In content, which a program reads.
+    for (name, lie) in [
+        ("content without end", Lie::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; 1 << 20])),
+        ("content of another size", Lie::status("206 P", &[("content-range", "bytes 0-4/9223372036854775807")], A)),
+        ("content moved to this disk", Lie::status("302 Found", &[("location", "file:///etc/passwd")], b"")),
+        ("content moved to a router", Lie::status("302 Found", &[("location", "https://192.168.0.1/")], b"")),
+    ] {
+        cases += 1;
+        let path = format!("content {cases}");
+        drive.create_file(&format!("/{path}"), vec![b'a'; 3 << 20]);
+        until(name, &mut || mount.path(&path).exists());
+        proxy.tell(Some(told(Door::Storage, "GET", "/download", lie)));
+        let got = fs::read(mount.path(&path));
+        assert!(got.is_err() || name == "content without end", "{name}: {:?}", got.map(|bytes| bytes.len()));
+        proxy.tell(None);
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", mount.process())).expect("a process");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    println!("hostile-server cases through a daemon: {cases}, its memory at most {} MiB", peak >> 10);
+    assert!(peak < MOST_MEMORY, "the daemon took {peak} KiB");
+    assert!(!mount.log().contains("panicked"), "{}", mount.log());
+    nobody_else_was_told(&proxy).expect("no token elsewhere");
 }
