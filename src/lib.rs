@@ -82,6 +82,9 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod emulator;
 pub mod fuse;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod journal;
 pub mod remote;

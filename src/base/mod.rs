@@ -6,6 +6,7 @@ pub mod disk;
 pub mod hash;
 pub mod ids;
 pub mod name;
+pub mod private;
 pub mod ranges;
 pub mod secret;
 pub mod tasks;

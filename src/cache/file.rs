@@ -424,3 +424,35 @@ fn parse_entry(index: u64, bytes: &[u8]) -> (u8, u32) {
         (ABSENT, 0)
     }
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as the map of a cached file: whatever they are, no chunk is believed that its checksum does not prove.
+pub(crate) fn fuzz(data: &[u8], folder: &Path) -> io::Result<()> {
+    let disk = crate::base::disk::RealDisk;
+    let digest = Digest::from_hex(&"0".repeat(64)).expect("invariant: sixty-four digits");
+    let paths = Paths { shard: folder.to_owned(), data: folder.join("x.data"), map: folder.join("x.map") };
+    // Three chunks, of which the last is short; the first two bytes choose how much of the data is there.
+    let size = 2 * CHUNK + 5;
+    let (choice, map) = data.split_at(data.len().min(2));
+    let length = choice.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte)) * 5 % (size + 1);
+    let file = disk.open(&paths.data, Open::OrCreate)?;
+    file.set_len(length)?;
+    let written = disk.open(&paths.map, Open::OrCreate)?;
+    written.set_len(0)?;
+    let mut bytes = header("key", size);
+    // Half of the inputs begin with a right header, so that what follows it is reached.
+    if choice.first().is_some_and(|byte| byte % 2 == 0) {
+        bytes.extend_from_slice(map);
+    } else {
+        bytes = map.to_vec();
+    }
+    written.write_at(&bytes, 0)?;
+    if let Some(file) = CacheFile::load(&disk, &paths, (digest, "key", 1), size)? {
+        if let Ok(read) = file.read(0..size) {
+            assert_eq!(read.len() as u64, size);
+            assert_eq!(length, size, "bytes that are not there were read");
+        }
+        let _ = (file.present(), file.missing(0..size), file.take_lost());
+    }
+    Ok(())
+}

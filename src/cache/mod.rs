@@ -45,6 +45,8 @@ mod tests;
 
 pub use evict::{Level, Limits};
 pub use fetch::{FetchError, Fetcher, Settings, Sink};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use file::fuzz as fuzz_map;
 pub use key::CacheKey;
 pub use pin::PinGuard;
 pub use stream::ReadStream;
@@ -56,6 +58,10 @@ use tables::{Record, Tables};
 /// The unit of caching, in bytes: a chunk is completely here or not at all. 128 KiB is what the kernel asks
 /// for at first touch.
 pub const CHUNK: u64 = 128 << 10;
+
+/// The largest file that is kept, in bytes. A map in memory goes with each, so a size that no service stores (a server
+/// may say what it likes) must not decide how large it is. Larger files can be read, and are not kept.
+const LARGEST: u64 = 1 << 40;
 
 /// For how long nothing is kept after the disk was full or failed.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -436,6 +442,9 @@ impl ChunkCache {
 
     /// The file of a key, opened if it was not; `None` if nothing of it is here.
     fn find(&self, key: &CacheKey, size: u64) -> Option<Arc<CacheFile>> {
+        if size > LARGEST {
+            return None;
+        }
         let now = self.shared.clock.now();
         {
             let mut tables = self.lock();
@@ -482,6 +491,9 @@ impl ChunkCache {
 
     /// As [`ChunkCache::find`], but makes it if missing; `None` while the old one is being deleted.
     fn find_or_create(&self, key: &CacheKey, size: u64) -> io::Result<Option<Arc<CacheFile>>> {
+        if size > LARGEST {
+            return Ok(None);
+        }
         if let Some(file) = self.find(key, size) {
             return Ok(Some(file));
         }

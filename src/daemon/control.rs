@@ -103,9 +103,9 @@ impl Server {
     ///
     /// The folder or the socket cannot be made.
     pub fn start(path: &Path, journal: Arc<Journal>, mountpoint: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        use std::os::unix::fs::PermissionsExt as _;
         if let Some(folder) = path.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            crate::base::private::folder(folder)?;
         }
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path)?;

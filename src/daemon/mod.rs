@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::auth::{AuthError, TokenSource};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::disk::{Disk, RealDisk};
+use crate::base::private;
 use crate::base::tasks::TaskGroup;
 use crate::cache::CacheError;
 use crate::cache::evict::Limits;
@@ -169,6 +170,8 @@ impl Daemon {
         }
         single::keep_out_of_mount(&mountpoint, &[&places.state, &places.cache])?;
         let single = SingleDaemon::acquire(&places.state, &mountpoint)?;
+        // What a backup brought back, or an older version made. The cache is closed by its folder: it may be large.
+        private::tighten(&places.state).map_err(|source| DaemonError::File { path: places.state.clone(), source })?;
 
         let mut remote_options = RemoteOptions::new(config.graph_url());
         remote_options.loopback_only = loopback_only;

@@ -365,6 +365,14 @@ impl Emulator {
         self.world.requests()
     }
 
+    /// Everything that was handed out, or handed in, and that nobody but the client may ever see: tokens, codes,
+    /// verifiers, and the URLs that carry their own permission. For tests that look for them where they must not be.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = lock(&self.world.oauth).secrets();
+        secrets.extend(self.world.signed());
+        secrets
+    }
+
     /// Empties the log of requests.
     pub fn forget_requests(&self) {
         self.world.forget_requests();

@@ -178,6 +178,11 @@ impl<'a> Txn<'a> {
                 None => return Ok(ino),
             },
         };
+        let placed_anew = ino != Ino::ROOT && old.as_ref().is_none_or(|row| row.parent != parent);
+        if placed_anew && self.would_close_a_circle(parent, ino)? {
+            tracing::warn!(item = ?item.id, "the service puts a folder into itself; it stays where it was");
+            return Ok(ino);
+        }
         let mut modified = item.modified;
         let mut changed = item.modified;
         if let Some((mtime, ctime)) = local {
@@ -193,6 +198,9 @@ impl<'a> Txn<'a> {
                 changed = row.changed;
             }
         }
+        // A root that says it is something else would take the whole mount away.
+        let (kind, link_to) =
+            if ino == Ino::ROOT { (ItemKind::Folder, None) } else { (item.kind, item.link_to.as_ref()) };
         // The name of the root is the service's business; ours is the mount point's.
         let name = if ino == Ino::ROOT { "" } else { item.name.as_str() };
         let what = match &old {
@@ -200,12 +208,12 @@ impl<'a> Txn<'a> {
             Some(row) if ino != Ino::ROOT && (row.parent != parent || row.name != name) => {
                 What::Moved { from: row.parent, name: row.name.clone() }
             }
-            Some(row) if row.content_tag != item.content_tag || row.kind != item.kind => What::Content,
+            Some(row) if row.content_tag != item.content_tag || row.kind != kind => What::Content,
             Some(row)
                 if row.meta_tag != item.meta_tag
                     || row.modified != modified
-                    || row.size != item.size && item.kind == ItemKind::File
-                    || row.link_to != item.link_to =>
+                    || row.size != item.size && kind == ItemKind::File
+                    || row.link_to.as_ref() != link_to =>
             {
                 What::Meta
             }
@@ -253,6 +261,30 @@ impl<'a> Txn<'a> {
             self.notices.push(Notice { ino, parent, name: name.to_owned(), what: What::Content });
         }
         Ok(ino)
+    }
+
+    /// Whether a folder would be in itself. What lies in a circle cannot be reached from the root, so a service that
+    /// reports one would make whole folders vanish.
+    fn would_close_a_circle(&self, parent: Ino, ino: Ino) -> IndexResult<bool> {
+        if parent == ino {
+            return Ok(true);
+        }
+        let has_children =
+            self.sql.prepare_cached("SELECT 1 FROM items WHERE parent = ?1 LIMIT 1")?.exists([ino.0 as i64])?;
+        if !has_children {
+            return Ok(false);
+        }
+        let mut up = self.sql.prepare_cached("SELECT parent FROM items WHERE ino = ?1")?;
+        let mut at = parent.0 as i64;
+        // Nothing real is deeper: a path has 400 characters.
+        for _ in 0..1000 {
+            match up.query_row([at], |row| row.get::<_, i64>(0)).optional()? {
+                Some(above) if above == ino.0 as i64 => return Ok(true),
+                Some(above) if above != 0 => at = above,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Two items cannot have one name; the one that was here first has gone somewhere we have not heard of

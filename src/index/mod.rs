@@ -23,6 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Cursor, DriveId, Ino, InoSource, ItemId, MetaTag};
+use crate::base::private;
 use crate::remote::ItemKind;
 
 mod items;
@@ -146,8 +147,11 @@ impl Index {
         anchors: &[(Ino, ItemId)],
         inos: Arc<dyn InoSource>,
     ) -> IndexResult<Self> {
-        std::fs::create_dir_all(folder).map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
         let path = folder.join("index.db");
+        // SQLite gives the files beside it the mode of this one. An empty file is an index of no version.
+        private::folder(folder)
+            .and_then(|()| private::file(&path))
+            .map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
         let marker = folder.join("index.damaged");
         let existing = if marker.exists() { None } else { schema::open_existing(&path, root) };
         let writer = match existing {

@@ -44,7 +44,7 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The index at `path`, if it can be used: sound, of this schema, of this root.
 pub(super) fn open_existing(path: &Path, root: &ItemId) -> Option<Connection> {
-    if !path.exists() {
+    if std::fs::metadata(path).is_ok_and(|facts| facts.len() == 0) {
         return None;
     }
     match try_open(path, root) {
@@ -95,6 +95,8 @@ pub(super) fn create(path: &Path, root: &ItemId) -> IndexResult<Connection> {
         file.push(end);
         let _ = std::fs::remove_file(file);
     }
+    // Made by us with its mode, because SQLite would take the umask's. If it fails, opening it says why.
+    let _ = crate::base::private::file(path);
     let connection = Connection::open(path)?;
     tune(&connection)?;
     connection.execute_batch(TABLES)?;

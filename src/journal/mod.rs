@@ -49,6 +49,8 @@ pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
 pub use spool::{DamagedDraft, Draft, Piece};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use store::fuzz as fuzz_row;
 pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
 
 use commit::Pending;

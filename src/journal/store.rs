@@ -493,5 +493,21 @@ impl IntentRow {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a row of the journal.
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(row) = serde_json::from_str::<IntentRow>(text) {
+        let again = serde_json::to_string(&row).expect("invariant: what was read can be written");
+        serde_json::from_str::<IntentRow>(&again).expect("invariant: and read again");
+        assert!(!format!("{:?}", row.progress).contains("tempauth"), "an upload address is printed");
+    }
+    if let Ok(row) = serde_json::from_str::<SpoolRow>(text) {
+        let _ = row.present.missing(0..row.base_limit.min(row.size));
+        let again = serde_json::to_string(&row).expect("invariant: what was read can be written");
+        assert_eq!(serde_json::from_str::<SpoolRow>(&again).expect("invariant: and read again"), row);
+    }
+}
+
 #[cfg(test)]
 mod tests;

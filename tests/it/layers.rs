@@ -40,6 +40,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     // `--demo`, and the emulator as a server of its own.
     ("cli/cmd/mount", &["emulator"]),
     ("cli/cmd/emulator", &["emulator"]),
+    // Any bytes into every parser: it knows them all, and nobody knows it.
+    ("fuzzing", &["base", "config", "auth", "remote", "cache", "journal", "daemon"]),
     // The map of the crate, and the programs.
     ("lib", &[]),
     ("main", &["cli"]),
@@ -80,7 +82,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_yaml", &["config/yaml"]),
     ("sha2", &["auth/flow", "cache/key", "config/paths", "emulator"]),
     // Files under a name that nobody guesses, before they replace the old ones.
-    ("tempfile", &["auth/vault"]),
+    ("tempfile", &["auth/vault", "fuzzing"]),
     ("thiserror", ANYWHERE),
     ("tokio", ANYWHERE),
     ("tracing", ANYWHERE),
@@ -89,6 +91,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // `cli/person` shows and reads sign-in addresses.
     ("url", &["config", "auth", "remote", "cli/person", "emulator"]),
     ("webbrowser", &["cli/person"]),
+    ("zeroize", &["base/secret"]),
 ];
 
 /// Dependencies of the tests: `[dev-dependencies]`.

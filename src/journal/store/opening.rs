@@ -166,6 +166,8 @@ fn read_seen(path: &Path) -> i64 {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite gives the files beside it the mode of this one.
+    let _ = crate::base::private::file(path);
     let connection = Connection::open(path)?;
     // Until it is known to be sound nothing of it is moved.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

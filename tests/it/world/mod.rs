@@ -4,6 +4,7 @@ pub mod clock;
 pub mod model;
 pub mod mount;
 pub mod ops;
+pub mod proxy;
 pub mod service;
 pub mod trouble;
 pub mod small_disk;

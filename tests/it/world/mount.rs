@@ -115,6 +115,12 @@ impl Start {
         self
     }
 
+    /// With this program in place of the one under test: a script that prepares something and then runs it.
+    pub fn through(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
     /// With another limit on the time the mount may live.
     pub fn watchdog(mut self, limit: Duration) -> Self {
         self.watchdog = limit;
@@ -198,6 +204,11 @@ impl Mount {
     /// A path inside the mount.
     pub fn path(&self, part: impl AsRef<Path>) -> PathBuf {
         self.at.join(part)
+    }
+
+    /// The daemon's process.
+    pub fn process(&self) -> u32 {
+        self.watch.pid
     }
 
     /// What the daemon has logged.
