@@ -103,10 +103,9 @@ impl Ledger {
                     record.counted.remove(&ino);
                 }
             }
-            if record.phase == Phase::Counting || quiet {
-                if record.counted.insert(*ino) {
-                    record.recent.push_back((now, *ino));
-                }
+            let counting = record.phase == Phase::Counting || quiet;
+            if counting && record.counted.insert(*ino) {
+                record.recent.push_back((now, *ino));
             }
             let (phase, hold) = decide(record.phase, quiet, record.recent.len(), limit.files);
             record.phase = phase;

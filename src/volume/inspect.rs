@@ -104,6 +104,9 @@ impl Volume {
     /// The path of an item of the cloud, if it is known.
     pub fn path_of_item(&self, item: &ItemId) -> Option<String> {
         let row = self.index.by_id(item).ok().flatten()?;
+        if row.ino == Ino::ROOT {
+            return Some(String::new());
+        }
         let intent = self.journal.get(row.ino);
         let (parent, name) = intent.map_or((row.parent, row.name), |intent| (intent.parent, intent.name));
         Some(self.paths().of(parent, &name))

@@ -3,6 +3,9 @@
 
 mod world;
 
+mod burst;
+mod cli_help;
+mod control;
 mod layers;
 mod mount_cloud;
 mod mount_model;

@@ -87,6 +87,7 @@ pub(super) fn entry(change: &Queued, now: i64) -> String {
         ));
     }
     match change.next_attempt {
+        Some(at) if at > now && change.attempts == 0 => facts.push(format!("is sent in {}", span(at - now))),
         Some(at) if at > now => facts.push(format!("next attempt in {}", span(at - now))),
         _ if change.state == "open" => facts.push("open in a program".to_owned()),
         _ => {}

@@ -79,7 +79,7 @@ fn look(targets: &[Target]) -> Result<Vec<Progress>, CliError> {
     targets
         .iter()
         .map(|target| match target.daemon.ask(&Request::Progress { path: target.path.clone() })? {
-            Answer::Progress(progress) => Ok(progress),
+            Answer::Progress(progress) => Ok(*progress),
             other => Err(target.daemon.confused(&other)),
         })
         .collect()

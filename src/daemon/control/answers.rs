@@ -66,7 +66,7 @@ impl Answers {
         let answer = match request {
             Request::Status => Ok(Answer::Status(Box::new(self.status()))),
             Request::Queue { path, limit } => Ok(Answer::Queue(self.queue(path.as_deref(), *limit))),
-            Request::Progress { path } => Ok(Answer::Progress(self.progress(path.as_deref()))),
+            Request::Progress { path } => Ok(Answer::Progress(Box::new(self.progress(path.as_deref())))),
             Request::Why { path } => self.why(path).map(|why| Answer::Why(Box::new(why))),
             Request::Retry { path } => self.retry(path.as_deref()).map(Answer::Done),
             Request::Approve { path } => self.approve(path.as_deref()).map(Answer::Done),

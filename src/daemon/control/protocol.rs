@@ -102,7 +102,7 @@ pub enum Answer {
     /// What has not reached the cloud.
     Queue(Queue),
     /// How much is left.
-    Progress(Progress),
+    Progress(Box<Progress>),
     /// What is known of a path.
     Why(Box<Why>),
     /// So many changes were made due, approved or taken back.
