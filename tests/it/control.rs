@@ -1,5 +1,6 @@
 //! What the daemon says about itself, asked through its socket: no kernel, a real (emulated) service.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -11,6 +12,7 @@ use onedrive_mount::emulator::{Fault, Flavour, Rule, When};
 use onedrive_mount::volume::OpenHow;
 
 use crate::world::desk::{Desk, MOUNT};
+use crate::world::service::Service;
 use crate::world::{World, settle};
 
 /// Waits for something that the daemon does by itself; the limit only tells a hang from slowness.
@@ -161,6 +163,32 @@ async fn what_waits_for_the_user_says_why_and_goes_on_when_told() {
     assert_eq!((done.changes, done.first.as_deref()), (1, Some("Docs/large.bin")));
     settle(&desk.running.core).await;
     assert!(world.emulator.drive().read_file("/Docs/large.bin").is_some());
+    desk.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_made_where_another_could_not_be_deleted_waits_quietly() {
+    let world = World::new(Flavour::Business).await;
+    world.emulator.drive().create_folder("/Docs");
+    let desk = Desk::open(&world).await;
+    let user = desk.user();
+    user.list("Docs").await.expect("list");
+    let rule =
+        world.emulator.faults().add(Rule::always("DELETE", "*", Fault::status(When::Before, 403, "accessDenied")));
+    user.rmdir("Docs").await.expect("rmdir");
+    eventually("parked", || desk.status().parked == 1).await;
+    user.mkdir("Docs").await.expect("mkdir");
+    world.emulator.forget_requests();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let attempts = world.emulator.requests().iter().filter(|request| request.method == "POST").count();
+    assert_eq!(attempts, 0, "the service was asked again and again");
+    let entries = desk.entries();
+    assert_eq!(entries, ["parked delete Docs", "waiting new-folder Docs"]);
+    world.emulator.faults().remove(rule);
+    desk.done(&Request::Retry { path: None });
+    settle(&desk.running.core).await;
+    assert_eq!(user.list("").await.expect("list"), ["Docs"]);
+    assert!(world.emulator.drive().stat("/Docs").is_some());
     desk.running.stop().await;
 }
 
@@ -376,7 +404,7 @@ async fn verify_finds_damage_without_downloading() {
     // What the cloud has is fetched again, whole.
     assert_eq!(desk.verify(Some("bad.bin")).not_here, 1);
     assert_eq!(user.read("bad.bin").await.expect("read"), vec![2; 400_000]);
-    assert_eq!(desk.verify(Some("bad.bin")).ok, 1);
+    eventually("it is kept again", || desk.verify(Some("bad.bin")).ok == 1).await;
     assert_eq!(desk.verify(Some("rotten.txt")).corrupt, 1, "a draft is never dropped");
     desk.running.stop().await;
 }
@@ -425,4 +453,52 @@ async fn the_socket_is_the_owners_alone_and_speaks_one_version() {
     let _ = tokio::task::block_in_place(|| endless.write_all(&noise));
     assert_eq!(desk.status().waiting, 0);
     desk.running.stop().await;
+}
+
+/// With a kernel, its caches, and the programs as they are shipped.
+#[test]
+fn a_person_takes_changes_back_in_a_mount() {
+    let service = Service::new(Flavour::Business);
+    service.drive().create_file("/Docs/report.txt", b"as it is in the cloud".to_vec());
+    service.drive().create_file("/Docs/old name.txt", b"old".to_vec());
+    let home = service.home("upload:\n  debounce: 1h\n");
+    let mount = service.mount(&home);
+    let cli = |arguments: &[&str]| {
+        let output =
+            home.command(env!("CARGO_BIN_EXE_onedrive-cli")).args(arguments).output().expect("onedrive-cli runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+    };
+    let report = mount.path("Docs/report.txt");
+    assert_eq!(fs::read(&report).expect("readable"), b"as it is in the cloud");
+    fs::write(&report, "edited").expect("written");
+    assert_eq!(fs::read(&report).expect("readable"), b"edited");
+    fs::rename(mount.path("Docs/old name.txt"), mount.path("Docs/new name.txt")).expect("renamed");
+    fs::write(mount.path("Docs/new.txt"), "new").expect("written");
+
+    // A link from outside leads to the same file.
+    std::os::unix::fs::symlink(mount.path("Docs"), home.path("link")).expect("a link");
+    let link = home.path("link/report.txt");
+    let (code, text) = cli(&["why", link.to_str().expect("text")]);
+    assert!(code == 0 && text.starts_with("Docs/report.txt: safe on this machine"), "{text}");
+    for name in ["report.txt", "new name.txt", "new.txt"] {
+        let path = mount.path("Docs").join(name);
+        let (code, text) = cli(&["discard", "--yes", path.to_str().expect("text")]);
+        assert_eq!((code, text.as_str()), (0, "1 change taken back\n"), "{name}");
+    }
+    assert_eq!(fs::read(&report).expect("readable"), b"as it is in the cloud");
+    assert_eq!(fs::metadata(&report).expect("there").len(), 21);
+    let mut names: Vec<_> =
+        fs::read_dir(mount.path("Docs")).expect("listed").map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["old name.txt", "report.txt"]);
+    assert!(!mount.path("Docs/new name.txt").exists() && !mount.path("Docs/new.txt").exists());
+    let (code, text) = cli(&["wait", "--timeout", "30s"]);
+    assert_eq!(code, 0, "{text}");
+    // What was taken back can be changed again.
+    fs::write(&report, "edited again").expect("written");
+    assert_eq!(fs::read(&report).expect("readable"), b"edited again");
+    let (code, text) = cli(&["verify", "--json"]);
+    assert!(code == 0 && text.contains("\"corrupt\":0"), "{text}");
+    drop(mount);
 }
