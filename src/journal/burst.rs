@@ -30,7 +30,7 @@ use super::store::Batch;
 use super::{Journal, JournalResult, State};
 use crate::base::caller::{self, Process};
 use crate::base::clock::{Mono, Timestamp};
-use crate::base::ids::Ino;
+use crate::base::ids::{Ino, ItemId};
 
 /// How many processes are watched at once; the ones that were quiet longest make room.
 const WATCHED: usize = 1024;
@@ -71,15 +71,15 @@ fn decide(phase: Phase, quiet: bool, files: usize, limit: usize) -> (Phase, bool
 #[derive(Default)]
 struct Record {
     phase: Phase,
-    recent: VecDeque<(Mono, Ino)>,
-    counted: HashSet<Ino>,
+    recent: VecDeque<(Mono, ItemId)>,
+    counted: HashSet<ItemId>,
     last: Mono,
 }
 
 /// What is to be held.
 struct Ruling {
-    /// Files of the same burst from before.
-    earlier: Vec<Ino>,
+    /// What belongs to the same burst from before.
+    earlier: Vec<ItemId>,
     process: Process,
 }
 
@@ -92,32 +92,33 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// A thread has deleted or overwritten these. `None` if they may pass.
-    fn judge(&mut self, limit: Limit, thread: u32, now: Mono, inos: &[Ino]) -> Option<Ruling> {
+    /// A thread has deleted or overwritten these. `None` if they may pass. Items are counted and not inodes: a file that
+    /// is deleted and written anew (as `git checkout` does) is one item under two inodes.
+    fn judge(&mut self, limit: Limit, thread: u32, now: Mono, items: &[ItemId]) -> Option<Ruling> {
         let process = self.threads.entry(thread).or_insert_with(|| caller::process_of(thread)).clone();
         let record = self.records.entry(process.id).or_default();
         let mut held = false;
         let mut earlier = Vec::new();
-        for ino in inos {
+        for item in items {
             let quiet = now.since(record.last) >= limit.window;
             record.last = now;
             if quiet {
                 (record.recent, record.counted) = (VecDeque::new(), HashSet::new());
             }
             while record.recent.front().is_some_and(|(at, _)| now.since(*at) >= limit.window) {
-                if let Some((_, ino)) = record.recent.pop_front() {
-                    record.counted.remove(&ino);
+                if let Some((_, item)) = record.recent.pop_front() {
+                    record.counted.remove(&item);
                 }
             }
             let counting = record.phase == Phase::Counting || quiet;
-            if counting && record.counted.insert(*ino) {
-                record.recent.push_back((now, *ino));
+            if counting && record.counted.insert(item.clone()) {
+                record.recent.push_back((now, item.clone()));
             }
             let (phase, hold) = decide(record.phase, quiet, record.recent.len(), limit.files);
             record.phase = phase;
             held |= hold;
             if hold {
-                earlier.extend(record.recent.drain(..).map(|(_, ino)| ino));
+                earlier.extend(record.recent.drain(..).map(|(_, item)| item));
                 record.counted.clear();
             }
         }
@@ -190,7 +191,7 @@ impl Journal {
     /// Holds what belongs to a burst. Called with every batch, before it is written.
     pub(super) fn guard(&self, state: &mut State, batch: &mut Batch) {
         let (Some(limit), Some(thread)) = (state.bursts.limit, caller::current()) else { return };
-        let losses: Vec<Ino> = batch
+        let losses: Vec<(Ino, ItemId)> = batch
             .put
             .iter()
             .filter(|intent| takes_away(state.overlay.get(intent.ino), intent))
@@ -199,20 +200,23 @@ impl Journal {
                 let holder = intent.item.as_ref().and_then(|item| state.overlay.by_item(item));
                 !intent.deleted || holder.is_none_or(|holder| holder.ino == intent.ino)
             })
-            .map(|intent| intent.ino)
+            .filter_map(|intent| Some((intent.ino, intent.item.clone()?)))
             .collect();
         if losses.is_empty() {
             return;
         }
-        let Some(ruling) = state.bursts.judge(limit, thread, self.clock.monotonic(), &losses) else { return };
-        for intent in batch.put.iter_mut().filter(|intent| losses.contains(&intent.ino)) {
+        let (inos, items): (HashSet<Ino>, Vec<ItemId>) = losses.into_iter().unzip();
+        let Some(ruling) = state.bursts.judge(limit, thread, self.clock.monotonic(), &items) else { return };
+        for intent in batch.put.iter_mut().filter(|intent| inos.contains(&intent.ino)) {
             hold(intent, &ruling.process, limit);
         }
         let mentioned: HashSet<Ino> =
             batch.put.iter().map(|intent| intent.ino).chain(batch.drop.iter().copied()).collect();
         let mut earlier = 0;
-        for ino in ruling.earlier.iter().filter(|ino| !mentioned.contains(ino) && !state.busy.contains_key(ino)) {
-            if let Some(intent) = state.overlay.get(*ino)
+        for item in &ruling.earlier {
+            if let Some(intent) = state.overlay.by_item(item)
+                && !mentioned.contains(&intent.ino)
+                && !state.busy.contains_key(&intent.ino)
                 && still_takes_away(intent)
                 && !matches!(intent.progress, Progress::Parked(_))
             {
@@ -226,7 +230,7 @@ impl Journal {
             tracing::warn!(
                 process = %ruling.process,
                 files = limit.files,
-                held = earlier + losses.len(),
+                held = earlier + items.len(),
                 "a burst of deletions or overwrites is held; onedrive-cli queue shows it, onedrive-cli approve sends \
                  it, onedrive-cli discard --held undoes it"
             );
@@ -265,6 +269,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::DriveId;
 
     #[test]
     fn every_row_of_the_table() {
@@ -285,8 +290,12 @@ mod tests {
         Mono(1_000_000_000_000 + seconds * 1_000_000_000)
     }
 
-    fn judge(ledger: &mut Ledger, thread: u32, second: u64, ino: u64) -> Option<Vec<Ino>> {
-        ledger.judge(LIMIT, thread, at(second), &[Ino(ino)]).map(|ruling| ruling.earlier)
+    fn item(number: u64) -> ItemId {
+        ItemId::new(&DriveId::new("b!d"), number.to_string())
+    }
+
+    fn judge(ledger: &mut Ledger, thread: u32, second: u64, number: u64) -> Option<Vec<ItemId>> {
+        ledger.judge(LIMIT, thread, at(second), &[item(number)]).map(|ruling| ruling.earlier)
     }
 
     #[test]
@@ -295,7 +304,7 @@ mod tests {
         for ino in 1..=3 {
             assert_eq!(judge(&mut ledger, THREAD, ino, ino), None);
         }
-        assert_eq!(judge(&mut ledger, THREAD, 4, 4), Some(vec![Ino(1), Ino(2), Ino(3), Ino(4)]));
+        assert_eq!(judge(&mut ledger, THREAD, 4, 4), Some([1, 2, 3, 4].map(item).to_vec()));
         assert_eq!(judge(&mut ledger, THREAD, 5, 5), Some(vec![]));
         assert_eq!(judge(&mut ledger, THREAD + 1, 5, 6), None, "another process");
         assert_eq!(judge(&mut ledger, THREAD, 65, 7), None, "it was quiet for a window");

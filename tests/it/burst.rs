@@ -141,6 +141,29 @@ async fn overwriting_renaming_over_and_writing_again_do_not_slip_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_deleted_and_written_anew_counts_once() {
+    let world = world_of_files().await;
+    let desk = guarded(&world).await;
+    let user = desk.user();
+    user.list("Docs").await.expect("list");
+    // What git checkout does, five times, and then a sixth.
+    for number in 0..6 {
+        let file = format!("Docs/{number}.txt");
+        let checkout = async {
+            user.unlink(&file).await.expect("unlink");
+            user.write(&file, b"of another branch").await.expect("write");
+        };
+        assert_eq!(desk.status().held, 0, "{:#?}", desk.entries());
+        on_behalf_of(CULPRIT, checkout).await;
+    }
+    assert_eq!(desk.entries(), (0..6).map(|number| format!("held update Docs/{number}.txt")).collect::<Vec<_>>());
+    desk.done(&Request::Approve { path: None });
+    settle(&desk.running.core).await;
+    assert_eq!(world.emulator.drive().read_file("/Docs/5.txt").as_deref(), Some(&b"of another branch"[..]));
+    desk.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_survives_a_restart_and_comes_back_with_its_folders() {
     let world = world_of_files().await;
     world.emulator.drive().create_file("/Docs/Deep/er/x.txt", b"x".to_vec());

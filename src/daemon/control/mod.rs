@@ -40,6 +40,9 @@ pub struct Server {
 /// Peers that are served at once.
 const PEERS: usize = 32;
 
+/// The pause after a connection that could not be accepted.
+const BREATH: Duration = Duration::from_millis(200);
+
 /// How long a peer may stay without asking anything.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -72,7 +75,11 @@ impl Server {
             loop {
                 // A peer too many waits in the queue of the socket.
                 let Ok(place) = room.clone().acquire_owned().await else { return };
-                let Ok((stream, _)) = listener.accept().await else { return };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of descriptors, perhaps: that passes.
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                };
                 let desk = desk.clone();
                 tokio::spawn(async move {
                     let _place = place;
