@@ -201,6 +201,10 @@ impl Daemon {
         core.journal.set_burst_limit(burst_limit(&config));
         report(&core);
         core.prepare().await;
+        // Before the mount, so that whoever sees the mount finds the socket.
+        let control = control::Server::start(&places.control_socket(), core.answers(&mountpoint, &opened))
+            .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
+            .ok();
         let runtime = tokio::runtime::Handle::current();
         let mount_options = MountOptions { allow_other, read_only, ..MountOptions::default() };
         let (volume, at, kernel_clock) = (core.volume.clone(), mountpoint.clone(), clock.clone());
@@ -217,9 +221,6 @@ impl Daemon {
             let (remote, state) = (remote, places.state.clone());
             tasks.spawn("identity", |stop| watch_identity(remote, identity, state, stop));
         }
-        let control = control::Server::start(&places.control_socket(), core.answers(&mountpoint, &opened))
-            .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
-            .ok();
         Ok(Self { core, mounted, tasks, control, clock, _single: single })
     }
 
