@@ -13,7 +13,8 @@
 //! - Bytes go to the disk before the log that speaks of them; a file is removed after the log that says so.
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
-//! them), `queue` (who is due, pure), `conflict` (pure), `store` and `spool` (the files), `commit` (the group
+//! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `store` and `spool`
+//! (the files), `commit` (the group
 //! commit), `recover` (start-up), `uploader` (the worker), `burst` (what is held until the user says so), `report`
 //! and `discard` (what people see of all this, and how they take it back).
 
@@ -42,15 +43,18 @@ mod overlay;
 mod queue;
 mod recover;
 pub mod report;
+mod salvage;
+mod shelter;
 mod spool;
 mod store;
+mod sums;
 pub mod uploader;
 
 pub use discard::{Refusal, Undone};
 pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
-pub use spool::{Draft, Piece};
+pub use spool::{DamagedDraft, Draft, Piece};
 pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
 
 use commit::Pending;
@@ -181,11 +185,6 @@ impl Journal {
     /// The inode numbers of this mount.
     pub fn inos(&self) -> Arc<dyn InoSource> {
         self.inos.clone()
-    }
-
-    /// Connects the index, which needs the journal's numbers and anchors first. Once.
-    pub fn attach(&self, index: Arc<Index>) {
-        let _ = self.index.set(index);
     }
 
     fn index(&self) -> &Arc<Index> {

@@ -3,9 +3,12 @@
 
 mod world;
 
+mod bit_flips;
 mod burst;
 mod cli_help;
 mod control;
+mod faults_matrix;
+mod full;
 mod layers;
 mod mount_cloud;
 mod mount_model;
@@ -13,5 +16,6 @@ mod mount_ops;
 mod remote_faults;
 mod remote_suite;
 mod suites;
+mod two_writers;
 mod volume_basics;
 mod volume_model;
