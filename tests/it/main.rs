@@ -3,8 +3,11 @@
 
 mod world;
 
-mod faults_matrix;
 mod bit_flips;
+mod burst;
+mod cli_help;
+mod control;
+mod faults_matrix;
 mod full;
 mod hostile;
 mod layers;
