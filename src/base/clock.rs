@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,15 +84,27 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// The machine's own clock.
+///
+/// Its monotonic time goes on while the machine is suspended, and so do its sleeps: a pause of five minutes that
+/// the lid interrupted for an hour is over soon after the lid is opened, not five minutes later.
 #[derive(Debug)]
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
+}
+
+/// The kernel's timers stand still while the machine is suspended, so long sleeps look up this often.
+const NAP: Duration = Duration::from_secs(10);
+
+/// Time since the machine was started, suspended or not.
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: since_boot() }
     }
 }
 
@@ -108,13 +120,22 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Mono {
-        Mono(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Mono(u64::try_from(since_boot().saturating_sub(self.start).as_nanos()).unwrap_or(u64::MAX))
     }
 
     fn sleep(&self, by: Duration) -> Sleep {
         // Made only when polled: whoever asks for a deadline may stand on a thread without a runtime (the kernel's
         // request readers do), and only the task that waits for it runs in one.
-        Box::pin(async move { tokio::time::sleep(by).await })
+        Box::pin(async move {
+            let until = since_boot().saturating_add(by);
+            loop {
+                let left = until.saturating_sub(since_boot());
+                tokio::time::sleep(left.min(NAP)).await;
+                if left <= NAP {
+                    return;
+                }
+            }
+        })
     }
 }
 

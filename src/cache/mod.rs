@@ -194,9 +194,10 @@ impl ChunkCache {
     /// by copying and removing it. On failure it is where it was. Content of the same key that was here
     /// before is dropped.
     ///
-    /// Checksums are made when the chunks are first read, so this is quick for any size; the bytes are made
-    /// durable here, because until then no checksum would tell that a power failure took them.
-    pub fn adopt(&self, key: &CacheKey, size: u64, spool: &Path) -> io::Result<()> {
+    /// `sums` are the CRC-32C of its chunks. Without them checksums are made when the chunks are first read, so this is
+    /// quick for any size; the bytes are made durable here, because until then no checksum would tell that a power
+    /// failure took them.
+    pub fn adopt(&self, key: &CacheKey, size: u64, spool: &Path, sums: Option<&[u32]>) -> io::Result<()> {
         let disk = &*self.shared.disk;
         let file = disk.open(spool, Open::ReadWrite)?;
         let len = file.len()?;
@@ -227,7 +228,7 @@ impl ChunkCache {
         }
         let generation = self.next_generation();
         // From here on the spool file is gone; without a map its content is lost to the cache only.
-        let made = CacheFile::create(disk, &paths, (digest, &key.text(), generation), size, Begin::Complete);
+        let made = CacheFile::create(disk, &paths, (digest, &key.text(), generation), size, Begin::Complete(sums));
         match made {
             Ok(file) => {
                 let used = self.shared.clock.now();
@@ -326,9 +327,13 @@ impl ChunkCache {
         }
     }
 
-    /// Counts this many bytes of others (content waiting for its upload) under the size limit.
+    /// Counts this many bytes of others (content waiting for its upload) under the size limit; evicts if that leaves
+    /// too little.
     pub fn set_reserved(&self, bytes: u64) {
-        self.lock().reserved = bytes;
+        let before = std::mem::replace(&mut self.lock().reserved, bytes);
+        if bytes > before {
+            self.make_room(0);
+        }
     }
 
     /// Drops content until at most this many bytes are left, the longest unused first. Pinned content

@@ -126,6 +126,27 @@ pub enum Fault {
     },
     /// The real status and headers with an empty body.
     EmptyBody,
+    /// The answer's body is only its beginning, and `Content-Length` agrees: a proxy's half answer.
+    Truncate {
+        /// Bytes sent.
+        to: u64,
+    },
+    /// The answer's body goes on after its end, and `Content-Length` agrees.
+    Lengthen {
+        /// Bytes too many.
+        by: u64,
+    },
+    /// One byte of the request's body is wrong when it arrives, and the server acts on it.
+    CorruptUpload {
+        /// Its offset in the body; the last byte if that is nearer.
+        at: u64,
+    },
+    /// A page of items comes empty, with a link to itself.
+    EmptyPage,
+    /// A page of items names itself as the next one.
+    PageLoop,
+    /// The items of a page come in reverse order, and then once more in the right one.
+    Disorder,
     /// The server acts twice, as when a proxy repeats a request; the second answer is sent.
     Twice,
 }

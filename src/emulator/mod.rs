@@ -38,6 +38,7 @@ mod graph_delta;
 mod graph_items;
 mod ident;
 mod names;
+mod network;
 mod oauth;
 mod render;
 mod server;
@@ -47,6 +48,7 @@ mod strict;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod witness;
 mod world;
 
 use std::io;
@@ -60,7 +62,9 @@ use tokio::task::JoinHandle;
 pub use admin::{DriveHandle, ItemView, Node};
 pub use drive::{DeltaBehaviour, ReadLag, Resync};
 pub use faults::{Fault, FaultBody, Faults, Host, Rule, RuleId, When};
+pub use network::Network;
 pub use strict::{DeleteMatch, PatchAnswer, Strict, UnsetConflict};
+pub use witness::{Course, Moment};
 pub use world::RequestRecord;
 
 use crate::base::clock::{Clock, SystemClock};
@@ -329,10 +333,21 @@ impl Emulator {
         self.world.faults().throttle_until(until);
     }
 
+    /// Lets `witness` see every exchange from now on; `None` ends that. It is called on the server's tasks and must not
+    /// block; it may use the [`DriveHandle`].
+    pub fn set_witness(&self, witness: Option<Arc<dyn Fn(Moment<'_>) -> Course + Send + Sync>>) {
+        self.world.witness().set(witness);
+    }
+
     /// Takes the service off the network, or back: while it is off every connection, new or kept alive,
     /// is reset without an answer.
     pub fn set_online(&self, online: bool) {
-        self.world.set_online(online);
+        self.set_network(if online { Network::Up } else { Network::Resetting });
+    }
+
+    /// Makes the network behave in some way from now on. Doors open and close a moment later.
+    pub fn set_network(&self, network: Network) {
+        self.world.set_network(network);
     }
 
     /// Changes switches while running.

@@ -17,7 +17,9 @@ use tokio::task::JoinSet;
 
 use super::content::Rope;
 use super::faults::{Fault, FaultBody, Host, When};
+use super::network::{Door, Network};
 use super::wire::{Answer, Call, Payload, Refusal, client_request_id, http_date, request_id};
+use super::witness::{Course, Moment};
 use super::world::{RequestRecord, World};
 use super::{graph, oauth, storage};
 
@@ -35,15 +37,37 @@ struct Cut;
 
 /// Accepts connections until dropped; dropping it drops them too.
 pub(crate) async fn accept(world: Arc<World>, listener: TcpListener, storage: bool) {
+    let Ok(address) = listener.local_addr() else { return };
+    let mut network = world.watch_network();
+    let mut door = Door::Open(listener);
     let mut connections = JoinSet::new();
     loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(connection(world.clone(), stream, storage));
-                }
+        let now = *network.borrow_and_update();
+        if now == Network::Refusing {
+            connections.abort_all();
+        }
+        door = match door.under(now, address).await {
+            Ok(door) => door,
+            Err(error) => {
+                tracing::error!(%address, %error, "the emulator lost its address");
+                return;
             }
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        };
+        loop {
+            tokio::select! {
+                accepted = door.accept() => {
+                    if let Ok(stream) = accepted {
+                        connections.spawn(connection(world.clone(), stream, storage));
+                    }
+                }
+                changed = network.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    break;
+                }
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            }
         }
     }
 }
@@ -53,8 +77,8 @@ async fn connection(world: Arc<World>, stream: TcpStream, storage: bool) {
     // A second handle on the socket, to turn a close into a reset.
     let Some((stream, socket)) = split(stream) else { return };
     let socket = Arc::new(socket);
-    if !world.is_online() {
-        return reset(&socket);
+    if passes(&world, &socket).await.is_err() {
+        return;
     }
     if let Some(link) = world.link() {
         // Opening a connection costs one round trip for TCP and one for TLS.
@@ -71,6 +95,17 @@ fn split(stream: TcpStream) -> Option<(TcpStream, std::net::TcpStream)> {
     let stream = stream.into_std().ok()?;
     let second = stream.try_clone().ok()?;
     Some((TcpStream::from_std(stream).ok()?, second))
+}
+
+/// Whether the network lets something pass now. If packets vanish, this ends when they no longer do.
+async fn passes(world: &World, socket: &std::net::TcpStream) -> Result<(), Cut> {
+    let mut network = world.watch_network();
+    if *network.borrow() == Network::Up {
+        return Ok(());
+    }
+    let _ = network.wait_for(|network| *network != Network::Vanishing).await;
+    reset(socket);
+    Err(Cut)
 }
 
 /// Makes the coming close a reset.
@@ -91,10 +126,7 @@ async fn exchange(
         (false, true) => Host::Graph,
         (false, false) => Host::Login,
     };
-    if !world.is_online() {
-        reset(&socket);
-        return Err(Cut);
-    }
+    passes(world, &socket).await?;
     let number = world.next_number();
     let mut call = Call {
         method: parts.method,
@@ -139,8 +171,16 @@ async fn exchange(
         world.clock().sleep(*duration).await;
     }
     let early = early.or_else(|| scripted(&fault, When::Halfway, &call));
+    passes(world, &socket).await?;
+    if let Some(Fault::CorruptUpload { at }) = &fault {
+        call.body = damaged(&call.body, *at);
+    }
     // The stall and the body took time: the server acts now.
     call.now = world.now();
+    let moment = |when| Moment { host, when, method: call.method.as_str(), target: &target };
+    if world.witness().see(moment(When::Before)) == Course::Vanish {
+        std::future::pending::<()>().await;
+    }
     let mut answer = match early {
         Some(answer) => answer,
         None => {
@@ -149,6 +189,9 @@ async fn exchange(
             scripted(&fault, When::After, &call).unwrap_or(answer)
         }
     };
+    if world.witness().see(moment(When::After)) == Course::Vanish {
+        std::future::pending::<()>().await;
+    }
     match &fault {
         Some(Fault::Reset { when: When::After }) => {
             world.record(record(&call, host, None, bytes, 0));
@@ -157,8 +200,15 @@ async fn exchange(
         }
         Some(Fault::Stall { when: When::After, duration }) => world.clock().sleep(*duration).await,
         Some(Fault::EmptyBody) => answer.payload = Payload::Empty,
+        Some(Fault::Truncate { to }) => answer.payload = first_bytes(answer.payload, *to),
+        Some(Fault::Lengthen { by }) => answer.payload = lengthened(answer.payload, *by),
+        Some(Fault::EmptyPage | Fault::PageLoop | Fault::Disorder) => {
+            let here = format!("{}{target}", world.graph_url);
+            disturb_page(&mut answer, fault.as_ref(), &here);
+        }
         _ => {}
     }
+    passes(world, &socket).await?;
     world.record(record(&call, host, Some(answer.status), bytes, answer.payload.length()));
     Ok(response(world, &call, answer, fault, socket))
 }
@@ -214,6 +264,68 @@ fn scripted(fault: &Option<Fault>, moment: When, call: &Call) -> Option<Answer> 
         answer = answer.with("location", value);
     }
     Some(answer)
+}
+
+/// An upload of which one byte changed on the way.
+fn damaged(body: &Rope, at: u64) -> Rope {
+    let mut bytes = body.flat().to_vec();
+    let last = bytes.len().saturating_sub(1);
+    if let Some(byte) = bytes.get_mut(usize::try_from(at).unwrap_or(usize::MAX).min(last)) {
+        *byte ^= 0x55;
+    }
+    Bytes::from(bytes).into()
+}
+
+/// The beginning of a payload.
+fn first_bytes(payload: Payload, to: u64) -> Payload {
+    match payload {
+        Payload::Empty => Payload::Empty,
+        Payload::Bytes(bytes) => Payload::Bytes(bytes.slice(..bytes.len().min(to as usize))),
+        Payload::Content { content, range } => {
+            let end = range.end.min(range.start + to);
+            Payload::Content { content, range: range.start..end }
+        }
+    }
+}
+
+/// A payload with bytes at its end that do not belong there.
+fn lengthened(payload: Payload, by: u64) -> Payload {
+    let mut bytes = match payload {
+        Payload::Empty => Vec::new(),
+        Payload::Bytes(bytes) => bytes.to_vec(),
+        Payload::Content { content, mut range } => {
+            let mut bytes = Vec::new();
+            while !range.is_empty() {
+                let piece = content.piece(range.clone(), PIECE);
+                range.start += piece.len() as u64;
+                bytes.extend_from_slice(&piece);
+            }
+            bytes
+        }
+    };
+    bytes.resize(bytes.len() + by as usize, b'?');
+    Payload::Bytes(bytes.into())
+}
+
+/// Changes a page of items; other answers stay as they are.
+fn disturb_page(answer: &mut Answer, fault: Option<&Fault>, here: &str) {
+    let Payload::Bytes(bytes) = &answer.payload else { return };
+    let Ok(mut page) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    let Some(items) = page.get("value").and_then(|value| value.as_array()).cloned() else { return };
+    match fault {
+        Some(Fault::EmptyPage) => page = serde_json::json!({"value": [], "@odata.nextLink": here}),
+        Some(Fault::PageLoop) => {
+            page["@odata.nextLink"] = here.into();
+            if let Some(page) = page.as_object_mut() {
+                page.remove("@odata.deltaLink");
+            }
+        }
+        Some(Fault::Disorder) => {
+            page["value"] = items.iter().rev().chain(items.iter()).cloned().collect::<Vec<_>>().into();
+        }
+        _ => {}
+    }
+    answer.payload = Payload::Bytes(page.to_string().into());
 }
 
 /// How a request's body arrived.
@@ -335,6 +447,7 @@ fn paced(world: Arc<World>, payload: Payload, fault: Option<Fault>, socket: Arc<
 
 impl Sending {
     async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+        passes(&self.world, &self.socket).await?;
         let mut limit = PIECE as u64;
         match self.fault {
             Some(Fault::CutDownload { after, reset: hard }) => {

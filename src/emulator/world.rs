@@ -4,22 +4,25 @@
 //! nothing awaits while holding one.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use super::Flavour;
 use super::copies::Copies;
 use super::drive::Drive;
 use super::faults::{Faults, Host};
 use super::ident::{Identity, Index};
+use super::network::Network;
 use super::oauth::OAuth;
 use super::sessions::Sessions;
 use super::strict::Strict;
+use super::witness::Witness;
 use crate::base::clock::{Clock, Mono, Timestamp};
 
 /// Requests kept in the log; older ones are dropped.
@@ -123,6 +126,7 @@ pub(crate) struct World {
     link: Option<LinkState>,
     strict: RwLock<Arc<Strict>>,
     faults: Faults,
+    witness: Witness,
     drives: RwLock<Vec<Arc<DriveCell>>>,
     pub(crate) graph_url: String,
     pub(crate) storage_url: String,
@@ -134,7 +138,7 @@ pub(crate) struct World {
     /// The pre-authenticated URLs that were handed out.
     signed: Mutex<Vec<String>>,
     number: AtomicU64,
-    online: AtomicBool,
+    network: watch::Sender<Network>,
     key: [u8; 32],
 }
 
@@ -166,6 +170,7 @@ impl World {
             link: plan.link,
             strict: RwLock::new(Arc::new(plan.strict)),
             faults: Faults::default(),
+            witness: Witness::default(),
             drives: RwLock::default(),
             graph_url: plan.graph_url,
             storage_url: plan.storage_url,
@@ -176,7 +181,7 @@ impl World {
             requests: Mutex::default(),
             signed: Mutex::default(),
             number: AtomicU64::new(1),
-            online: AtomicBool::new(true),
+            network: watch::Sender::new(Network::Up),
             key: plan.key,
         }
     }
@@ -197,16 +202,20 @@ impl World {
         &self.faults
     }
 
+    pub(crate) fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
     pub(crate) fn next_number(&self) -> u64 {
         self.number.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn is_online(&self) -> bool {
-        self.online.load(Ordering::Relaxed)
+    pub(crate) fn watch_network(&self) -> watch::Receiver<Network> {
+        self.network.subscribe()
     }
 
-    pub(crate) fn set_online(&self, online: bool) {
-        self.online.store(online, Ordering::Relaxed);
+    pub(crate) fn set_network(&self, network: Network) {
+        self.network.send_replace(network);
     }
 
     /// The switches as they are now.

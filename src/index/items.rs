@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, row_of, set_meta};
+use super::{COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, row_of, row_sum, set_meta};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DriveId, Ino, InoSource, ItemId, MetaTag};
 use crate::base::name::fold;
@@ -224,28 +224,37 @@ impl<'a> Txn<'a> {
         if ino != Ino::ROOT {
             self.displace(parent, name, ino)?;
         }
+        let kind = match kind {
+            ItemKind::File => 0,
+            ItemKind::Folder => 1,
+            ItemKind::Closed => 2,
+        };
+        let (key, content_tag) = (key_of(self.drive, &item.id), item.content_tag.as_ref().map(|tag| tag.0.as_str()));
+        let link_to = link_to.map(|id| key_of(self.drive, id));
+        let sum = row_sum(
+            (&key, name, &item.meta_tag.0),
+            (kind, item.size as i64, modified.0, item.created.0, changed.0),
+            (content_tag, link_to.as_deref()),
+        );
         self.sql
             .prepare_cached(
                 "UPDATE items SET parent = ?2, fold = ?3, name = ?4, kind = ?5, size = ?6, modified = ?7, created = ?8,
-                 changed = ?9, meta_tag = ?10, content_tag = ?11, link_to = ?12 WHERE ino = ?1",
+                 changed = ?9, meta_tag = ?10, content_tag = ?11, link_to = ?12, sum = ?13 WHERE ino = ?1",
             )?
             .execute(params![
                 ino.0 as i64,
                 parent.0 as i64,
                 fold(name),
                 name,
-                match kind {
-                    ItemKind::File => 0,
-                    ItemKind::Folder => 1,
-                    ItemKind::Closed => 2,
-                },
+                kind,
                 item.size as i64,
                 modified.0,
                 item.created.0,
                 changed.0,
                 item.meta_tag.0,
-                item.content_tag.as_ref().map(|tag| tag.0.as_str()),
-                link_to.map(|id| key_of(self.drive, id)),
+                content_tag,
+                link_to,
+                sum,
             ])?;
         self.notices.push(Notice { ino, parent, name: name.to_owned(), what });
         if moved_content {
@@ -293,7 +302,18 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Forgets an item and everything below it. Unknown ids are fine.
+    /// Forgets where folders were that are gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn forget_gone(&mut self) -> IndexResult<()> {
+        self.sql.prepare_cached("DELETE FROM gone")?.execute([])?;
+        Ok(())
+    }
+
+    /// Forgets an item and everything below it. Unknown ids are fine. Where its folders were is remembered for those
+    /// who still need them; see [`Index::gone`](super::Index::gone).
     ///
     /// # Errors
     ///
@@ -316,6 +336,11 @@ impl<'a> Txn<'a> {
             stack.extend(below);
             self.sql.prepare_cached("DELETE FROM items WHERE ino = ?1")?.execute([ino])?;
             if let Some(row) = row {
+                if row.kind == ItemKind::Folder {
+                    self.sql
+                        .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
+                        .execute(params![ino, row.parent.0 as i64, row.name])?;
+                }
                 self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what: What::Removed });
             }
         }

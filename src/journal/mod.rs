@@ -13,7 +13,7 @@
 //! - Bytes go to the disk before the log that speaks of them; a file is removed after the log that says so.
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
-//! them), `queue` (who is due, pure), `conflict` (pure), `store` and `spool` (the files), `commit` (the group
+//! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `store` and `spool` (the files), `commit` (the group
 //! commit), `recover` (start-up), `uploader` (the worker).
 
 use std::collections::{HashMap, HashSet};
@@ -38,14 +38,17 @@ mod mutate;
 mod overlay;
 mod queue;
 mod recover;
+mod salvage;
+mod shelter;
 mod spool;
 mod store;
+mod sums;
 pub mod uploader;
 
 pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
-pub use spool::{Draft, Piece};
+pub use spool::{DamagedDraft, Draft, Piece};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use store::fuzz as fuzz_row;
 pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
@@ -177,11 +180,6 @@ impl Journal {
     /// The inode numbers of this mount.
     pub fn inos(&self) -> Arc<dyn InoSource> {
         self.inos.clone()
-    }
-
-    /// Connects the index, which needs the journal's numbers and anchors first. Once.
-    pub fn attach(&self, index: Arc<Index>) {
-        let _ = self.index.set(index);
     }
 
     fn index(&self) -> &Arc<Index> {

@@ -12,27 +12,32 @@
 //! - No tokens and no URLs in errors and logs.
 //! - There is no limit on how long a transfer may take, only on how long it may stand still.
 
-mod body;
-
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use futures_util::future::{Either, select};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::address::{self, is_loopback};
 use super::classify::{self, Effect, Refusal};
-use super::{Advice, BodyStream, RemoteError, RemoteErrorKind, RemoteResult};
+use super::{Advice, BodyStream, RemoteError, RemoteErrorKind, RemoteResult, Urgency, current_urgency};
 use crate::auth::{AuthError, TokenSource};
 use crate::base::clock::Clock;
 use crate::base::name::presentable;
 use crate::base::secret::Secret;
+
+mod body;
+mod clients;
+mod reach;
+
+use clients::{Cargo, Clients, install_tls};
+use reach::Reach;
 
 /// Random bits, from outside: 64 at a time.
 pub type Entropy = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -268,17 +273,8 @@ struct Inner {
     tokens: Arc<dyn TokenSource>,
     clock: Arc<dyn Clock>,
     entropy: Entropy,
-    clients: [OnceLock<Client>; 4],
-}
-
-/// Which of the clients a request takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cargo {
-    /// Metadata: gzip, HTTP/2 where offered.
-    Json,
-    /// Content: as it is, and over HTTP/1.1, because several connections carry more than several streams of
-    /// one, and some hosts break long HTTP/2 streams off.
-    Content,
+    clients: Clients,
+    reach: Arc<Reach>,
 }
 
 impl Http {
@@ -301,7 +297,8 @@ impl Http {
             tokens,
             clock,
             entropy,
-            clients: Default::default(),
+            clients: Clients::default(),
+            reach: Arc::new(Reach::new()),
         };
         inner.admit(&inner.origin).map_err(|error| local(format!("the Graph endpoint: {}", error.context)))?;
         Ok(Self { inner: Arc::new(inner) })
@@ -346,6 +343,10 @@ impl Http {
                 ask.what
             )));
         }
+        self.guarded(ask, current_urgency() == Urgency::Interactive, self.signed(ask)).await
+    }
+
+    async fn signed(&self, ask: &Ask) -> RemoteResult<Reply> {
         let token = self.inner.tokens.token().await.map_err(auth_failure)?;
         let reply = self.whole(ask, Some(&token)).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
@@ -358,18 +359,30 @@ impl Http {
 
     /// Asks a pre-authenticated URL, without token.
     pub async fn bare(&self, ask: &Ask) -> RemoteResult<Reply> {
-        self.whole(ask, None).await
+        self.guarded(ask, current_urgency() == Urgency::Interactive, self.whole(ask, None)).await
+    }
+
+    /// Runs a request; see [`Reach::guard`].
+    async fn guarded<T>(
+        &self,
+        ask: &Ask,
+        hurry: bool,
+        call: impl Future<Output = RemoteResult<T>> + Send,
+    ) -> RemoteResult<T> {
+        let gone = |sent: bool| silent(ask.what, if sent { ask.effect } else { Effect::Reads });
+        self.inner.reach.guard(ask.url.expose(), hurry, gone, call).await
     }
 
     /// Asks a pre-authenticated URL for content, without token. An answer that is no success comes as a
     /// whole reply.
     pub async fn content(&self, ask: &Ask) -> RemoteResult<Result<Streaming, Reply>> {
-        let (response, about) = self.send(ask, None, Cargo::Content).await?;
+        // Reading can always be taken up again, so nobody has to wait for a host that is not there.
+        let (response, about) = self.guarded(ask, true, self.send(ask, None, Cargo::Content)).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         if !status.is_success() {
             return Ok(Err(self.collect(response, about).await?));
         }
-        let body = self.watch(response, about.what);
+        let body = self.watch(response, about.what, Some(ask.url.expose().clone()));
         Ok(Ok(Streaming { status, headers, body }))
     }
 
@@ -395,7 +408,8 @@ impl Http {
         inner.admit(url)?;
         let attempt = guid((inner.entropy)(), (inner.entropy)());
         let mut request = inner
-            .client(cargo, is_loopback(url))?
+            .clients
+            .get(cargo, is_loopback(url), &inner.patience, inner.clock.monotonic())?
             .request(ask.method.clone(), url.clone())
             .headers(ask.headers.clone())
             .header("user-agent", USER_AGENT);
@@ -456,7 +470,7 @@ impl Http {
     async fn collect(&self, response: reqwest::Response, about: About) -> RemoteResult<Reply> {
         let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { about.largest } else { MAX_REFUSAL };
-        let mut stream = self.watch(response, about.what);
+        let mut stream = self.watch(response, about.what, None);
         let mut body = BytesMut::new();
         let mut over = self.inner.clock.sleep(WHOLE_ANSWER);
         loop {
@@ -488,9 +502,13 @@ impl Http {
         Ok(Reply { status, headers, body: body.freeze(), about })
     }
 
-    /// A body under the progress watchdog.
-    fn watch(&self, response: reqwest::Response, what: &'static str) -> BodyStream {
-        body::watched(response, self.inner.clock.clone(), self.inner.patience.idle, what)
+    /// A body under the progress watchdog; if it comes from a host named here, also under that of [`Reach`].
+    fn watch(&self, response: reqwest::Response, what: &'static str, from: Option<Url>) -> BodyStream {
+        let (inner, clock) = (self.inner.clone(), self.inner.clock.clone());
+        body::watched(response, clock, self.inner.patience.idle, what, move || match &from {
+            Some(from) => inner.reach.clone().out_of_reach(from.clone()).boxed(),
+            None => std::future::pending().boxed(),
+        })
     }
 }
 
@@ -499,42 +517,6 @@ impl Inner {
     fn admit(&self, url: &Url) -> RemoteResult<()> {
         address::admit(url, &self.origin, self.loopback_only)
     }
-
-    /// The client for a kind of cargo. Made when first needed: a demonstration on a machine without
-    /// certificate authorities must not fail for want of them.
-    fn client(&self, cargo: Cargo, loopback: bool) -> RemoteResult<&Client> {
-        let index = usize::from(cargo == Cargo::Content) * 2 + usize::from(loopback);
-        if let Some(client) = self.clients[index].get() {
-            return Ok(client);
-        }
-        let mut builder = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(self.patience.connect)
-            .pool_idle_timeout(Duration::from_secs(50))
-            .tcp_keepalive(Duration::from_secs(20))
-            .referer(false);
-        builder = match cargo {
-            Cargo::Json => builder.gzip(true),
-            Cargo::Content => builder.gzip(false).http1_only(),
-        };
-        if loopback {
-            builder = builder.no_proxy().tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|error| {
-            RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, "the HTTP client cannot be set up")
-                .with_source(error.without_url())
-        })?;
-        Ok(self.clients[index].get_or_init(|| client))
-    }
-}
-
-/// Chooses the TLS implementation of this process, once.
-fn install_tls() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error means that somebody else has chosen already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
 
 /// A body in slices, counting what went out.

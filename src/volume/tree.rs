@@ -358,6 +358,38 @@ impl Volume {
         length
     }
 
+    /// Fails if a folder's new place makes the path of something in it longer than the service stores. What is not
+    /// known of it yet, and what lies beyond the first ten thousand items, is for the service to judge.
+    pub(super) fn check_depth(&self, folder: &Seen, parent: Ino, name: &str) -> VolumeResult<()> {
+        const LOOKED_AT: usize = 10_000;
+        let Some(limit) = self.remote.caps().max_path else { return Ok(()) };
+        let (before, now) = (self.path_length(folder.parent, &folder.name), self.path_length(parent, name));
+        if now <= before {
+            return Ok(());
+        }
+        let mut open = vec![(folder.ino, now)];
+        let mut looked_at = 0;
+        while let Some((ino, length)) = open.pop() {
+            for child in self.children(ino)? {
+                looked_at += 1;
+                let length = length + 1 + child.name.encode_utf16().count();
+                if length > limit {
+                    return Err(VolumeError::TooLong(format!(
+                        "the path of “{}” in this folder would have {length} characters, OneDrive stores {limit}",
+                        child.name
+                    )));
+                }
+                if child.kind == NodeKind::Folder {
+                    open.push((child.ino, length));
+                }
+            }
+            if looked_at > LOOKED_AT {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Whether `ino` is `folder` or below it.
     pub(super) fn is_below(&self, mut ino: Ino, folder: Ino) -> bool {
         for _ in 0..1000 {

@@ -59,7 +59,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["base/hash", "auth", "emulator"]),
     ("bytes", ANYWHERE),
     ("clap", &["cli"]),
-    ("crc32c", &["cache/file"]),
+    ("crc32c", &["base/checksum", "cache/file"]),
     ("dirs", &["config/paths"]),
     ("fuser", &["fuse"]),
     ("futures_util", ANYWHERE),
@@ -80,7 +80,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["config/yaml"]),
-    ("sha2", &["auth/flow", "cache/key", "emulator"]),
+    ("sha2", &["auth/flow", "cache/key", "config/paths", "emulator"]),
     // Files under a name that nobody guesses, before they replace the old ones.
     ("tempfile", &["auth/vault", "fuzzing"]),
     ("thiserror", ANYWHERE),

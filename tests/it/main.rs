@@ -3,6 +3,9 @@
 
 mod world;
 
+mod bit_flips;
+mod faults_matrix;
+mod full;
 mod hostile;
 mod layers;
 mod leaks;
@@ -12,5 +15,6 @@ mod mount_ops;
 mod remote_faults;
 mod remote_suite;
 mod suites;
+mod two_writers;
 mod volume_basics;
 mod volume_model;

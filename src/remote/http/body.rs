@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 
 use super::silent;
 use crate::base::clock::Clock;
@@ -15,18 +15,20 @@ use crate::remote::{BodyStream, RemoteError};
 const LEAST: usize = 4 << 10;
 
 /// The body of an answer. It ends with an error if it breaks off, or if fewer than [`LEAST`] bytes come while somebody
-/// has waited for it for `idle` in all. The time in which nobody waits does not count: a reader may be slow.
+/// has waited for it for `idle` in all, or if `gone` completes: it is asked anew for each wait. The time in which nobody waits does not count: a reader may be slow.
 pub(super) fn watched(
     response: reqwest::Response,
     clock: Arc<dyn Clock>,
     idle: Duration,
     what: &'static str,
+    gone: impl Fn() -> BoxFuture<'static, ()> + Send + 'static,
 ) -> BodyStream {
-    let start = (Box::pin(response.bytes_stream()), clock, Duration::ZERO, 0);
+    let start = (Box::pin(response.bytes_stream()), clock, gone, Duration::ZERO, 0);
     futures_util::stream::unfold(Some(start), move |state| async move {
-        let (mut stream, clock, mut waited, mut arrived) = state?;
+        let (mut stream, clock, gone, mut waited, mut arrived) = state?;
         let begun = clock.monotonic();
-        match select(stream.next(), clock.sleep(idle.saturating_sub(waited))).await {
+        let patience = select(clock.sleep(idle.saturating_sub(waited)), gone());
+        match select(stream.next(), patience).await {
             Either::Left((None, _)) => None,
             Either::Left((Some(Ok(bytes)), _)) => {
                 waited += clock.monotonic().since(begun);
@@ -34,7 +36,7 @@ pub(super) fn watched(
                 if arrived >= LEAST {
                     (waited, arrived) = (Duration::ZERO, 0);
                 }
-                Some((Ok(bytes), Some((stream, clock, waited, arrived))))
+                Some((Ok(bytes), Some((stream, clock, gone, waited, arrived))))
             }
             Either::Left((Some(Err(error)), _)) => {
                 let failure = RemoteError::offline(format!("cannot {what}: the answer broke off"))

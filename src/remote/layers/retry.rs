@@ -5,7 +5,7 @@
 //! callers that must succeed eventually (the uploader, the poller) come back on their own schedule.
 //!
 //! Always true here: a call whose effect is unknown ([`Advice::VerifyThenRetry`]) is never repeated unless
-//! repeating it is harmless; an interactive call ends within seconds, offline within two.
+//! repeating it is harmless; an interactive call ends within seconds.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -161,8 +161,10 @@ const FRESH: Duration = Duration::from_secs(120);
 /// How many fresh items are remembered.
 const MAX_FRESH: usize = 4096;
 
-/// How long an interactive call may take while the last thing we know is that there is no connection.
-const OFFLINE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long an interactive call may take while the last thing we know is that there is no connection. The door
+/// itself notices a dead network within two seconds, unless a proxy stands between; a long way round the earth
+/// needs nearly three for its first request.
+const OFFLINE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The layer.
 pub struct Retrying {

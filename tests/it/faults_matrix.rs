@@ -1,0 +1,480 @@
+//! Every trouble of network and service against every operation of use.
+//!
+//! For each pair: a drive in use, the trouble, the operation, what a user does beside it, the end of the trouble,
+//! rest; then both sides have exactly the tree of the reference, nothing is in the recycle bin that nobody
+//! deleted, and no version of any file in the cloud is one that nobody wrote.
+//!
+//! `FAULT_MATRIX=full` tries each pair with each extent of the trouble (once, several times, for a while); without
+//! it each pair is tried with one of them. `FAULT_MATRIX_ONLY=text` keeps the cases whose name has the text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use onedrive_mount::base::clock::Clock;
+use onedrive_mount::base::ids::Ino;
+use onedrive_mount::base::tasks::TaskGroup;
+use onedrive_mount::emulator::{Content, Emulator, Flavour, Host, Options};
+use onedrive_mount::journal::Progress;
+use onedrive_mount::remote::http::system_entropy;
+use onedrive_mount::remote::stack::{self, RemoteOptions};
+use onedrive_mount::remote::{DriveIdentity, SharedRemote, URGENCY, Urgency};
+use onedrive_mount::volume::{OpenHow, VolumeError, VolumeResult};
+
+use crate::volume_model::local_tree_of;
+use crate::world::clock::FastClock;
+use crate::world::model::{Model, Node};
+use crate::world::ops::cloud_tree;
+use crate::world::trouble::{self, Aim, EXTENTS, Extent, Issued, Trouble};
+use crate::world::{Running, User, World};
+
+const SPEED: u32 = 20;
+
+/// How long trouble lasts that lasts, by the fast clock.
+const LASTING: Duration = Duration::from_secs(20);
+
+/// What a user does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Operation {
+    ListFolder,
+    ColdRead,
+    ReadMiddle,
+    CreateSmall,
+    OverwriteSmall,
+    UploadLarge,
+    SaveByRename,
+    MakeFolder,
+    Rename,
+    Move,
+    DeleteFile,
+    DeleteFolder,
+    Poll,
+    Quota,
+    FirstMount,
+}
+
+const OPERATIONS: [Operation; 15] = [
+    Operation::ListFolder,
+    Operation::ColdRead,
+    Operation::ReadMiddle,
+    Operation::CreateSmall,
+    Operation::OverwriteSmall,
+    Operation::UploadLarge,
+    Operation::SaveByRename,
+    Operation::MakeFolder,
+    Operation::Rename,
+    Operation::Move,
+    Operation::DeleteFile,
+    Operation::DeleteFolder,
+    Operation::Poll,
+    Operation::Quota,
+    Operation::FirstMount,
+];
+
+impl Operation {
+    /// The requests it is about.
+    fn aims(self) -> &'static [Aim] {
+        match self {
+            Self::ListFolder => &[("GET", "*children*", Host::Graph)],
+            Self::ColdRead | Self::ReadMiddle => &[("GET", "*downloadUrl*", Host::Graph), ("GET", "*", Host::Storage)],
+            Self::CreateSmall | Self::OverwriteSmall | Self::SaveByRename => &[("PUT", "*/content*", Host::Graph)],
+            Self::UploadLarge => &[("POST", "*createUploadSession", Host::Graph), ("PUT", "*", Host::Storage)],
+            Self::MakeFolder => &[("POST", "*/children", Host::Graph)],
+            Self::Rename | Self::Move => &[("PATCH", "*", Host::Graph)],
+            Self::DeleteFile | Self::DeleteFolder => &[("DELETE", "*", Host::Graph)],
+            Self::Poll => &[("GET", "*/delta*", Host::Graph)],
+            Self::Quota => &[("GET", "*quota*", Host::Graph)],
+            Self::FirstMount => &[("GET", "*", Host::Graph)],
+        }
+    }
+}
+
+fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| ((at * 31 + seed * 7) ^ (at >> 8)) as u8).collect()
+}
+
+const BIG: usize = 3 << 20;
+const LARGE: usize = 5 << 20;
+
+/// What is in the cloud before.
+fn standing() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("docs/a.txt", pattern(1, 6000)),
+        ("docs/b.txt", pattern(2, 4000)),
+        ("photos/big.bin", pattern(3, BIG)),
+        ("old/x", pattern(4, 2000)),
+        ("old/y", pattern(5, 2100)),
+        ("keep.txt", pattern(6, 2500)),
+    ]
+}
+
+/// One drive and its trouble.
+struct Case {
+    world: World,
+    clock: FastClock,
+    tokens: Arc<Issued>,
+    remote: SharedRemote,
+    model: Model,
+    /// Every content that was ever wanted at a path.
+    written: BTreeMap<String, Vec<Vec<u8>>>,
+    deleted: Vec<&'static str>,
+    /// How long calls took that must never wait for the network.
+    slowest: Duration,
+}
+
+impl Case {
+    async fn new() -> Self {
+        let clock = FastClock::new(SPEED);
+        let options = Options {
+            flavour: Flavour::PersonalNew,
+            content: Content::Empty,
+            clock: Arc::new(clock.clone()),
+            ..Options::default()
+        };
+        let emulator = Emulator::start(options).await.expect("the emulator starts");
+        let tokens = Issued::new(&emulator);
+        let mut options = RemoteOptions::new(emulator.endpoints().graph);
+        options.patience.connect = Duration::from_millis(700);
+        let remote = stack::open(&options, tokens.clone(), Arc::new(clock.clone()), system_entropy());
+        let world = World {
+            emulator,
+            home: tempfile::tempdir().expect("a folder"),
+            clock: Arc::new(clock.clone()),
+            debounce: Duration::from_millis(500),
+        };
+        let mut case = Self {
+            world,
+            clock,
+            tokens,
+            remote: remote.expect("the remote opens").remote,
+            model: Model::default(),
+            written: BTreeMap::new(),
+            deleted: Vec::new(),
+            slowest: Duration::ZERO,
+        };
+        for folder in ["docs", "photos", "old", "target"] {
+            case.world.emulator.drive().create_folder(folder);
+            case.model.mkdir(folder).expect("free");
+        }
+        for (path, bytes) in standing() {
+            case.world.emulator.drive().create_file(path, bytes.clone());
+            case.wrote(path, &bytes);
+        }
+        case
+    }
+
+    fn wrote(&mut self, path: &str, bytes: &[u8]) {
+        self.model.write(path, bytes).expect("the reference takes it");
+        self.written.entry(path.to_owned()).or_default().push(bytes.to_vec());
+    }
+
+    async fn identity(&self) -> Result<DriveIdentity, VolumeError> {
+        Ok(URGENCY.scope(Urgency::Interactive, self.remote.identity()).await?)
+    }
+
+    /// Opens the drive without its tasks.
+    async fn open(&self) -> Running {
+        let identity = self.identity().await.expect("no trouble yet");
+        let core = self.world.open_as(self.remote.clone(), identity, self.world.home.path());
+        core.prepare().await;
+        Running { core, tasks: TaskGroup::new(self.world.clock.clone()) }
+    }
+
+    async fn known(&self, running: &Running) {
+        eventually("the drive is known", || async { running.core.index.is_enumerated().expect("an index") }).await;
+    }
+
+    /// Does it; each outcome of a call that may need the network, and panics if one that may not fails.
+    async fn act(&mut self, operation: Operation, running: &Running) -> Vec<VolumeResult<()>> {
+        let user = User(&running.core);
+        let content = |result: VolumeResult<Vec<u8>>, expected: &[u8], damages: bool| match result {
+            Ok(bytes) if bytes == expected || damages => Ok(()),
+            Ok(bytes) => panic!("wrong bytes: {} instead of {}", bytes.len(), expected.len()),
+            Err(error) => Err(error),
+        };
+        let mut outcomes = Vec::new();
+        match operation {
+            Operation::ListFolder => outcomes.push(user.list("docs").await.map(|names| {
+                assert_eq!(names, ["a.txt", "b.txt"]);
+            })),
+            Operation::ColdRead => outcomes.push(content(user.read("docs/a.txt").await, &pattern(1, 6000), false)),
+            Operation::ReadMiddle => {
+                let range = BIG / 2..BIG / 2 + 65_536;
+                let read = read_range(&user, "photos/big.bin", range.clone()).await;
+                // Of a part of a file only TLS can tell that it is right.
+                outcomes.push(content(read, &pattern(3, BIG)[range], true));
+            }
+            Operation::CreateSmall => {
+                let bytes = pattern(10, 7000);
+                user.write("docs/new.txt", &bytes).await.expect("writing is local");
+                self.wrote("docs/new.txt", &bytes);
+            }
+            Operation::OverwriteSmall => {
+                let bytes = pattern(11, 6500);
+                user.write("docs/a.txt", &bytes).await.expect("writing is local");
+                self.wrote("docs/a.txt", &bytes);
+            }
+            Operation::UploadLarge => {
+                let bytes = pattern(12, LARGE);
+                user.write("photos/large.bin", &bytes).await.expect("writing is local");
+                self.wrote("photos/large.bin", &bytes);
+            }
+            Operation::SaveByRename => {
+                let bytes = pattern(13, 6600);
+                user.write("docs/a.txt.new", &bytes).await.expect("writing is local");
+                user.rename("docs/a.txt.new", "docs/a.txt").await.expect("renaming is local");
+                self.written.entry("docs/a.txt.new".into()).or_default().push(bytes.clone());
+                self.wrote("docs/a.txt", &bytes);
+            }
+            Operation::MakeFolder => {
+                user.mkdir("docs/made").await.expect("making folders is local");
+                self.model.mkdir("docs/made").expect("free");
+            }
+            Operation::Rename => {
+                user.rename("docs/b.txt", "docs/c.txt").await.expect("renaming is local");
+                self.model.rename("docs/b.txt", "docs/c.txt").expect("there");
+            }
+            Operation::Move => {
+                user.rename("docs/b.txt", "target/b.txt").await.expect("moving is local");
+                self.model.rename("docs/b.txt", "target/b.txt").expect("there");
+            }
+            Operation::DeleteFile => {
+                user.unlink("docs/b.txt").await.expect("deleting is local");
+                self.model.unlink("docs/b.txt").expect("there");
+                self.deleted.push("b.txt");
+            }
+            Operation::DeleteFolder => {
+                for path in ["old/x", "old/y"] {
+                    user.unlink(path).await.expect("deleting is local");
+                }
+                user.rmdir("old").await.expect("deleting is local");
+                self.model.remove_all("old");
+                self.deleted.extend(["x", "y", "old"]);
+            }
+            Operation::Poll => {
+                let bytes = pattern(14, 5000);
+                self.world.emulator.drive().write_file("docs/elsewhere.txt", bytes.clone());
+                self.world.emulator.drive().rename("keep.txt", "docs/kept.txt");
+                self.wrote("docs/elsewhere.txt", &bytes);
+                self.model.rename("keep.txt", "docs/kept.txt").expect("there");
+                // Its errors are the poller's own affair; nobody sees them but in the status.
+                let _ = running.core.poller.poll_now().await;
+            }
+            Operation::Quota => {
+                let asked = URGENCY.scope(Urgency::Interactive, running.core.remote.quota()).await;
+                outcomes.push(asked.map(drop).map_err(VolumeError::from));
+            }
+            Operation::FirstMount => unreachable!("it has a way of its own"),
+        }
+        outcomes
+    }
+
+    /// What a desktop does all the time. None of it may notice the network.
+    async fn use_metadata(&mut self, running: &Running) {
+        let user = User(&running.core);
+        let mut slowest = Duration::ZERO;
+        let mut begun = Instant::now();
+        let mut lap = || {
+            slowest = slowest.max(begun.elapsed());
+            begun = Instant::now();
+        };
+        let ino = user.walk("photos/big.bin").await.expect("lookups are local");
+        lap();
+        running.core.volume.getattr(ino).await.expect("attributes are local");
+        lap();
+        user.list("photos").await.expect("listing a known folder is local");
+        lap();
+        running.core.volume.space();
+        lap();
+        user.write("scratch.txt", b"scratch").await.expect("creating is local");
+        lap();
+        user.rename("scratch.txt", "scratch2.txt").await.expect("renaming is local");
+        lap();
+        user.mkdir("scratch").await.expect("making folders is local");
+        lap();
+        user.rmdir("scratch").await.expect("removing folders is local");
+        lap();
+        user.unlink("scratch2.txt").await.expect("removing is local");
+        lap();
+        self.slowest = self.slowest.max(slowest);
+    }
+
+    /// Both sides have what the reference has, and nothing happened that nobody wanted.
+    async fn converge(&self, running: &Running, trouble: &Trouble) {
+        let core = &running.core;
+        let mut parked = false;
+        eventually("the queue drains", || async {
+            let (waiting, parked_now) = core.journal.backlog();
+            if parked_now > 0 {
+                let texts: Vec<String> = core.journal.view(|overlay| {
+                    let stuck = overlay.iter().filter(|intent| matches!(intent.progress, Progress::Parked(_)));
+                    stuck.map(|intent| format!("{}: {:?}", intent.name, intent.last_error)).collect()
+                });
+                assert!(trouble.parks, "parked: {texts:?}");
+                assert!(texts.iter().all(|text| !text.ends_with("None")), "parked without a word: {texts:?}");
+                core.journal.retry_all().expect("the journal takes it");
+            }
+            waiting + parked_now == 0
+        })
+        .await;
+        parked |= core.journal.backlog().1 > 0;
+        assert!(!parked);
+        eventually("the cloud has the tree", || async { cloud_tree(self.world.emulator.drive()) == self.model.0 })
+            .await;
+        eventually("this side has the tree", || async {
+            let _ = core.poller.poll_now().await;
+            local_tree_of(&running.core).await.is_ok_and(|tree| tree == self.model.0)
+        })
+        .await;
+        self.nothing_unwanted();
+    }
+
+    fn nothing_unwanted(&self) {
+        let drive = self.world.emulator.drive();
+        for (path, node) in &self.model.0 {
+            if let Node::Folder = node {
+                continue;
+            }
+            let contents: Vec<&Vec<u8>> = self.written.values().flatten().collect();
+            for version in drive.versions(path) {
+                assert!(contents.contains(&&version), "{path} had a version of {} bytes nobody wrote", version.len());
+            }
+        }
+        for item in drive.recycle_bin() {
+            let scratch = item.name.starts_with("scratch");
+            assert!(scratch || self.deleted.contains(&item.name.as_str()), "{} was deleted", item.name);
+        }
+        let ours = |name: &&str| drive.recycle_bin().iter().any(|item| item.name == **name);
+        assert!(self.deleted.iter().all(|name| ours(&name)), "not everything went to the recycle bin");
+    }
+}
+
+async fn read_range(user: &User<'_>, path: &str, range: std::ops::Range<usize>) -> VolumeResult<Vec<u8>> {
+    let volume = &user.0.volume;
+    let ino: Ino = user.walk(path).await?;
+    let fh = volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await?.fh;
+    let read = volume.read(ino, fh, range.start as u64, range.len() as u32).await;
+    volume.release(ino, fh);
+    read.map(|bytes| bytes.to_vec())
+}
+
+async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}
+
+/// One case. Says whether the trouble met a request, and how long metadata calls took at most.
+async fn play(trouble: &Trouble, operation: Operation, extent: Extent) -> (bool, Duration) {
+    let mut case = Case::new().await;
+    let (running, made) = if operation == Operation::FirstMount {
+        let made = trouble.begin(&case.world.emulator, &case.tokens, operation.aims(), extent);
+        let begun = case.clock.monotonic();
+        let mut made = Some(made);
+        let mut struck = false;
+        let identity = loop {
+            match case.identity().await {
+                Ok(identity) => break identity,
+                Err(error) => {
+                    assert!(made.is_some(), "the trouble is over: {error}");
+                    assert!((trouble.fits)(&error), "{error:?}");
+                    case.clock.sleep(Duration::from_secs(1)).await;
+                    if case.clock.monotonic().since(begun) > LASTING
+                        && let Some(made) = made.take()
+                    {
+                        struck = made.end(&case.world.emulator, &case.tokens);
+                    }
+                }
+            }
+        };
+        let core = case.world.open_as(case.remote.clone(), identity, case.world.home.path());
+        core.prepare().await;
+        let running = Running { core, tasks: TaskGroup::new(case.world.clock.clone()) };
+        running.core.spawn_tasks(&running.tasks);
+        let rest = LASTING.saturating_sub(case.clock.monotonic().since(begun));
+        case.clock.sleep(rest).await;
+        struck |= made.is_some_and(|made| made.end(&case.world.emulator, &case.tokens));
+        (running, struck)
+    } else {
+        let running = case.open().await;
+        if operation == Operation::ListFolder {
+            User(&running.core).list("").await.expect("no trouble yet");
+        } else {
+            running.core.spawn_tasks(&running.tasks);
+            case.known(&running).await;
+        }
+        let made = trouble.begin(&case.world.emulator, &case.tokens, operation.aims(), extent);
+        // Doors open and close a moment later.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let begun = case.clock.monotonic();
+        for outcome in case.act(operation, &running).await {
+            if let Err(error) = outcome {
+                assert!((trouble.fits)(&error), "{error:?}");
+            }
+        }
+        if operation == Operation::ListFolder {
+            running.core.spawn_tasks(&running.tasks);
+        } else {
+            case.use_metadata(&running).await;
+        }
+        let wanted = if extent == Extent::Lasting { LASTING } else { Duration::from_secs(3) };
+        case.clock.sleep(wanted.saturating_sub(case.clock.monotonic().since(begun))).await;
+        (running, made.end(&case.world.emulator, &case.tokens))
+    };
+    case.converge(&running, trouble).await;
+    let slowest = case.slowest;
+    running.stop().await;
+    (made, slowest)
+}
+
+#[test]
+fn nothing_is_lost_whatever_fails() {
+    let full = std::env::var("FAULT_MATRIX").is_ok_and(|value| value == "full");
+    let only = std::env::var("FAULT_MATRIX_ONLY").unwrap_or_default();
+    let mut cases = Vec::new();
+    for (row, trouble) in trouble::all().into_iter().map(Arc::new).enumerate() {
+        for (column, operation) in OPERATIONS.into_iter().enumerate() {
+            for (number, extent) in EXTENTS.into_iter().enumerate() {
+                let name = format!("{} / {operation:?} / {extent:?}", trouble.name);
+                if (full || (row + column) % EXTENTS.len() == number) && name.contains(&only) {
+                    cases.push((name, trouble.clone(), operation, extent));
+                }
+            }
+        }
+    }
+    let total = cases.len();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let (mut struck, mut slowest, mut failures) = (0, Duration::ZERO, Vec::new());
+    runtime.block_on(async {
+        let mut running = futures_util::stream::iter(cases)
+            .map(|(name, trouble, operation, extent)| async move {
+                (name, tokio::spawn(async move { play(&trouble, operation, extent).await }).await)
+            })
+            .buffer_unordered(8);
+        while let Some((name, outcome)) = running.next().await {
+            match outcome {
+                Ok((met, slow)) => {
+                    struck += usize::from(met);
+                    slowest = slowest.max(slow);
+                }
+                Err(lost) => failures.push(match lost.try_into_panic() {
+                    Ok(panic) => format!("{name}: {}", text(&*panic)),
+                    Err(lost) => format!("{name}: {lost}"),
+                }),
+            }
+        }
+    });
+    println!("faults x operations: {total} cases tried, {struck} met by the trouble, {} failed", failures.len());
+    println!("slowest metadata call during trouble: {slowest:?}");
+    failures.sort();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
