@@ -99,8 +99,6 @@ fn settings(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
 
     /// How often each target is run.
@@ -212,25 +210,36 @@ mod tests {
         paths.iter().map(|path| std::fs::read(path).expect("a seed")).collect()
     }
 
+    /// Runs one target on its seeds and on mutations of them.
+    fn exercise((name, target): &Target, executions: u64) -> String {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        // Half-way valid inputs go deepest, so the seeds themselves come first.
+        seeds.iter().for_each(|seed| target(seed));
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        for _ in 0..executions {
+            let bytes = mutated(&mut dice, &seeds);
+            let survived = std::panic::catch_unwind(|| target(&bytes));
+            assert!(survived.is_ok(), "{name} fails with {:?}", String::from_utf8_lossy(&bytes));
+        }
+        format!("fuzz executions, {name}: {executions}")
+    }
+
     #[test]
     fn every_parser_survives_mutations_of_its_seeds() {
         let executions = std::env::var("ONEDRIVE_FUZZ_EXECUTIONS").ok().and_then(|text| text.parse().ok());
         let executions = executions.unwrap_or(EXECUTIONS);
-        let mut report = String::new();
-        for (name, target) in TARGETS {
-            let seeds = seeds(name);
-            assert!(!seeds.is_empty(), "{name} has no seeds");
-            // Half-way valid inputs go deepest, so the seeds themselves come first.
-            seeds.iter().for_each(|seed| target(seed));
-            let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-            for _ in 0..executions {
-                let bytes = mutated(&mut dice, &seeds);
-                let survived = std::panic::catch_unwind(|| target(&bytes));
-                assert!(survived.is_ok(), "{name} fails with {:?}", String::from_utf8_lossy(&bytes));
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while let Some(target) = TARGETS.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                        println!("{}", exercise(target, executions));
+                    }
+                });
             }
-            writeln!(report, "fuzz executions, {name}: {executions}").expect("a string grows");
-        }
-        print!("{report}");
+        });
+        println!("fuzz executions: {}", executions * TARGETS.len() as u64);
     }
 
     /// The fuzzer's programs are made of names; one that is missing would never be run.

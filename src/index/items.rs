@@ -224,13 +224,13 @@ impl<'a> Txn<'a> {
         if ino != Ino::ROOT {
             self.displace(parent, name, ino)?;
         }
-        let kind = match item.kind {
+        let kind = match kind {
             ItemKind::File => 0,
             ItemKind::Folder => 1,
             ItemKind::Closed => 2,
         };
         let (key, content_tag) = (key_of(self.drive, &item.id), item.content_tag.as_ref().map(|tag| tag.0.as_str()));
-        let link_to = item.link_to.as_ref().map(|id| key_of(self.drive, id));
+        let link_to = link_to.map(|id| key_of(self.drive, id));
         let sum = row_sum(
             (&key, name, &item.meta_tag.0),
             (kind, item.size as i64, modified.0, item.created.0, changed.0),

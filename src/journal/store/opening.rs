@@ -515,6 +515,7 @@ fn salvage_into(
         _ => {}
     }
     {
+        crate::base::private::file(&fresh)?;
         let mut connection = Connection::open(&fresh)?;
         connection.pragma_update(None, "page_size", PAGE as i64)?;
         let txn = connection.transaction()?;
