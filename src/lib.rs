@@ -11,6 +11,8 @@
 //!   **cache**: clean bytes. "Changes" always means what the cloud tells us, "journal" what we tell the cloud.
 //! - **intent**: the wanted state of one inode ([`journal::Intent`]); **draft**: content that is being written or
 //!   waits to be sent ([`journal::Draft`]), its bytes in a **spool** file; **sealed**: closed, to be sent.
+//! - **parked**: an intent that waits for the user ([`journal::ParkReason`]); **held**: parked because it belongs to a
+//!   burst of deletions or overwrites ([`journal::burst`]).
 //! - **meta tag**: one state of an item, for preconditions; **content tag**: one version of its bytes.
 //!
 //! # Three durability classes
@@ -82,6 +84,9 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod emulator;
 pub mod fuse;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod journal;
 pub mod remote;

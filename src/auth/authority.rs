@@ -15,11 +15,22 @@ use url::{Host, Url};
 
 use super::{AuthError, Tokens};
 use crate::base::clock::Clock;
+use crate::base::name::presentable;
 use crate::base::secret::Secret;
 use crate::config::{Cloud, Config};
 
 /// What the mount asks for: its own files and those that others share, who the person is, and to stay signed in.
 const SCOPES: [&str; 2] = ["Files.ReadWrite.All", "User.Read"];
+
+/// The largest answer that is read, in bytes. Tokens of work accounts reach a few thousand.
+const LARGEST_ANSWER: usize = 256 << 10;
+
+/// The longest time that the service may name, for how long something lasts or how long to wait: a mistyped number must
+/// not outlive the person.
+const LONGEST_TIME: u64 = 90 * 86_400;
+
+/// The longest that the service may ask to be left alone.
+const LONGEST_PAUSE: u64 = 3600;
 
 /// A sign-in service, as one registered application sees it.
 #[derive(Clone, Debug)]
@@ -139,7 +150,7 @@ impl From<SecondsForm> for Seconds {
 
 impl Seconds {
     fn or(self, otherwise: u64) -> Duration {
-        Duration::from_secs(self.0.unwrap_or(otherwise))
+        Duration::from_secs(self.0.unwrap_or(otherwise).min(LONGEST_TIME))
     }
 }
 
@@ -225,15 +236,16 @@ impl Authority {
     /// As for [`Authority::refresh`].
     pub async fn device_code(&self) -> Result<DeviceCode, AuthError> {
         let (status, body, retry_after) = self.post("devicecode", &[("scope", &self.scope)]).await?;
-        match serde_json::from_slice::<DeviceAnswer>(&body) {
+        match serde_json::from_slice::<DeviceAnswer>(body.expose()) {
             Ok(answer) if status.is_success() => Ok(DeviceCode {
                 device_code: Secret::new(answer.device_code),
-                user_code: answer.user_code,
-                verification_uri: answer.verification_uri,
+                // Both are printed.
+                user_code: one_line(&answer.user_code, 64),
+                verification_uri: one_line(&answer.verification_uri, 500),
                 expires_in: answer.expires_in.or(900),
-                interval: answer.interval.or(5),
+                interval: answer.interval.or(5).min(Duration::from_secs(LONGEST_PAUSE)),
             }),
-            _ => Err(meaning(status, &body, retry_after)),
+            _ => Err(meaning(status, body.expose(), retry_after)),
         }
     }
 
@@ -263,14 +275,14 @@ impl Authority {
 
     async fn grant(&self, form: &[(&str, &str)]) -> Result<Grant, AuthError> {
         let (status, body, retry_after) = self.post("token", form).await?;
-        match serde_json::from_slice::<TokenAnswer>(&body) {
+        match serde_json::from_slice::<TokenAnswer>(body.expose()) {
             Ok(answer) if status.is_success() => Ok(Grant {
                 access: Secret::new(answer.access_token),
                 refresh: answer.refresh_token.map(Secret::new),
                 lifetime: answer.expires_in.or(3600),
                 scope: answer.scope,
             }),
-            _ => Err(meaning(status, &body, retry_after)),
+            _ => Err(meaning(status, body.expose(), retry_after)),
         }
     }
 
@@ -278,7 +290,7 @@ impl Authority {
         &self,
         endpoint: &str,
         form: &[(&str, &str)],
-    ) -> Result<(StatusCode, Vec<u8>, Option<Duration>), AuthError> {
+    ) -> Result<(StatusCode, Secret<Vec<u8>>, Option<Duration>), AuthError> {
         let mut fields = vec![("client_id", self.client_id.as_str())];
         if let Some(secret) = self.client_secret.as_ref().filter(|_| endpoint == "token") {
             fields.push(("client_secret", secret.expose()));
@@ -286,11 +298,22 @@ impl Authority {
         fields.extend_from_slice(form);
         let unreachable =
             |error: reqwest::Error| AuthError::Unreachable { reason: reasons(&error.without_url()), retry_after: None };
-        let answer = self.http.post(self.endpoint(endpoint)).form(&fields).send().await.map_err(unreachable)?;
+        let mut answer = self.http.post(self.endpoint(endpoint)).form(&fields).send().await.map_err(unreachable)?;
         let status = answer.status();
         let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let body = answer.bytes().await.map_err(unreachable)?;
-        Ok((status, body.to_vec(), retry_after.map(Duration::from_secs)))
+        let mut body = Secret::new(Vec::new());
+        while let Some(piece) = answer.chunk().await.map_err(unreachable)? {
+            if body.expose().len() + piece.len() > LARGEST_ANSWER {
+                let reason = "the answer has no end".to_owned();
+                return Err(AuthError::Unreachable { reason, retry_after: None });
+            }
+            let mut longer = Vec::with_capacity(body.expose().len() + piece.len());
+            longer.extend_from_slice(body.expose());
+            longer.extend_from_slice(&piece);
+            body = Secret::new(longer);
+        }
+        let retry_after = retry_after.map(|seconds: u64| Duration::from_secs(seconds.min(LONGEST_PAUSE)));
+        Ok((status, body, retry_after))
     }
 
     fn endpoint(&self, name: &str) -> Url {
@@ -312,6 +335,10 @@ fn meaning(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Au
     let busy =
         status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     match answer {
+        Some(answer) if answer.error.len() > 64 || !answer.error.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            // An error code is a word, and it is printed.
+            AuthError::Unreachable { reason: format!("HTTP {status} without a usable answer"), retry_after }
+        }
         Some(ErrorAnswer { error, error_description }) if !busy && status.is_client_error() => {
             let description = first_sentence(&error_description);
             match error.as_str() {
@@ -331,7 +358,12 @@ fn meaning(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Au
 fn first_sentence(description: &str) -> String {
     let end = description.find("Trace ID").unwrap_or(description.len());
     let line = description[..end].lines().next().unwrap_or_default().trim().trim_end_matches('.');
-    if line.is_empty() { "no reason given".to_owned() } else { line.to_owned() }
+    if line.is_empty() { "no reason given".to_owned() } else { presentable(line) }
+}
+
+/// A text that is shown as it is, without what a terminal would obey.
+fn one_line(text: &str, longest: usize) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic()).take(longest).collect()
 }
 
 /// An error and its causes in one line: reqwest keeps the interesting part at the bottom.
@@ -366,6 +398,25 @@ fn http_client(base: &Url) -> Result<Client, AuthError> {
         builder = builder.no_proxy().tls_certs_only([]);
     }
     builder.build().map_err(|error| AuthError::Unreachable { reason: reasons(&error), retry_after: None })
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as an answer of the sign-in service.
+pub(crate) fn fuzz(data: &[u8]) {
+    let sober = |duration: Duration| assert!(duration <= Duration::from_secs(LONGEST_TIME));
+    if let Ok(answer) = serde_json::from_slice::<TokenAnswer>(data) {
+        sober(answer.expires_in.or(3600));
+    }
+    if let Ok(answer) = serde_json::from_slice::<DeviceAnswer>(data) {
+        sober(answer.expires_in.or(900));
+        sober(answer.interval.or(5));
+        assert!(one_line(&answer.verification_uri, 500).is_ascii());
+    }
+    for status in [200, 302, 400, 401, 429, 500] {
+        let status = StatusCode::from_u16(status).expect("invariant: a status");
+        let text = meaning(status, data, None).to_string();
+        assert!(text.chars().count() < 600 && !text.contains('\u{1b}'), "{text}");
+    }
 }
 
 #[cfg(test)]

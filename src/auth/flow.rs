@@ -21,6 +21,7 @@ use super::loopback::Loopback;
 use super::vault::{read_private, write_private};
 use super::{AuthError, Authority, Tokens, Vault, VaultError};
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::name::presentable;
 use crate::base::secret::Secret;
 
 /// How long the browser may take: long enough for a password reset, a second factor and a phone that lies upstairs.
@@ -290,7 +291,9 @@ impl Redirect {
         let outcome = match (get("code"), get("error")) {
             (Some(code), None) => Redirect::Code(Secret::new(code)),
             (_, Some(code)) => {
-                let description = get("error_description").unwrap_or_else(|| "no reason given".to_owned());
+                let code = presentable(&code);
+                let description =
+                    presentable(&get("error_description").unwrap_or_else(|| "no reason given".to_owned()));
                 Redirect::Error { code, description }
             }
             (None, None) => return Err(SignInError::NotARedirect),
@@ -304,6 +307,19 @@ impl Redirect {
             Redirect::Error { code, description } => Err(SignInError::Declined { code, description }),
         }
     }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as the address that a browser ended up at.
+pub(crate) fn fuzz(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for state in ["S", "", "a b"] {
+        match Redirect::parse(&text, state).and_then(Redirect::into_code) {
+            Ok(code) => assert!(!code.expose().is_empty()),
+            Err(error) => assert!(!error.to_string().contains('\u{1b}')),
+        }
+    }
+    let _ = serde_json::from_slice::<Pending>(data);
 }
 
 #[cfg(test)]

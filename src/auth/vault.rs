@@ -4,9 +4,9 @@
 //! out. So it is readable by its owner alone from the moment it exists, it is replaced whole or not at all, and a
 //! replacement is on the disk when [`Vault::store`] returns.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::secret::Secret;
+use crate::base::private;
+use crate::base::secret::{Secret, Wipe};
 
 /// How long to wait for another process that is refreshing. Its requests give up well before.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
@@ -111,9 +112,9 @@ impl Vault {
     /// # Errors
     /// The file exists but cannot be read or understood.
     pub fn load(&self) -> Result<Option<Tokens>, VaultError> {
-        let Some(bytes) = read_private(&self.path)? else { return Ok(None) };
+        let Some(bytes) = read_private(&self.path)?.map(Secret::new) else { return Ok(None) };
         let damaged = |reason: String| VaultError::Damaged { path: self.path.clone(), reason };
-        let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| {
+        let stored: Stored = serde_json::from_slice(bytes.expose()).map_err(|error| {
             // Not the error's own text: it may quote a token.
             damaged(format!("line {}, column {}", error.line(), error.column()))
         })?;
@@ -135,7 +136,7 @@ impl Vault {
     /// # Errors
     /// The disk is full or read-only, or the folder belongs to somebody else.
     pub fn store(&self, tokens: &Tokens, _lock: &VaultLock) -> Result<(), VaultError> {
-        let stored = Stored {
+        let mut stored = Stored {
             version: 1,
             identity: tokens.identity.clone(),
             access_token: tokens.access.expose().clone(),
@@ -145,7 +146,9 @@ impl Vault {
             scope: tokens.scope.clone(),
         };
         let bytes = serde_json::to_vec_pretty(&stored).expect("invariant: strings and numbers always serialise");
-        write_private(&self.path, &bytes)
+        stored.access_token.wipe();
+        stored.refresh_token.iter_mut().for_each(Wipe::wipe);
+        write_private(&self.path, Secret::new(bytes).expose())
     }
 
     /// Waits until no other process changes the file, for at most a minute.
@@ -207,12 +210,22 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), VaultError>
 /// Makes the folder of a private file, closed to others, and returns it.
 fn make_folder(path: &Path) -> Result<&Path, VaultError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| VaultError::File {
+    private::folder(folder).map_err(|source| VaultError::File {
         action: "make the folder",
         path: folder.to_owned(),
         source,
     })?;
     Ok(folder)
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as the token file.
+pub(crate) fn fuzz(data: &[u8]) {
+    if let Ok(stored) = serde_json::from_slice::<Stored>(data) {
+        let ends = Timestamp::from_seconds(stored.expires_at);
+        let _ = ends.plus(Duration::from_secs(stored.lifetime));
+        let _ = Duration::from_secs(stored.lifetime) / 5;
+    }
 }
 
 #[cfg(test)]

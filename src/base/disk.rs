@@ -16,7 +16,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,8 +74,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Creates a folder and its missing parents, readable by this user only (mode 0700). Success if it is
-    /// there already, whatever its mode.
+    /// Creates a folder and its missing parents, readable by this user only (mode 0700). One that is there already
+    /// is closed to others; [`io::ErrorKind::PermissionDenied`] if it is not ours to close.
     fn create_dir_private(&self, path: &Path) -> io::Result<()>;
 
     /// Writes a file of the given mode so that every reader, and every start after a crash, sees the old
@@ -225,7 +225,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_private(&self, path: &Path) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+        super::private::folder(path)
     }
 
     fn replace_atomically(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

@@ -97,10 +97,12 @@ pub fn to_local(remote: &str) -> String {
     let mut chars = remote.chars().enumerate();
     while let Some((at, c)) = chars.next() {
         if c == QUOTE {
-            match chars.next() {
-                Some((_, quoted)) => out.push(quoted),
-                None => out.push(c),
+            // Only before what has to be quoted: elsewhere somebody has simply written it.
+            let quoted = chars.clone().next().map(|(_, next)| next).filter(|n| *n == QUOTE || original(*n).is_some());
+            if quoted.is_some() {
+                chars.next();
             }
+            out.push(quoted.unwrap_or(c));
             continue;
         }
         let plain = match c {
@@ -116,6 +118,33 @@ pub fn to_local(remote: &str) -> String {
         return format!("invalid name {}", out.replace(['/', '\0'], "\u{FFFD}"));
     }
     out
+}
+
+/// A text of somebody else (a service, the name of a file) made fit for a line on a terminal or in a log: one line, at
+/// most 200 characters, nothing that moves the cursor or turns the direction of writing, no URL and no long word that
+/// may be a credential.
+pub fn presentable(text: &str) -> String {
+    let hidden = |word: &str| {
+        if word.contains("://") || word.contains("tempauth") {
+            "<url>".to_owned()
+        } else if word.len() > 100 && word.is_ascii() {
+            "<...>".to_owned()
+        } else {
+            word.chars().map(|c| if is_unprintable(c) { '\u{FFFD}' } else { c }).collect()
+        }
+    };
+    // No more is looked at than can be shown; a credential must not be cut to something that looks harmless.
+    let end = text.char_indices().nth(4000).map_or(text.len(), |(at, _)| at);
+    let line = text[..end].split_whitespace().map(hidden).collect::<Vec<_>>().join(" ");
+    line.chars().take(200).collect()
+}
+
+/// A character that a terminal obeys instead of showing it: control characters, and those that turn the direction of
+/// writing, with which `gpj.exe` reads `exe.jpg`.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 fn look_alike(c: char) -> Option<char> {
@@ -220,8 +249,10 @@ pub fn is_desktop_trash(local: &OsStr) -> bool {
 /// A free name for our version of a file that somebody else changed: `name (host, date).ext`, numbered from
 /// 2 if that is taken too. `date` is `YYYY-MM-DD`.
 pub fn conflict_name(name: &str, host: &str, date: &str, taken: impl Fn(&str) -> bool) -> String {
+    // A sentence with a dot in it ("1. What we did last summer") has no extension, however long its end is.
+    const LONGEST_EXTENSION: usize = 32;
     let (stem, ext) = match name.rfind('.') {
-        Some(dot) if dot > 0 => name.split_at(dot),
+        Some(dot) if dot > 0 && name[dot..].encode_utf16().count() <= LONGEST_EXTENSION => name.split_at(dot),
         _ => (name, ""),
     };
     let host: String = host.chars().filter(|c| c.is_alphanumeric() || *c == '-').take(32).collect();
@@ -244,6 +275,27 @@ pub fn conflict_name(name: &str, host: &str, date: &str, taken: impl Fn(&str) ->
         }
         number += 1;
     }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as a name, from both sides.
+pub(crate) fn fuzz(data: &[u8]) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let local = OsStr::from_bytes(data);
+    if let Ok(remote) = map(local) {
+        assert_eq!(OsStr::new(&to_local(&remote)), local, "there and back");
+        assert!(!remote.contains(['/', '\0', '"', '*', ':', '<', '>', '?', '\\', '|']));
+        assert!(remote.encode_utf16().count() <= LONGEST_NAME);
+    }
+    let _ = (to_remote(local), is_local_only(local), is_desktop_trash(local));
+    let text = String::from_utf8_lossy(data);
+    let shown = to_local(&text);
+    assert!(!shown.is_empty() && shown != "." && shown != ".." && !shown.contains(['/', '\0']), "{shown:?}");
+    let line = presentable(&text);
+    assert!(line.chars().count() <= 200 && !line.contains(is_unprintable) && !line.contains("://"), "{line:?}");
+    let conflict = conflict_name(&text, &text, "2026-01-02", |_| false);
+    assert!(conflict.encode_utf16().count() <= LONGEST_NAME, "{conflict:?}");
+    let _ = fold(&text);
 }
 
 #[cfg(test)]
@@ -278,6 +330,16 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_others_cannot_move_the_cursor_or_carry_a_credential() {
+        assert_eq!(presentable("see\r\nhttps://x.example/?tempauth=s3cret now"), "see <url> now");
+        assert_eq!(presentable("tempauth=v1.s3cret"), "<url>");
+        assert_eq!(presentable(&format!("token {} was", "eyJ0".repeat(300))), "token <...> was");
+        assert_eq!(presentable(&"a b ".repeat(900)).len(), 200);
+        assert_eq!(presentable("\u{1b}[2J exe\u{202E}gpj.txt"), "\u{FFFD}[2J exe\u{FFFD}gpj.txt");
+        assert_eq!(presentable("Grüße, 日本語"), "Grüße, 日本語");
+    }
+
+    #[test]
     fn scratch_files_stay_here() {
         for name in [
             "~$a.docx",
@@ -304,6 +366,9 @@ mod tests {
         assert_eq!(taken, ".profile (h, d 2)");
         let long = conflict_name(&"x".repeat(255), "h", "d", |_| false);
         assert!(long.encode_utf16().count() <= LONGEST_NAME);
+        let sentence = format!("1. {}", "x".repeat(250));
+        let long = conflict_name(&sentence, "h", "d", |_| false);
+        assert!(long.encode_utf16().count() <= LONGEST_NAME && long.ends_with("x (h, d)"), "{long}");
     }
 
     proptest! {

@@ -83,11 +83,11 @@ pub(super) struct CacheFile {
 
 /// How a new cached file begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Begin {
+pub(super) enum Begin<'a> {
     /// With no content.
     Empty,
-    /// With a complete data file that is in its place already.
-    Complete,
+    /// With a complete data file that is in its place already, and the checksums of its chunks if they are known.
+    Complete(Option<&'a [u32]>),
 }
 
 impl CacheFile {
@@ -142,7 +142,7 @@ impl CacheFile {
         paths: &Paths,
         (digest, key, generation): (Digest, &str, u64),
         size: u64,
-        begin: Begin,
+        begin: Begin<'_>,
     ) -> io::Result<Self> {
         disk.remove(&paths.map)?;
         let data = match begin {
@@ -156,24 +156,33 @@ impl CacheFile {
                     other => other?,
                 }
             }
-            Begin::Complete => disk.open(&paths.data, Open::ReadWrite)?,
+            Begin::Complete(_) => disk.open(&paths.data, Open::ReadWrite)?,
         };
         let map = disk.open(&paths.map, Open::New)?;
         let mut bytes = header(key, size);
         let entries_at = bytes.len() as u64;
         let chunks = chunks_of(&(0..size));
-        let state = match begin {
-            Begin::Empty => ABSENT,
-            Begin::Complete => UNSUMMED,
-        };
-        if begin == Begin::Complete {
-            for index in chunks.clone() {
-                bytes.extend_from_slice(&entry(index, 0, MARK_UNSUMMED));
+        let mut states = Vec::new();
+        let mut checksums = Vec::new();
+        for index in chunks {
+            let known = match begin {
+                Begin::Complete(Some(known)) => known.get(index as usize),
+                _ => None,
+            };
+            let (state, sum) = match (begin, known) {
+                (Begin::Empty, _) => (ABSENT, 0),
+                (Begin::Complete(_), Some(sum)) => (UNVERIFIED, *sum),
+                (Begin::Complete(_), None) => (UNSUMMED, 0),
+            };
+            match state {
+                UNVERIFIED => bytes.extend_from_slice(&entry(index, sum, MARK_SUMMED)),
+                UNSUMMED => bytes.extend_from_slice(&entry(index, 0, MARK_UNSUMMED)),
+                _ => {}
             }
+            states.push(AtomicU8::new(state));
+            checksums.push(AtomicU32::new(sum));
         }
         map.write_at(&bytes, 0)?;
-        let states = chunks.clone().map(|_| AtomicU8::new(state)).collect();
-        let sums = chunks.map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
             digest,
             generation,
@@ -184,7 +193,7 @@ impl CacheFile {
             map,
             entries_at,
             states,
-            sums,
+            sums: checksums,
         })
     }
 
@@ -414,4 +423,36 @@ fn parse_entry(index: u64, bytes: &[u8]) -> (u8, u32) {
     } else {
         (ABSENT, 0)
     }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as the map of a cached file: whatever they are, no chunk is believed that its checksum does not prove.
+pub(crate) fn fuzz(data: &[u8], folder: &Path) -> io::Result<()> {
+    let disk = crate::base::disk::RealDisk;
+    let digest = Digest::from_hex(&"0".repeat(64)).expect("invariant: sixty-four digits");
+    let paths = Paths { shard: folder.to_owned(), data: folder.join("x.data"), map: folder.join("x.map") };
+    // Three chunks, of which the last is short; the first two bytes choose how much of the data is there.
+    let size = 2 * CHUNK + 5;
+    let (choice, map) = data.split_at(data.len().min(2));
+    let length = choice.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte)) * 5 % (size + 1);
+    let file = disk.open(&paths.data, Open::OrCreate)?;
+    file.set_len(length)?;
+    let written = disk.open(&paths.map, Open::OrCreate)?;
+    written.set_len(0)?;
+    let mut bytes = header("key", size);
+    // Half of the inputs begin with a right header, so that what follows it is reached.
+    if choice.first().is_some_and(|byte| byte % 2 == 0) {
+        bytes.extend_from_slice(map);
+    } else {
+        bytes = map.to_vec();
+    }
+    written.write_at(&bytes, 0)?;
+    if let Some(file) = CacheFile::load(&disk, &paths, (digest, "key", 1), size)? {
+        if let Ok(read) = file.read(0..size) {
+            assert_eq!(read.len() as u64, size);
+            assert_eq!(length, size, "bytes that are not there were read");
+        }
+        let _ = (file.present(), file.missing(0..size), file.take_lost());
+    }
+    Ok(())
 }

@@ -45,6 +45,8 @@ mod tests;
 
 pub use evict::{Level, Limits};
 pub use fetch::{FetchError, Fetcher, Settings, Sink};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use file::fuzz as fuzz_map;
 pub use key::CacheKey;
 pub use pin::PinGuard;
 pub use stream::ReadStream;
@@ -56,6 +58,10 @@ use tables::{Record, Tables};
 /// The unit of caching, in bytes: a chunk is completely here or not at all. 128 KiB is what the kernel asks
 /// for at first touch.
 pub const CHUNK: u64 = 128 << 10;
+
+/// The largest file that is kept, in bytes. A map in memory goes with each, so a size that no service stores (a server
+/// may say what it likes) must not decide how large it is. Larger files can be read, and are not kept.
+const LARGEST: u64 = 1 << 40;
 
 /// For how long nothing is kept after the disk was full or failed.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -188,9 +194,10 @@ impl ChunkCache {
     /// by copying and removing it. On failure it is where it was. Content of the same key that was here
     /// before is dropped.
     ///
-    /// Checksums are made when the chunks are first read, so this is quick for any size; the bytes are made
-    /// durable here, because until then no checksum would tell that a power failure took them.
-    pub fn adopt(&self, key: &CacheKey, size: u64, spool: &Path) -> io::Result<()> {
+    /// `sums` are the CRC-32C of its chunks. Without them checksums are made when the chunks are first read, so this is
+    /// quick for any size; the bytes are made durable here, because until then no checksum would tell that a power
+    /// failure took them.
+    pub fn adopt(&self, key: &CacheKey, size: u64, spool: &Path, sums: Option<&[u32]>) -> io::Result<()> {
         let disk = &*self.shared.disk;
         let file = disk.open(spool, Open::ReadWrite)?;
         let len = file.len()?;
@@ -221,7 +228,7 @@ impl ChunkCache {
         }
         let generation = self.next_generation();
         // From here on the spool file is gone; without a map its content is lost to the cache only.
-        let made = CacheFile::create(disk, &paths, (digest, &key.text(), generation), size, Begin::Complete);
+        let made = CacheFile::create(disk, &paths, (digest, &key.text(), generation), size, Begin::Complete(sums));
         match made {
             Ok(file) => {
                 let used = self.shared.clock.now();
@@ -320,9 +327,13 @@ impl ChunkCache {
         }
     }
 
-    /// Counts this many bytes of others (content waiting for its upload) under the size limit.
+    /// Counts this many bytes of others (content waiting for its upload) under the size limit; evicts if that leaves
+    /// too little.
     pub fn set_reserved(&self, bytes: u64) {
-        self.lock().reserved = bytes;
+        let before = std::mem::replace(&mut self.lock().reserved, bytes);
+        if bytes > before {
+            self.make_room(0);
+        }
     }
 
     /// Drops content until at most this many bytes are left, the longest unused first. Pinned content
@@ -431,6 +442,9 @@ impl ChunkCache {
 
     /// The file of a key, opened if it was not; `None` if nothing of it is here.
     fn find(&self, key: &CacheKey, size: u64) -> Option<Arc<CacheFile>> {
+        if size > LARGEST {
+            return None;
+        }
         let now = self.shared.clock.now();
         {
             let mut tables = self.lock();
@@ -477,6 +491,9 @@ impl ChunkCache {
 
     /// As [`ChunkCache::find`], but makes it if missing; `None` while the old one is being deleted.
     fn find_or_create(&self, key: &CacheKey, size: u64) -> io::Result<Option<Arc<CacheFile>>> {
+        if size > LARGEST {
+            return Ok(None);
+        }
         if let Some(file) = self.find(key, size) {
             return Ok(Some(file));
         }

@@ -149,9 +149,32 @@ pub(super) fn claim_folder(folder: &Path, disk: &dyn Disk) -> io::Result<()> {
         Ok(bytes) if bytes == TAG.as_bytes() => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ if disk.list_dir(folder)?.is_empty() => disk.replace_atomically(&tag, TAG.as_bytes(), 0o600),
+        Ok(_) if holds_only_ours(folder, disk)? => {
+            tracing::warn!(path = %tag.display(), "the cache's tag file is damaged; writing it again");
+            disk.replace_atomically(&tag, TAG.as_bytes(), 0o600)
+        }
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "the folder holds files of somebody else; choose an empty one",
         )),
     }
+}
+
+/// Whether a folder has a tag file, whatever is in it, and beside it nothing but what a cache makes.
+fn holds_only_ours(folder: &Path, disk: &dyn Disk) -> io::Result<bool> {
+    for entry in disk.list_dir(folder)? {
+        if entry.name == TAG_FILE {
+            continue;
+        }
+        if !entry.is_dir || !entry.name.to_str().is_some_and(is_shard) {
+            return Ok(false);
+        }
+        for entry in disk.list_dir(&folder.join(&entry.name))? {
+            let name = entry.name.to_str().and_then(|name| name.split_once('.'));
+            if !name.is_some_and(|(stem, kind)| Digest::from_hex(stem).is_some() && matches!(kind, "data" | "map")) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }

@@ -40,6 +40,10 @@ use rhythm::{Outcome, Rhythm};
 /// The most pages a chain may have. A page holds a thousand items or so.
 const MAX_PAGES: usize = 20_000;
 
+/// The most changes of a chain that are held in memory until its end. A drive that has more news than this is listed
+/// again, which takes page by page.
+const MAX_CHANGES: usize = 500_000;
+
 /// Wake-ups come in bursts; this long after the first one the feed is asked.
 const DEBOUNCE: Duration = Duration::from_secs(1);
 
@@ -464,6 +468,10 @@ async fn read_chain(remote: &dyn Remote, from: &Cursor) -> Result<Chain, RemoteE
     let mut page = remote.changes(Start::Cursor(from)).await?;
     for _ in 0..MAX_PAGES {
         let ChangePage { changes: more, next } = page;
+        if changes.len() + more.len() > MAX_CHANGES {
+            let context = "the feed has more news than a new listing of the drive would take";
+            return Err(RemoteError::new(RemoteErrorKind::Expired, Advice::Resync, context));
+        }
         changes.extend(more);
         match next {
             Next::Done(cursor) => return Ok(Chain { changes, cursor }),

@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
 use super::apply::{apply_page, apply_states};
-use super::{Trouble, on_disk};
+use super::{MAX_PAGES, Trouble, on_disk};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::ids::{Cursor, DriveId, ItemId};
 use crate::base::secret::Secret;
@@ -110,6 +110,9 @@ impl Enumeration {
             && !self.links.insert(hash_of(link.expose()))
         {
             return Err(RemoteError::protocol("the enumeration's pages lead in a circle").into());
+        }
+        if self.links.len() > MAX_PAGES {
+            return Err(RemoteError::protocol("the enumeration has no end").into());
         }
         for change in &changes {
             match (change, &mut self.seen) {
@@ -265,7 +268,7 @@ pub(super) async fn ask_for(remote: &dyn Remote, id: &ItemId) -> Result<Change, 
 pub(super) fn is_due(index: &Index, now: Timestamp, every: std::time::Duration) -> IndexResult<bool> {
     let last = index.meta(meta::RECONCILED)?.and_then(|text| text.parse::<i64>().ok());
     Ok(last.is_none_or(|last| {
-        let age = now.seconds() - last;
+        let age = now.seconds().saturating_sub(last);
         age < 0 || age as u64 >= every.as_secs()
     }))
 }

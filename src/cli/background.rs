@@ -6,7 +6,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::error::{CliError, Kind};
+use crate::base::private;
 
 /// The size from which the log of an earlier start is put aside.
 const LOG_LIMIT: u64 = 8 << 20;
@@ -89,12 +89,13 @@ fn report(report: &Report) -> io::Result<()> {
 /// Opens the log for appending; a long one is first put aside, replacing the one put aside before.
 fn open_log(log: &Path) -> io::Result<File> {
     if let Some(folder) = log.parent() {
-        std::fs::create_dir_all(folder)?;
+        private::folder(folder)?;
     }
     if std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > LOG_LIMIT) {
         std::fs::rename(log, log.with_extension("log.old"))?;
     }
-    OpenOptions::new().create(true).append(true).mode(0o600).open(log)
+    private::file(log)?;
+    OpenOptions::new().append(true).open(log)
 }
 
 fn without_a_word(child: &mut Child, log: &Path) -> CliError {

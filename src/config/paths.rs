@@ -116,9 +116,24 @@ impl Places {
     }
 
     /// Where the daemon listens for `onedrive-cli`.
+    ///
+    /// A socket's address has room for 107 bytes (`unix(7)`). A profile with a name too long for that gets a short one
+    /// in its place; nobody looks for the socket by its name.
     pub fn control_socket(&self) -> PathBuf {
-        self.runtime.join(format!("{}.sock", self.profile))
+        use std::os::unix::ffi::OsStrExt as _;
+        const ROOM: usize = 107;
+        let readable = self.runtime.join(format!("{}.sock", self.profile));
+        if readable.as_os_str().as_bytes().len() <= ROOM {
+            return readable;
+        }
+        self.runtime.join(format!("{}.sock", digest(self.profile.as_bytes())))
     }
+}
+
+/// Sixteen characters that stand for any number of bytes.
+fn digest(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The profile of a settings file: its name without the ending; `default` for `config.yaml`.
@@ -148,6 +163,11 @@ fn flat_name(path: &Path) -> String {
             }
         }
     }
+    // It becomes the name of a folder, of which there are 255 bytes.
+    const LONGEST: usize = 160;
+    if name.len() > LONGEST {
+        name = format!("{}-{}", digest(name.as_bytes()), &name[name.len() - LONGEST + 20..]);
+    }
     name
 }
 
@@ -157,6 +177,18 @@ mod tests {
 
     fn bases() -> Bases {
         Bases { config: "/c".into(), state: "/s".into(), cache: "/k".into(), runtime: "/r".into() }
+    }
+
+    #[test]
+    fn a_long_name_still_has_a_socket_and_folders() {
+        let long = format!("/home/{}", "very-long-name/".repeat(40));
+        let name = flat_name(Path::new(&long));
+        assert!(name.len() <= 160 && name != flat_name(Path::new(&format!("/x{long}"))), "{name}");
+        let bases = Bases { runtime: "/run/user/1000/onedrive-mount".into(), ..bases() };
+        let places = Places::new(&bases, Some(format!("/c/{}.yaml", "w".repeat(100)).into()), None, None);
+        let other = Places::new(&bases, Some(format!("/c/{}.yaml", "w".repeat(101)).into()), None, None);
+        assert!(places.control_socket().as_os_str().len() <= 107);
+        assert_ne!(places.control_socket(), other.control_socket());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The object graph of one drive, without a mount: journal, index, cache, volume and the tasks between them
 //! and the cloud. The daemon mounts it; tests drive it directly.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use crate::changes::{self, Poller};
 use crate::index::{Index, NoticeSink};
 use crate::journal::uploader::{UploadSettings, Uploader};
 use crate::journal::{Journal, JournalSettings, Opening, Recovered};
+use crate::remote::stack::Opened;
 use crate::remote::{DriveIdentity, Remote};
 use crate::volume::{CachedVersions, KernelSink, Parts, Volume, VolumeSettings};
 
 use super::DaemonError;
+use super::control::Answers;
 
 /// What a drive is built from.
 pub struct CoreParts {
@@ -98,6 +100,7 @@ impl Core {
                 .map_err(DaemonError::Index)?,
         );
         journal.attach(index.clone());
+        index.write(|txn| txn.forget_gone()).map_err(DaemonError::Index)?;
         let cache =
             ChunkCache::open(&cache, settings.cache, disk.clone(), clock.clone()).map_err(DaemonError::Cache)?;
         let fetcher = Fetcher::new(cache.clone(), remote.clone(), clock.clone(), crate::cache::Settings::default());
@@ -143,6 +146,19 @@ impl Core {
         }
     }
 
+    /// Everything that may be asked about this drive through the control socket. `opened` is what its remote was
+    /// opened as.
+    pub fn answers(&self, mountpoint: &Path, opened: &Opened) -> Answers {
+        Answers {
+            mountpoint: mountpoint.to_owned(),
+            volume: self.volume.clone(),
+            journal: self.journal.clone(),
+            health: self.poller.health(),
+            counters: opened.counters.clone(),
+            gate: opened.gate.clone(),
+        }
+    }
+
     /// Starts the tasks: uploads, changes, quota.
     pub fn spawn_tasks(&self, tasks: &TaskGroup) {
         // The latest is stopped first: uploads get the most of the time that stopping may take.
@@ -159,7 +175,9 @@ impl Core {
         tasks.spawn("changes", |stop| poller.run(stop));
         let health = watch_health(self.poller.clone(), self.volume.clone(), self.journal.clone());
         tasks.spawn("health", |stop| until_stopped(health, stop));
-        let quota = watch_quota(self.remote.clone(), self.volume.clone(), self.clock.clone());
+        let budget = watch_unsent(self.journal.clone(), self.cache.clone(), self.clock.clone());
+        tasks.spawn("budget", |stop| until_stopped(budget, stop));
+        let quota = watch_quota(self.remote.clone(), self.volume.clone(), self.journal.clone(), self.clock.clone());
         tasks.spawn("quota", |stop| until_stopped(quota, stop));
     }
 }
@@ -194,21 +212,60 @@ async fn watch_health(poller: Arc<Poller>, volume: Arc<Volume>, journal: Arc<Jou
     }
 }
 
-async fn watch_quota(remote: Arc<dyn Remote>, volume: Arc<Volume>, clock: Arc<dyn Clock>) {
+/// What waits for its upload counts to the cache's budget: the two live on one disk. It is never evicted, so the clean
+/// bytes make way.
+async fn watch_unsent(journal: Arc<Journal>, cache: ChunkCache, clock: Arc<dyn Clock>) {
+    const AT_MOST: Duration = Duration::from_secs(1);
+    let mut changes = journal.watch();
+    loop {
+        changes.borrow_and_update();
+        let unsent = journal.unsent_bytes();
+        let counted = cache.clone();
+        // Evicting blocks on the disk. If the runtime is ending nobody counts any more.
+        let _ = tokio::task::spawn_blocking(move || counted.set_reserved(unsent)).await;
+        clock.sleep(AT_MOST).await;
+        if unsent == 0 && changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks how full the drive is: now and then, and more often while something waits for room in it.
+async fn watch_quota(remote: Arc<dyn Remote>, volume: Arc<Volume>, journal: Arc<Journal>, clock: Arc<dyn Clock>) {
     // The service counts with delay, so asking more often tells nothing new.
     const OFTEN: Duration = Duration::from_secs(15 * 60);
     const AGAIN: Duration = Duration::from_secs(60);
+    let mut changes = journal.watch();
     loop {
-        let pause = match remote.quota().await {
+        changes.borrow_and_update();
+        let quota = remote.quota().await;
+        let mut some_wait = false;
+        let pause = match quota {
             Ok(quota) => {
                 volume.set_quota(quota);
-                OFTEN
+                match journal.room_in_the_cloud(quota.remaining) {
+                    Ok(waits) => some_wait = waits,
+                    Err(error) => tracing::warn!(%error, "what waits for room in the drive waits a little longer"),
+                }
+                if some_wait { AGAIN } else { OFTEN }
             }
             Err(error) => {
                 tracing::debug!(%error, "the quota is not known");
                 AGAIN
             }
         };
-        clock.sleep(pause).await;
+        let parked = async {
+            // Something has been parked for lack of room since: what we believed about the drive was too good.
+            while !some_wait && !journal.waits_for_room() {
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            clock.sleep(AGAIN).await;
+        };
+        tokio::select! {
+            () = clock.sleep(pause) => {}
+            () = parked => {}
+        }
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::base::private;
+
 use super::{Daemon, DaemonError, Farewell, Options};
 use crate::fuse::SessionEnd;
 
@@ -49,6 +51,7 @@ pub async fn run(options: Options, ready: impl FnOnce() -> io::Result<()>) -> Re
     // Before the start: a signal that comes meanwhile must not end us half-mounted.
     let mut signals = Signals::listen().map_err(unable)?;
     raise_descriptor_limit();
+    private::close_process();
     let daemon = Daemon::start(options).await?;
     let session = match ready() {
         Ok(()) => {

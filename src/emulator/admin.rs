@@ -165,6 +165,56 @@ impl DriveHandle {
         done.unwrap_or_else(|error| panic!("cannot rename {path:?} to {to:?}: {error:?}"));
     }
 
+    /// What another device does that looks before it acts: writes a file whose folder is there. The content that was
+    /// replaced (`Some(None)` if there was none), or `None` if the service refused.
+    pub fn try_write(&self, path: &str, bytes: impl Into<Vec<u8>>) -> Option<Option<Vec<u8>>> {
+        let mut drive = self.cell.lock();
+        let mut parts: Vec<_> = names(path).collect();
+        let name = parts.pop()?;
+        let parent = drive.walk(ROOT, parts).ok()?;
+        let before = match drive.child(parent, name).ok()? {
+            Some(index) => Some(drive.content(index).ok()?.to_vec()),
+            None => None,
+        };
+        let now = self.now();
+        let times = ClientTimes { created: now, modified: now };
+        let content = Content::from_bytes(bytes.into());
+        drive.write_named(parent, name, content, Conflict::Replace, times, now).ok()?;
+        Some(before)
+    }
+
+    /// The same for a new folder: whether it was made.
+    pub fn try_create_folder(&self, path: &str) -> bool {
+        let mut drive = self.cell.lock();
+        let mut parts: Vec<_> = names(path).collect();
+        let Some(name) = parts.pop() else { return false };
+        let Ok(parent) = drive.walk(ROOT, parts) else { return false };
+        let now = self.now();
+        drive.make_folder(parent, name, Conflict::Fail, ClientTimes { created: now, modified: now }, now).is_ok()
+    }
+
+    /// The same for renaming or moving: whether it was done.
+    pub fn try_rename(&self, path: &str, to: &str) -> bool {
+        let mut drive = self.cell.lock();
+        let Some(index) = Self::find(&drive, path) else { return false };
+        let mut parts: Vec<_> = names(to).collect();
+        let Some(name) = parts.pop() else { return false };
+        let Ok(parent) = drive.walk(ROOT, parts) else { return false };
+        let place = Relocation { parent: Some(parent), name: Some(name.to_owned()) };
+        drive.relocate(index, &place, Conflict::Fail, self.now()).is_ok()
+    }
+
+    /// Deletes an item and all below it; the contents of the files that went with it, `None` if there was none or
+    /// the service refused.
+    pub fn try_remove(&self, path: &str) -> Option<Vec<Vec<u8>>> {
+        let mut drive = self.cell.lock();
+        let top = Self::find(&drive, path)?;
+        let below = drive.subtree(top);
+        let gone = below.into_iter().filter_map(|index| Some(drive.content(index).ok()?.to_vec())).collect();
+        drive.remove(top, self.now()).ok()?;
+        Some(gone)
+    }
+
     /// Deletes an item and all below it. `false` when there is none.
     pub fn remove(&self, path: &str) -> bool {
         let mut drive = self.cell.lock();

@@ -48,6 +48,7 @@ mod strict;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod witness;
 mod world;
 
 use std::io;
@@ -63,6 +64,7 @@ pub use drive::{DeltaBehaviour, ReadLag, Resync};
 pub use faults::{Fault, FaultBody, Faults, Host, Rule, RuleId, When};
 pub use network::Network;
 pub use strict::{DeleteMatch, PatchAnswer, Strict, UnsetConflict};
+pub use witness::{Course, Moment};
 pub use world::RequestRecord;
 
 use crate::base::clock::{Clock, SystemClock};
@@ -331,6 +333,12 @@ impl Emulator {
         self.world.faults().throttle_until(until);
     }
 
+    /// Lets `witness` see every exchange from now on; `None` ends that. It is called on the server's tasks and must not
+    /// block; it may use the [`DriveHandle`].
+    pub fn set_witness(&self, witness: Option<Arc<dyn Fn(Moment<'_>) -> Course + Send + Sync>>) {
+        self.world.witness().set(witness);
+    }
+
     /// Takes the service off the network, or back: while it is off every connection, new or kept alive,
     /// is reset without an answer.
     pub fn set_online(&self, online: bool) {
@@ -355,6 +363,14 @@ impl Emulator {
     /// The requests so far, oldest first; of very many, the latest.
     pub fn requests(&self) -> Vec<RequestRecord> {
         self.world.requests()
+    }
+
+    /// Everything that was handed out, or handed in, and that nobody but the client may ever see: tokens, codes,
+    /// verifiers, and the URLs that carry their own permission. For tests that look for them where they must not be.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = lock(&self.world.oauth).secrets();
+        secrets.extend(self.world.signed());
+        secrets
     }
 
     /// Empties the log of requests.

@@ -73,6 +73,8 @@ pub(crate) struct OAuth {
     codes: HashMap<String, Code>,
     devices: HashMap<String, Device>,
     issued: u64,
+    /// Everything that nobody but the client may see: tokens, codes, verifiers.
+    secrets: Vec<String>,
     key: [u8; 32],
 }
 
@@ -103,6 +105,7 @@ impl OAuth {
             codes: HashMap::new(),
             devices: HashMap::new(),
             issued: 0,
+            secrets: Vec::new(),
             key,
         }
     }
@@ -110,7 +113,23 @@ impl OAuth {
     fn secret(&mut self, kind: &str) -> String {
         self.issued += 1;
         let digest = Sha256::new().chain_update(self.key).chain_update(format!("{kind}{}", self.issued)).finalize();
-        format!("demo-{kind}-{}", URL_SAFE_NO_PAD.encode(digest))
+        let secret = format!("demo-{kind}-{}", URL_SAFE_NO_PAD.encode(digest));
+        // The short code of the device flow is for people to see.
+        if kind != "uc" {
+            self.remember(secret.clone());
+        }
+        secret
+    }
+
+    fn remember(&mut self, secret: String) {
+        if self.secrets.len() < super::world::MOST_SECRETS {
+            self.secrets.push(secret);
+        }
+    }
+
+    /// What was handed out so far, or handed in.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        self.secrets.clone()
     }
 
     /// New tokens for a scope; a refresh token only if the scope asks for offline access.
@@ -191,6 +210,9 @@ impl OAuth {
         }
         match get("grant_type") {
             "authorization_code" => {
+                if !get("code_verifier").is_empty() {
+                    self.remember(get("code_verifier").to_owned());
+                }
                 let wrong = ("invalid_grant", 70_000, "The provided value for the 'code' parameter is not valid.");
                 // Taken out at once: also a failed attempt uses the code up.
                 let code = self.codes.remove(get("code")).ok_or(wrong)?;

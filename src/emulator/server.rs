@@ -19,6 +19,7 @@ use super::content::Rope;
 use super::faults::{Fault, FaultBody, Host, When};
 use super::network::{Door, Network};
 use super::wire::{Answer, Call, Payload, Refusal, client_request_id, http_date, request_id};
+use super::witness::{Course, Moment};
 use super::world::{RequestRecord, World};
 use super::{graph, oauth, storage};
 
@@ -176,6 +177,10 @@ async fn exchange(
     }
     // The stall and the body took time: the server acts now.
     call.now = world.now();
+    let moment = |when| Moment { host, when, method: call.method.as_str(), target: &target };
+    if world.witness().see(moment(When::Before)) == Course::Vanish {
+        std::future::pending::<()>().await;
+    }
     let mut answer = match early {
         Some(answer) => answer,
         None => {
@@ -184,6 +189,9 @@ async fn exchange(
             scripted(&fault, When::After, &call).unwrap_or(answer)
         }
     };
+    if world.witness().see(moment(When::After)) == Course::Vanish {
+        std::future::pending::<()>().await;
+    }
     match &fault {
         Some(Fault::Reset { when: When::After }) => {
             world.record(record(&call, host, None, bytes, 0));

@@ -22,6 +22,7 @@ use super::network::Network;
 use super::oauth::OAuth;
 use super::sessions::Sessions;
 use super::strict::Strict;
+use super::witness::Witness;
 use crate::base::clock::{Clock, Mono, Timestamp};
 
 /// Requests kept in the log; older ones are dropped.
@@ -98,6 +99,9 @@ impl LinkState {
     }
 }
 
+/// How many secrets are remembered for tests; a service that runs for long must not grow.
+pub(crate) const MOST_SECRETS: usize = 100_000;
+
 /// Locks, whatever happened to an earlier holder: a test that panicked must not hide its cause.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,6 +126,7 @@ pub(crate) struct World {
     link: Option<LinkState>,
     strict: RwLock<Arc<Strict>>,
     faults: Faults,
+    witness: Witness,
     drives: RwLock<Vec<Arc<DriveCell>>>,
     pub(crate) graph_url: String,
     pub(crate) storage_url: String,
@@ -130,6 +135,8 @@ pub(crate) struct World {
     pub(crate) oauth: Mutex<OAuth>,
     pub(crate) copies: Mutex<Copies>,
     requests: Mutex<VecDeque<RequestRecord>>,
+    /// The pre-authenticated URLs that were handed out.
+    signed: Mutex<Vec<String>>,
     number: AtomicU64,
     network: watch::Sender<Network>,
     key: [u8; 32],
@@ -163,6 +170,7 @@ impl World {
             link: plan.link,
             strict: RwLock::new(Arc::new(plan.strict)),
             faults: Faults::default(),
+            witness: Witness::default(),
             drives: RwLock::default(),
             graph_url: plan.graph_url,
             storage_url: plan.storage_url,
@@ -171,6 +179,7 @@ impl World {
             oauth: Mutex::new(plan.oauth),
             copies: Mutex::default(),
             requests: Mutex::default(),
+            signed: Mutex::default(),
             number: AtomicU64::new(1),
             network: watch::Sender::new(Network::Up),
             key: plan.key,
@@ -191,6 +200,10 @@ impl World {
 
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    pub(crate) fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -281,7 +294,17 @@ impl World {
     pub(crate) fn sign(&self, path: &str, expiry: Timestamp) -> String {
         let unsigned = format!("{path}?tempauth=v1.{}", expiry.seconds());
         let signature = self.mac(&unsigned);
-        format!("{}{unsigned}.{signature}", self.storage_url)
+        let url = format!("{}{unsigned}.{signature}", self.storage_url);
+        let mut signed = lock(&self.signed);
+        if signed.len() < MOST_SECRETS {
+            signed.push(url.clone());
+        }
+        url
+    }
+
+    /// The pre-authenticated URLs that were handed out so far.
+    pub(crate) fn signed(&self) -> Vec<String> {
+        lock(&self.signed).clone()
     }
 
     /// Whether path and query are exactly as signed; gives the expiry.

@@ -80,7 +80,7 @@ pub enum SessionEnd {
 /// On return the kernel has shaken hands and requests are being served: by threads of their own, with what
 /// must wait on `runtime`, under deadlines of `clock`. `notices` is attached to the mount; it was made
 /// before the volume, which posts to it. Nothing else than the returned path may be used to reach the
-/// mount, and this process must never look into it.
+/// mount, and this process must never look into it afterwards.
 ///
 /// # Errors
 /// A [`MountError`] whose sentence says what to do. Nothing is left mounted then.
@@ -98,8 +98,10 @@ pub fn mount(
     // The handshake takes place in here.
     let session = Session::new(adapter, &at, &session_options(options))
         .map_err(|error| preflight::explain(&at, options, error))?;
-    notices.attach(session.notifier()).map_err(MountError::Threads)?;
+    let notifier = session.notifier();
     let background = session.spawn().map_err(MountError::Threads)?;
+    learn_root(&at);
+    notices.attach(notifier).map_err(MountError::Threads)?;
     let (tell, ended) = watch::channel(None);
     // Joining blocks until the kernel lets the last user of the mount go, so it has a thread of its own.
     std::thread::Builder::new()
@@ -118,6 +120,23 @@ pub fn mount(
     let device_minor = mounts::at(&at).ok().flatten().map(|entry| entry.device_minor);
     tracing::info!(at = %at.display(), read_only = options.read_only, "mounted");
     Ok(Mounted { at, device_minor, ended, notices: Arc::clone(notices), clock })
+}
+
+/// Lets the kernel learn who may enter the root, before anything can tell it to forget.
+///
+/// Until then the root has no permission bits, and the kernel throws away an answer about attributes that crosses with
+/// a notice about them (`fuse_change_attributes_i` in its fs/fuse/inode.c): a user who came in that moment was refused
+/// with "permission denied". The answer comes from memory; the limit is for a machine that hardly moves.
+fn learn_root(at: &Path) {
+    let (tell, answered) = std::sync::mpsc::channel();
+    let path = at.to_owned();
+    let asked = std::thread::Builder::new().name("fuse-root".to_owned()).spawn(move || {
+        let _ = tell.send(std::fs::metadata(path).map(|_| ()));
+    });
+    match asked.map(|_| answered.recv_timeout(Duration::from_secs(5))) {
+        Ok(Ok(Ok(()))) => {}
+        outcome => tracing::warn!(?outcome, "the kernel has not asked for the root yet"),
+    }
 }
 
 fn session_options(options: &MountOptions) -> Config {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, row_of, set_meta};
+use super::{COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, row_of, row_sum, set_meta};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DriveId, Ino, InoSource, ItemId, MetaTag};
 use crate::base::name::fold;
@@ -178,6 +178,11 @@ impl<'a> Txn<'a> {
                 None => return Ok(ino),
             },
         };
+        let placed_anew = ino != Ino::ROOT && old.as_ref().is_none_or(|row| row.parent != parent);
+        if placed_anew && self.would_close_a_circle(parent, ino)? {
+            tracing::warn!(item = ?item.id, "the service puts a folder into itself; it stays where it was");
+            return Ok(ino);
+        }
         let mut modified = item.modified;
         let mut changed = item.modified;
         if let Some((mtime, ctime)) = local {
@@ -193,6 +198,9 @@ impl<'a> Txn<'a> {
                 changed = row.changed;
             }
         }
+        // A root that says it is something else would take the whole mount away.
+        let (kind, link_to) =
+            if ino == Ino::ROOT { (ItemKind::Folder, None) } else { (item.kind, item.link_to.as_ref()) };
         // The name of the root is the service's business; ours is the mount point's.
         let name = if ino == Ino::ROOT { "" } else { item.name.as_str() };
         let what = match &old {
@@ -200,12 +208,12 @@ impl<'a> Txn<'a> {
             Some(row) if ino != Ino::ROOT && (row.parent != parent || row.name != name) => {
                 What::Moved { from: row.parent, name: row.name.clone() }
             }
-            Some(row) if row.content_tag != item.content_tag || row.kind != item.kind => What::Content,
+            Some(row) if row.content_tag != item.content_tag || row.kind != kind => What::Content,
             Some(row)
                 if row.meta_tag != item.meta_tag
                     || row.modified != modified
-                    || row.size != item.size && item.kind == ItemKind::File
-                    || row.link_to != item.link_to =>
+                    || row.size != item.size && kind == ItemKind::File
+                    || row.link_to.as_ref() != link_to =>
             {
                 What::Meta
             }
@@ -216,34 +224,67 @@ impl<'a> Txn<'a> {
         if ino != Ino::ROOT {
             self.displace(parent, name, ino)?;
         }
+        let kind = match kind {
+            ItemKind::File => 0,
+            ItemKind::Folder => 1,
+            ItemKind::Closed => 2,
+        };
+        let (key, content_tag) = (key_of(self.drive, &item.id), item.content_tag.as_ref().map(|tag| tag.0.as_str()));
+        let link_to = link_to.map(|id| key_of(self.drive, id));
+        let sum = row_sum(
+            (&key, name, &item.meta_tag.0),
+            (kind, item.size as i64, modified.0, item.created.0, changed.0),
+            (content_tag, link_to.as_deref()),
+        );
         self.sql
             .prepare_cached(
                 "UPDATE items SET parent = ?2, fold = ?3, name = ?4, kind = ?5, size = ?6, modified = ?7, created = ?8,
-                 changed = ?9, meta_tag = ?10, content_tag = ?11, link_to = ?12 WHERE ino = ?1",
+                 changed = ?9, meta_tag = ?10, content_tag = ?11, link_to = ?12, sum = ?13 WHERE ino = ?1",
             )?
             .execute(params![
                 ino.0 as i64,
                 parent.0 as i64,
                 fold(name),
                 name,
-                match item.kind {
-                    ItemKind::File => 0,
-                    ItemKind::Folder => 1,
-                    ItemKind::Closed => 2,
-                },
+                kind,
                 item.size as i64,
                 modified.0,
                 item.created.0,
                 changed.0,
                 item.meta_tag.0,
-                item.content_tag.as_ref().map(|tag| tag.0.as_str()),
-                item.link_to.as_ref().map(|id| key_of(self.drive, id)),
+                content_tag,
+                link_to,
+                sum,
             ])?;
         self.notices.push(Notice { ino, parent, name: name.to_owned(), what });
         if moved_content {
             self.notices.push(Notice { ino, parent, name: name.to_owned(), what: What::Content });
         }
         Ok(ino)
+    }
+
+    /// Whether a folder would be in itself. What lies in a circle cannot be reached from the root, so a service that
+    /// reports one would make whole folders vanish.
+    fn would_close_a_circle(&self, parent: Ino, ino: Ino) -> IndexResult<bool> {
+        if parent == ino {
+            return Ok(true);
+        }
+        let has_children =
+            self.sql.prepare_cached("SELECT 1 FROM items WHERE parent = ?1 LIMIT 1")?.exists([ino.0 as i64])?;
+        if !has_children {
+            return Ok(false);
+        }
+        let mut up = self.sql.prepare_cached("SELECT parent FROM items WHERE ino = ?1")?;
+        let mut at = parent.0 as i64;
+        // Nothing real is deeper: a path has 400 characters.
+        for _ in 0..1000 {
+            match up.query_row([at], |row| row.get::<_, i64>(0)).optional()? {
+                Some(above) if above == ino.0 as i64 => return Ok(true),
+                Some(above) if above != 0 => at = above,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Two items cannot have one name; the one that was here first has gone somewhere we have not heard of
@@ -261,7 +302,18 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Forgets an item and everything below it. Unknown ids are fine.
+    /// Forgets where folders were that are gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn forget_gone(&mut self) -> IndexResult<()> {
+        self.sql.prepare_cached("DELETE FROM gone")?.execute([])?;
+        Ok(())
+    }
+
+    /// Forgets an item and everything below it. Unknown ids are fine. Where its folders were is remembered for those
+    /// who still need them; see [`Index::gone`](super::Index::gone).
     ///
     /// # Errors
     ///
@@ -284,6 +336,11 @@ impl<'a> Txn<'a> {
             stack.extend(below);
             self.sql.prepare_cached("DELETE FROM items WHERE ino = ?1")?.execute([ino])?;
             if let Some(row) = row {
+                if row.kind == ItemKind::Folder {
+                    self.sql
+                        .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
+                        .execute(params![ino, row.parent.0 as i64, row.name])?;
+                }
                 self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what: What::Removed });
             }
         }

@@ -15,13 +15,15 @@
 //! One writer, many readers; readers never wait for the writer (write-ahead log).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Cursor, DriveId, Ino, InoSource, ItemId, MetaTag};
+use crate::base::private;
 use crate::remote::ItemKind;
 
 mod items;
@@ -124,6 +126,9 @@ pub struct Index {
     next_reader: AtomicUsize,
     epoch: AtomicU64,
     inos: Arc<dyn InoSource>,
+    /// Made when damage is met, so that the next start builds a new index.
+    marker: PathBuf,
+    met_damage: AtomicBool,
 }
 
 impl Index {
@@ -142,12 +147,20 @@ impl Index {
         anchors: &[(Ino, ItemId)],
         inos: Arc<dyn InoSource>,
     ) -> IndexResult<Self> {
-        std::fs::create_dir_all(folder).map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
         let path = folder.join("index.db");
-        let writer = match schema::open_existing(&path, root) {
+        // SQLite gives the files beside it the mode of this one. An empty file is an index of no version.
+        private::folder(folder)
+            .and_then(|()| private::file(&path))
+            .map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
+        let marker = folder.join("index.damaged");
+        let existing = if marker.exists() { None } else { schema::open_existing(&path, root) };
+        let writer = match existing {
             Some(connection) => connection,
             None => schema::create(&path, root)?,
         };
+        if marker.exists() {
+            std::fs::remove_file(&marker).map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
+        }
         let mut readers = Vec::new();
         for _ in 0..4 {
             readers.push(Mutex::new(schema::reader(&path)?));
@@ -159,6 +172,8 @@ impl Index {
             next_reader: AtomicUsize::new(0),
             epoch: AtomicU64::new(1),
             inos,
+            marker,
+            met_damage: AtomicBool::new(false),
         };
         index.write(|txn| {
             for (ino, id) in anchors {
@@ -187,6 +202,10 @@ impl Index {
     ///
     /// [`IndexError`], with nothing written.
     pub fn write<T>(&self, f: impl FnOnce(&mut Txn<'_>) -> IndexResult<T>) -> IndexResult<(T, Vec<Notice>)> {
+        self.write_all(f).inspect_err(|error| self.note(error))
+    }
+
+    fn write_all<T>(&self, f: impl FnOnce(&mut Txn<'_>) -> IndexResult<T>) -> IndexResult<(T, Vec<Notice>)> {
         let mut writer = lock(&self.writer);
         let sql = writer.transaction()?;
         let mut txn = Txn::new(&sql, &self.drive, &*self.inos);
@@ -200,13 +219,25 @@ impl Index {
     }
 
     fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> IndexResult<T> {
-        for reader in &self.readers {
-            if let Ok(connection) = reader.try_lock() {
-                return Ok(f(&connection)?);
+        let free = self.readers.iter().find_map(|reader| reader.try_lock().ok());
+        let reader = free.unwrap_or_else(|| {
+            let turn = self.next_reader.fetch_add(1, Ordering::Relaxed) % self.readers.len();
+            lock(&self.readers[turn])
+        });
+        f(&reader).map_err(IndexError::from).inspect_err(|error| self.note(error))
+    }
+
+    /// Damage that is met while the index is in use is answered with an error, never with a guess; a new index is built
+    /// at the next start.
+    fn note(&self, error: &IndexError) {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let IndexError::Sql(rusqlite::Error::SqliteFailure(code, _)) = error else { return };
+        if matches!(code.code, DatabaseCorrupt | NotADatabase) && !self.met_damage.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the index of the drive is damaged; mount the drive again to build a new one");
+            if let Err(error) = std::fs::write(&self.marker, b"") {
+                tracing::warn!(%error, "the damaged index could not be marked");
             }
         }
-        let turn = self.next_reader.fetch_add(1, Ordering::Relaxed) % self.readers.len();
-        Ok(f(&lock(&self.readers[turn]))?)
     }
 
     /// The item of this inode.
@@ -216,6 +247,15 @@ impl Index {
     /// [`IndexError`]
     pub fn by_ino(&self, ino: Ino) -> IndexResult<Option<Row>> {
         self.read(|sql| items::by_ino(sql, &self.drive, ino))
+    }
+
+    /// Whether an inode stands for an item, be its place known or not.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn is_bound(&self, ino: Ino) -> IndexResult<bool> {
+        self.read(|sql| sql.prepare_cached("SELECT 1 FROM items WHERE ino = ?1")?.exists([ino.0 as i64]))
     }
 
     /// The item of this identity.
@@ -244,6 +284,19 @@ impl Index {
     /// [`IndexError`]
     pub fn children(&self, parent: Ino) -> IndexResult<Vec<Row>> {
         self.read(|sql| items::children(sql, &self.drive, parent))
+    }
+
+    /// Where a folder was, and its name, that has gone since [`Txn::forget_gone`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn gone(&self, ino: Ino) -> IndexResult<Option<(Ino, String)>> {
+        self.read(|sql| {
+            sql.prepare_cached("SELECT parent, name FROM gone WHERE ino = ?1")?
+                .query_row([ino.0 as i64], |row| Ok((Ino(row.get::<_, i64>(0)? as u64), row.get(1)?)))
+                .optional()
+        })
     }
 
     /// Whether a folder has a known child.
@@ -314,28 +367,60 @@ fn id_of(drive: &DriveId, key: String) -> ItemId {
 }
 
 const COLUMNS: &str =
-    "ino, id, parent, name, kind, size, modified, created, changed, meta_tag, content_tag, complete, link_to";
+    "ino, id, parent, name, kind, size, modified, created, changed, meta_tag, content_tag, complete, link_to, sum";
+
+/// The checksum of what the service says of an item: SQLite has none for its pages, and a flipped bit in a size, a name
+/// or a tag must not be shown as the truth. Inode, folder and completeness are ours, and not in it.
+fn row_sum(
+    (id, name, meta_tag): (&str, &str, &str),
+    (kind, size, modified, created, changed): (i64, i64, i64, i64, i64),
+    (content_tag, link_to): (Option<&str>, Option<&str>),
+) -> i64 {
+    let numbers = [kind, size, modified, created, changed];
+    let sum = RowSum::of("items").text(id).text(name).text(meta_tag).maybe(content_tag).maybe(link_to);
+    numbers.into_iter().fold(sum, RowSum::number).finish()
+}
 
 fn row_of(drive: &DriveId, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    let (id, name, meta_tag): (String, String, String) = (row.get(1)?, row.get(3)?, row.get(9)?);
+    let (kind, size, modified, created, changed) = (row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?);
+    let (content_tag, link_to): (Option<String>, Option<String>) = (row.get(10)?, row.get(12)?);
+    match row.get::<_, Option<i64>>(13)? {
+        Some(sum) => {
+            let numbers = (kind, size, modified, created, changed);
+            if sum != row_sum((&id, &name, &meta_tag), numbers, (content_tag.as_deref(), link_to.as_deref())) {
+                return Err(damaged());
+            }
+        }
+        // The service has not said anything of it yet: there is nothing to be wrong.
+        None if meta_tag.is_empty() && name.is_empty() && content_tag.is_none() => {}
+        None => return Err(damaged()),
+    }
     Ok(Row {
         ino: Ino(row.get::<_, i64>(0)? as u64),
-        id: id_of(drive, row.get(1)?),
+        id: id_of(drive, id),
         parent: Ino(row.get::<_, i64>(2)? as u64),
-        name: row.get(3)?,
-        kind: match row.get::<_, i64>(4)? {
+        name,
+        kind: match kind {
             0 => ItemKind::File,
             1 => ItemKind::Folder,
             _ => ItemKind::Closed,
         },
-        size: row.get::<_, i64>(5)? as u64,
-        modified: Timestamp(row.get(6)?),
-        created: Timestamp(row.get(7)?),
-        changed: Timestamp(row.get(8)?),
-        meta_tag: MetaTag(row.get(9)?),
-        content_tag: row.get::<_, Option<String>>(10)?.map(ContentTag),
+        size: size as u64,
+        modified: Timestamp(modified),
+        created: Timestamp(created),
+        changed: Timestamp(changed),
+        meta_tag: MetaTag(meta_tag),
+        content_tag: content_tag.map(ContentTag),
         complete: row.get::<_, i64>(11)? != 0,
-        link_to: row.get::<_, Option<String>>(12)?.map(|key| id_of(drive, key)),
+        link_to: link_to.map(|key| id_of(drive, key)),
     })
+}
+
+/// What SQLite says of damage that it finds itself.
+fn damaged() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error { code: rusqlite::ErrorCode::DatabaseCorrupt, extended_code: 11 };
+    rusqlite::Error::SqliteFailure(code, Some("a row is not what was written".into()))
 }
 
 /// A row without a place: an identity that holds an inode number but is not known to be anywhere.

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{IndexResult, NOWHERE, key_of, meta, set_meta};
+use super::{COLUMNS, IndexResult, NOWHERE, key_of, meta, row_of, set_meta};
 use crate::base::ids::{Ino, ItemId};
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE items(
@@ -25,9 +25,11 @@ CREATE TABLE items(
     meta_tag TEXT NOT NULL,
     content_tag TEXT,
     complete INTEGER NOT NULL,
-    link_to TEXT
+    link_to TEXT,
+    sum INTEGER
 );
 CREATE INDEX items_by_name ON items(parent, fold);
+CREATE TABLE gone(ino INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE echoes(id TEXT PRIMARY KEY, stale_tag TEXT NOT NULL, gone INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -42,7 +44,7 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The index at `path`, if it can be used: sound, of this schema, of this root.
 pub(super) fn open_existing(path: &Path, root: &ItemId) -> Option<Connection> {
-    if !path.exists() {
+    if std::fs::metadata(path).is_ok_and(|facts| facts.len() == 0) {
         return None;
     }
     match try_open(path, root) {
@@ -73,6 +75,11 @@ fn try_open(path: &Path, root: &ItemId) -> rusqlite::Result<Option<Connection>> 
         if verdict != "ok" {
             return Err(rusqlite::Error::InvalidParameterName(verdict));
         }
+        let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM items"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            row_of(&root.drive, row)?;
+        }
     }
     let stored: Option<String> = {
         use rusqlite::OptionalExtension as _;
@@ -88,6 +95,8 @@ pub(super) fn create(path: &Path, root: &ItemId) -> IndexResult<Connection> {
         file.push(end);
         let _ = std::fs::remove_file(file);
     }
+    // Made by us with its mode, because SQLite would take the umask's. If it fails, opening it says why.
+    let _ = crate::base::private::file(path);
     let connection = Connection::open(path)?;
     tune(&connection)?;
     connection.execute_batch(TABLES)?;

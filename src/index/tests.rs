@@ -149,3 +149,28 @@ fn a_report_of_the_state_before_our_own_change_is_recognised_for_a_while() {
         })
         .expect("writes");
 }
+
+#[test]
+fn a_row_that_is_not_what_was_written_is_never_shown_and_the_next_start_builds_a_new_index() {
+    let dir = tempfile::tempdir().expect("temp");
+    let spoil = |sql: &str| {
+        let other = Connection::open(dir.path().join("index.db")).expect("opens");
+        assert_eq!(other.execute(sql, []).expect("spoils"), 1);
+    };
+    let fill = |index: &Index| index.write(|txn| txn.upsert(&item("a", "root", "1")).map(|_| ())).expect("writes");
+    for column in ["size = 4", "name = 'b'", "content_tag = 'x'", "meta_tag = '2'", "kind = 1", "sum = NULL"] {
+        {
+            let index = open(dir.path(), &[]);
+            assert_eq!(index.count().expect("counts"), 1, "{column}: an index with damage is dropped");
+            fill(&index);
+            spoil(&format!("UPDATE items SET {column} WHERE id = 'a'"));
+            index.children(Ino::ROOT).expect_err("damage met in use is an error");
+        }
+        assert!(dir.path().join("index.damaged").exists(), "{column}");
+        let index = open(dir.path(), &[]);
+        assert_eq!(index.count().expect("counts"), 1, "{column}: only the root");
+        fill(&index);
+        drop(index);
+        spoil(&format!("UPDATE items SET {column} WHERE id = 'a'"));
+    }
+}

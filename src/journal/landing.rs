@@ -11,7 +11,7 @@ use super::coalesce::{self, Outcome};
 use super::intent::{Base, Progress, Sent, Step, next_step};
 use super::queue::Pick;
 use super::store::Batch;
-use super::{Intent, Journal, JournalResult, ParkReason, SpoolId, State, UnderWay};
+use super::{Intent, Journal, JournalResult, Kind, ParkReason, SpoolId, State, UnderWay};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Ino, InoSource as _, ItemId};
 use crate::index::{Notice, What};
@@ -162,7 +162,7 @@ impl Journal {
                 txn.expect_echo(&item.id, stale, false, now.plus(ECHO))?;
             }
             txn.upsert_with(item, Some((modified, changed)))?;
-            if intent.kind == super::Kind::Folder && stale.is_none() {
+            if intent.kind == Kind::Folder && stale.is_none() {
                 // A folder that we have just made has no children but ours.
                 txn.set_complete(ino, true)?;
             }
@@ -177,11 +177,17 @@ impl Journal {
         }
         let parent = self.resolve_in(&state.overlay, intent.parent);
         let settled = intent.drafting.is_none() && next_step(&intent, parent.as_ref()) == Step::Settled;
-        let batch = if settled {
+        let mut batch = if settled {
             Batch { drop: vec![ino], ..Batch::default() }
         } else {
             Batch { put: vec![intent], ..Batch::default() }
         };
+        if stale.is_none() {
+            // What waits in a new folder remembers from now on what the folder is in the cloud: the index, which knows
+            // it too, may be dropped.
+            batch.put.extend(state.overlay.placed_in(ino).cloned());
+            batch.parents.insert(ino, item.id.clone());
+        }
         self.apply(&mut state, batch)?;
         Ok(landed)
     }
@@ -386,6 +392,15 @@ impl Journal {
 
     /// What was sent is not in the cloud: it never arrived. Frees the inode.
     pub(super) fn never_arrived(&self, ino: Ino) -> JournalResult<()> {
+        let lost = self.get(ino).is_some_and(|intent| {
+            intent.kind == Kind::File && intent.item.is_none() && intent.sealed.is_none() && intent.drafting.is_none()
+        });
+        if lost {
+            // Its content did not survive the last crash (what is left of it is kept); an empty file was never wanted.
+            let mut state = self.lock();
+            self.free(&mut state, ino);
+            return self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() });
+        }
         self.amend(ino, |intent, _| intent.sent = None)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::coalesce::{self, Outcome};
 use super::intent::{Base, Known, Step, next_step};
 use super::store::{Batch, SpoolBase};
-use super::{Draft, Intent, Journal, JournalResult, Kind, SpoolId, State, Subject};
+use super::{Draft, Intent, Journal, JournalResult, Kind, ParkReason, Progress, SpoolId, State, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Ino, InoSource as _, ItemId};
 use crate::remote::ItemKind;
@@ -460,6 +460,51 @@ impl Journal {
             .map(|intent| Intent { not_before: Timestamp(0), ..intent.clone() })
             .collect();
         self.apply(&mut state, Batch { put, ..Batch::default() })
+    }
+
+    /// The drive has this much room, in bytes, as last heard (`None`: it does not say): what was parked for lack of it
+    /// and fits goes on. Returns whether anything still waits for room.
+    ///
+    /// # Errors
+    ///
+    /// See [`Journal::create_folder`].
+    pub fn room_in_the_cloud(&self, remaining: Option<u64>) -> JournalResult<bool> {
+        let mut state = self.lock();
+        let mut waiting: Vec<Intent> = state
+            .overlay
+            .iter()
+            .filter(|intent| intent.progress == Progress::Parked(ParkReason::QuotaFull))
+            .cloned()
+            .collect();
+        waiting.sort_by_key(|intent| (intent.changed, intent.ino));
+        let mut left = remaining.unwrap_or(u64::MAX);
+        let mut put = Vec::new();
+        let mut some_wait = false;
+        for intent in waiting {
+            let size = intent.sealed.and_then(|id| state.drafts.get(&id)).map_or(0, |draft| draft.size());
+            // What it replaces stays as an older version, which counts, too.
+            match left.checked_sub(size) {
+                Some(rest) if rest > 0 => {
+                    left = rest;
+                    put.push(Intent { progress: Progress::Waiting, not_before: Timestamp(0), ..intent });
+                }
+                _ => some_wait = true,
+            }
+        }
+        self.apply(&mut state, Batch { put, ..Batch::default() })?;
+        Ok(some_wait)
+    }
+
+    /// Whether anything is parked because the drive is full.
+    pub fn waits_for_room(&self) -> bool {
+        self.view(|overlay| overlay.iter().any(|intent| intent.progress == Progress::Parked(ParkReason::QuotaFull)))
+    }
+
+    /// Bytes on the local disk that the cloud does not have yet: drafts, and what is kept for the user.
+    pub fn unsent_bytes(&self) -> u64 {
+        let state = self.lock();
+        let drafts: u64 = state.drafts.values().map(|draft| draft.present_bytes()).sum();
+        state.kept.iter().fold(drafts, |sum, row| sum.saturating_add(row.present.total()))
     }
 
     /// Discards a kept draft: the user does not want it.

@@ -9,6 +9,8 @@
 //! | an upload under way | stays; the uploader asks the service first |
 //! | a spool file without a row | kept for the user |
 //! | a row without its file | parked as damaged |
+//! | after damage to the journal's file: a draft whose intent is missing | kept for the user |
+//! | work in a folder that neither journal nor index knows any more | stays, see `shelter` |
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -19,11 +21,12 @@ use super::commit::Pending;
 use super::intent::{Intent, Progress};
 use super::queue::Queue;
 use super::spool::{self, Draft};
-use super::store::{Batch, KeptFor, SpoolRow, Store};
+use super::store::{Batch, KeptFor, Opened, SpoolRow, Store};
 use super::{Journal, JournalResult, JournalSettings, Numbers, Overlay, ParkReason, SpoolId, State};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::disk::Disk;
 use crate::base::ids::{Ino, ItemId};
+use crate::index::Index;
 
 /// What is needed to open a journal.
 pub struct Opening {
@@ -48,7 +51,8 @@ pub struct Recovered {
     pub pending: usize,
     /// Drafts that are kept for the user from now on, with the reason.
     pub kept: Vec<KeptFor>,
-    /// Rows that could not be read; they are left as they are.
+    /// Damage that was found in the journal, in words for the user: what was saved, what may be missing, where the
+    /// damaged file is kept. Empty nearly always.
     pub unreadable: Vec<String>,
 }
 
@@ -68,9 +72,13 @@ impl Journal {
         for entry in disk.list_dir(&nameless)? {
             let _ = disk.remove(&nameless.join(entry.name));
         }
-        let store = Arc::new(Store::open(&folder)?);
-        let loaded = store.load()?;
         let now = clock.now();
+
+        let names = disk.list_dir(&spool_folder)?;
+        let highest = names.iter().filter_map(|entry| spool::id_of(&entry.name.to_string_lossy())).max();
+        let Opened { store, damage } = Store::open(&folder, highest.map_or(0, |id| id.0), now)?;
+        let loaded = store.load()?;
+        let store = Arc::new(store);
 
         let mut found: HashMap<SpoolId, String> = HashMap::new();
         for entry in disk.list_dir(&spool_folder)? {
@@ -84,9 +92,11 @@ impl Journal {
                 found.insert(id, name);
             }
         }
+        let known: HashSet<SpoolId> = loaded.spools.iter().map(|row| row.id).collect();
         let mut sorted = Sorted::empty(&boot, &*disk, &spool_folder, now);
+        sorted.doubtful = !damage.is_empty() || !loaded.unreadable.is_empty();
         sorted.sort(loaded.intents, &loaded.spools);
-        for id in &loaded.retired {
+        for id in loaded.retired.iter().filter(|id| !known.contains(id)) {
             if let Some(name) = found.remove(id) {
                 let _ = disk.remove(&spool_folder.join(name));
             }
@@ -94,7 +104,6 @@ impl Journal {
         for row in loaded.spools.iter().filter(|row| row.kept.is_some()) {
             sorted.kept.push(row.clone());
         }
-        let known: HashSet<SpoolId> = loaded.spools.iter().map(|row| row.id).collect();
         for (id, name) in found.iter().filter(|(id, _)| !known.contains(id)) {
             let size = disk.open(&spool_folder.join(name), crate::base::disk::Open::Read)?.len()?;
             sorted.keep_file(*id, name, size, "its record was lost");
@@ -103,7 +112,7 @@ impl Journal {
             anchors: loaded.anchors,
             pending: sorted.intents.len(),
             kept: sorted.newly_kept.clone(),
-            unreadable: loaded.unreadable,
+            unreadable: damage.into_iter().chain(loaded.unreadable).collect(),
         };
         let mut batch = std::mem::take(&mut sorted.batch);
         batch.parents.extend(recovered.anchors.iter().cloned());
@@ -154,6 +163,16 @@ impl Journal {
         Ok((journal, recovered))
     }
 
+    /// Connects the index, which needs the journal's numbers and anchors first. Once.
+    ///
+    /// Work in a folder that neither of the two knows any more would be nowhere; see [`Journal::shelter`].
+    pub fn attach(&self, index: Arc<Index>) {
+        let _ = self.index.set(index);
+        if let Err(error) = self.shelter() {
+            tracing::error!(%error, "work whose folder was lost stays hidden until the next start");
+        }
+    }
+
     fn note_synced(&self, drafts: &[Arc<Draft>]) -> JournalResult<()> {
         {
             let state = self.lock();
@@ -182,6 +201,8 @@ struct Sorted<'a> {
     kept: Vec<SpoolRow>,
     newly_kept: Vec<KeptFor>,
     batch: Batch,
+    /// Rows may be missing: what seems finished may not be.
+    doubtful: bool,
 }
 
 impl<'a> Sorted<'a> {
@@ -196,6 +217,7 @@ impl<'a> Sorted<'a> {
             kept: Vec::new(),
             newly_kept: Vec::new(),
             batch: Batch::default(),
+            doubtful: false,
         }
     }
 
@@ -208,6 +230,10 @@ impl<'a> Sorted<'a> {
             self.sort_one(intent, &by_id, rows, &mut used);
         }
         for row in rows.iter().filter(|row| row.kept.is_none() && !used.contains(&row.id)) {
+            if self.doubtful {
+                self.keep(row, &row.file, "the record of its file was lost when the journal was damaged");
+                continue;
+            }
             // Replaced by a newer seal that is whole, or left by a step that was finished otherwise.
             self.batch.retire.push(row.id);
             let _ = self.disk.remove(&self.folder.join(&row.file));
@@ -230,10 +256,16 @@ impl<'a> Sorted<'a> {
             }
         }
         if let Some(id) = intent.sealed {
-            let whole = by_id.get(&id).is_some_and(|row| self.is_whole(row, intent.modified));
+            let whole =
+                by_id.get(&id).is_some_and(|row| self.is_of_its_seal(row) && self.is_whole(row, intent.modified));
             if !whole {
                 if let Some(row) = by_id.get(&id) {
-                    self.keep(row, &intent.name, "its bytes were not all on the disk when the machine lost power");
+                    let why = if self.doubtful {
+                        "its record was damaged"
+                    } else {
+                        "its bytes were not all on the disk when the machine lost power"
+                    };
+                    self.keep(row, &intent.name, why);
                 }
                 // A version that was closed before it, if its replacement was not safe yet.
                 let older = rows
@@ -276,6 +308,13 @@ impl<'a> Sorted<'a> {
         self.intents.push(intent);
     }
 
+    /// Whether a row of sealed content is that of its seal. After damage it may be an older one; content that is sealed
+    /// was promised, and is as long as its file.
+    fn is_of_its_seal(&self, row: &SpoolRow) -> bool {
+        let length = || self.disk.open(&self.folder.join(&row.file), crate::base::disk::Open::Read)?.len();
+        row.promised && (!self.doubtful || length().is_ok_and(|length| length == row.size))
+    }
+
     /// Whether the file has what its row promises. Only bytes that were not synced before the machine went down
     /// need to be looked at.
     fn is_whole(&self, row: &SpoolRow, modified: Timestamp) -> bool {
@@ -283,10 +322,7 @@ impl<'a> Sorted<'a> {
         if row.synced || row.boot == self.boot {
             return true;
         }
-        match &row.hash {
-            Some(hash) if row.base_limit == 0 => draft.rehash().is_ok_and(|now| now == *hash),
-            _ => false,
-        }
+        draft.is_intact()
     }
 
     fn keep(&mut self, row: &SpoolRow, name: &str, why: &str) {
@@ -317,6 +353,7 @@ impl<'a> Sorted<'a> {
             base_limit: 0,
             base: None,
             hash: None,
+            sums: None,
             promised: false,
             synced: false,
             boot: self.boot.to_owned(),

@@ -5,7 +5,9 @@
 //! filled in before it is sent. Bytes at or beyond `base_limit` are never the base's; where nothing was
 //! written they are zeros.
 //!
-//! Always true: a sealed draft does not change. Filling in missing bytes does not count as change.
+//! Always true: a sealed draft does not change. Filling in missing bytes does not count as change. Bytes that a disk
+//! has changed on its own are not handed out, to nobody: each block has a checksum (see `sums`), kept in the draft's
+//! row, and is compared with it before it is sent, and at the first read after a start.
 
 use std::io;
 use std::ops::Range;
@@ -16,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::intent::SpoolId;
 use super::store::{SpoolBase, SpoolRow};
+use super::sums::{self, BlockSums, Verdict};
 use crate::base::clock::Timestamp;
 use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::hash::QuickXorHash;
@@ -40,11 +43,36 @@ struct Inner {
     /// The hash of the first bytes, while they have come in order.
     running: Option<QuickXorHash>,
     hash: Option<String>,
+    sums: BlockSums,
     modified: Timestamp,
     promised: bool,
     /// Moves with every change of the bytes.
     generation: u64,
     synced: u64,
+}
+
+/// The disk has changed a draft; it is kept, and never sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the unsent content of this file is damaged on the local disk near byte {at}; it is kept as it is and not sent: \
+     write the file again, or export what is left of it"
+)]
+pub struct DamagedDraft {
+    /// Where the damaged block begins, in bytes.
+    pub at: u64,
+}
+
+impl DamagedDraft {
+    /// The damage behind a failure, if that is what it is.
+    pub fn behind(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().copied()
+    }
+}
+
+impl From<DamagedDraft> for io::Error {
+    fn from(damage: DamagedDraft) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damage)
+    }
 }
 
 /// A part of a read: from the draft, or to be fetched from the base.
@@ -80,6 +108,7 @@ impl Draft {
                 base: None,
                 running: Some(QuickXorHash::new()),
                 hash: None,
+                sums: BlockSums::default(),
                 modified: now,
                 promised: false,
                 generation: 1,
@@ -119,6 +148,7 @@ impl Draft {
                 base: inner.base.clone(),
                 running: None,
                 hash: None,
+                sums: inner.sums.of_copy(),
                 modified: inner.modified,
                 promised: false,
                 generation: 1,
@@ -131,8 +161,16 @@ impl Draft {
     pub(super) fn reopen(disk: &dyn Disk, folder: &Path, row: &SpoolRow, modified: Timestamp) -> io::Result<Self> {
         let path = folder.join(&row.file);
         let file = disk.open(&path, Open::ReadWrite)?;
+        let known = row.sums.as_deref().and_then(|text| BlockSums::from_text(text, row.size));
         if file.len()? < row.size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the spool file is shorter than its row says"));
+            if known.as_ref().is_none_or(|sums| !sums.open(row.size).is_empty()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the spool file is shorter than its row says",
+                ));
+            }
+            // What was cut off reads as zeros, which its checksums refuse: the rest of the file can still be had.
+            file.set_len(row.size)?;
         }
         Ok(Self {
             id: row.id,
@@ -146,6 +184,7 @@ impl Draft {
                 base: row.base.clone(),
                 running: None,
                 hash: row.hash.clone(),
+                sums: known.unwrap_or_else(|| BlockSums::unknown(row.present.iter())),
                 modified,
                 promised: row.promised,
                 generation: 1,
@@ -170,6 +209,7 @@ impl Draft {
             base_limit: inner.base_limit,
             base: inner.base.clone(),
             hash: inner.hash.clone(),
+            sums: Some(inner.sums.settled(inner.size).to_text()),
             promised: inner.promised,
             synced: inner.synced == inner.generation,
             boot: boot.to_owned(),
@@ -208,6 +248,11 @@ impl Draft {
         inner.present.missing(0..inner.base_limit.min(inner.size))
     }
 
+    /// Bytes of content in its file.
+    pub fn present_bytes(&self) -> u64 {
+        self.lock().present.total()
+    }
+
     /// Its QuickXorHash, if it is known without reading the file.
     pub fn hash(&self) -> Option<String> {
         self.lock().hash.clone()
@@ -225,8 +270,23 @@ impl Draft {
     /// Writes bytes. A gap before them becomes zeros.
     pub fn write(&self, at: u64, bytes: &[u8], now: Timestamp) -> io::Result<()> {
         let mut inner = self.lock();
-        self.file.write_at(bytes, at)?;
         let end = at + bytes.len() as u64;
+        // A damaged block that is only partly replaced would be summed with its damage.
+        self.trust_edges(&mut inner, at..end)?;
+        if let Err(error) = self.file.write_at(bytes, at) {
+            // A part may have been written: of these bytes nothing is known but that they were being replaced.
+            let size = inner.size;
+            inner.sums.disturb(at..end.min(size).max(at));
+            if end > size {
+                // What follows the end must read as zeros if the file grows later.
+                let _ = self.file.set_len(size);
+            }
+            inner.running = None;
+            inner.hash = None;
+            inner.generation += 1;
+            return Err(error);
+        }
+        inner.sums.wrote(at, bytes);
         inner.present.insert(at..end);
         inner.size = inner.size.max(end);
         let in_order = inner.running.as_ref().is_some_and(|hash| hash.length() == at);
@@ -246,7 +306,11 @@ impl Draft {
     /// Cuts or extends (with zeros).
     pub fn truncate(&self, size: u64, now: Timestamp) -> io::Result<()> {
         let mut inner = self.lock();
+        if size < inner.size && !size.is_multiple_of(sums::BLOCK) {
+            self.trust(&mut inner, size - 1..size)?;
+        }
         self.file.set_len(size)?;
+        inner.sums.cut(size);
         inner.present.truncate(size);
         inner.base_limit = inner.base_limit.min(size);
         if size == 0 {
@@ -267,6 +331,8 @@ impl Draft {
         let mut inner = self.lock();
         let end = range.end.min(inner.size);
         if range.start < end {
+            self.trust_edges(&mut inner, range.start..end)?;
+            inner.sums.disturb(range.start..end);
             self.file.punch_hole(range.start..end)?;
             inner.present.insert(range.start..end);
         }
@@ -283,6 +349,8 @@ impl Draft {
         let wanted = inner.present.missing(at..(at + bytes.len() as u64).min(inner.base_limit));
         for range in wanted.iter() {
             let (from, to) = ((range.start - at) as usize, (range.end - at) as usize);
+            self.trust_edges(&mut inner, range.clone())?;
+            inner.sums.disturb(range.clone());
             self.file.write_at(&bytes[from..to], range.start)?;
             inner.present.insert(range);
         }
@@ -297,31 +365,48 @@ impl Draft {
             inner.present.is_empty() && inner.base.as_ref().is_some_and(|base| base.size == inner.base_limit);
         if untouched {
             let filled = copy(&*self.file);
+            for range in filled.iter() {
+                inner.sums.disturb(range);
+            }
             inner.present.extend(&filled);
         }
     }
 
     /// The pieces of a range, in order; short at the end of the file.
     pub fn read(&self, range: Range<u64>) -> io::Result<Vec<Piece>> {
-        let inner = self.lock();
+        let mut inner = self.lock();
         let range = range.start..range.end.min(inner.size);
         if range.start >= range.end {
             return Ok(Vec::new());
         }
+        self.trust(&mut inner, range.clone())?;
         let missing = inner.present.missing(range.start..range.end.min(inner.base_limit).max(range.start));
         let mut pieces = Vec::new();
         let mut at = range.start;
         for gap in missing.iter() {
             if at < gap.start {
-                pieces.push(Piece::Here(self.read_file(at..gap.start)?));
+                pieces.push(Piece::Here(self.read_here(&inner, at..gap.start)?));
             }
             pieces.push(Piece::Base(gap.clone()));
             at = gap.end;
         }
         if at < range.end {
-            pieces.push(Piece::Here(self.read_file(at..range.end)?));
+            pieces.push(Piece::Here(self.read_here(&inner, at..range.end)?));
         }
         Ok(pieces)
+    }
+
+    /// Bytes whose written blocks were compared; where nothing was written there must be zeros.
+    fn read_here(&self, inner: &Inner, range: Range<u64>) -> io::Result<Bytes> {
+        let bytes = self.read_file(range.clone())?;
+        for hole in inner.sums.never_written(&range) {
+            let hole = hole.start.max(range.start)..hole.end.min(range.end);
+            let held = &bytes[(hole.start - range.start) as usize..(hole.end - range.start) as usize];
+            if held.iter().any(|byte| *byte != 0) {
+                return Err(DamagedDraft { at: hole.start }.into());
+            }
+        }
+        Ok(bytes)
     }
 
     fn read_file(&self, range: Range<u64>) -> io::Result<Bytes> {
@@ -331,9 +416,98 @@ impl Draft {
         Ok(buffer.freeze())
     }
 
-    /// Bytes for sending; the draft must be complete. Blocks on the disk.
+    /// Compares the blocks of a range that nobody has compared since the start.
+    fn trust(&self, inner: &mut Inner, range: Range<u64>) -> io::Result<()> {
+        for index in inner.sums.untrusted(&range) {
+            let place = sums::place_of(index, inner.size);
+            let bytes = self.read_file(place.clone())?;
+            if inner.sums.compare(index, &bytes) == Verdict::Wrong {
+                return Err(DamagedDraft { at: place.start }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the blocks at the ends of a range of which only a part is replaced.
+    fn trust_edges(&self, inner: &mut Inner, range: Range<u64>) -> io::Result<()> {
+        for edge in [range.start, range.end] {
+            if edge < inner.size && !edge.is_multiple_of(sums::BLOCK) {
+                self.trust(inner, edge..edge + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes for sending; the draft must be complete. Every byte is compared with its checksum, whoever wrote it; fails
+    /// with [`DamagedDraft`] if the disk has changed it. Blocks on the disk.
     pub fn read_complete(&self, range: Range<u64>) -> io::Result<Bytes> {
-        self.read_file(range)
+        let mut inner = self.lock();
+        let range = range.start.min(inner.size)..range.end.min(inner.size);
+        let blocks = sums::blocks_of(&range);
+        let span = blocks.start * sums::BLOCK..(blocks.end * sums::BLOCK).min(inner.size);
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let bytes = self.read_file(span.clone())?;
+        let size = inner.size;
+        for index in blocks {
+            let place = sums::place_of(index, size);
+            let block = &bytes[(place.start - span.start) as usize..(place.end - span.start) as usize];
+            if inner.sums.compare(index, block) == Verdict::Wrong {
+                return Err(DamagedDraft { at: place.start }.into());
+            }
+        }
+        Ok(bytes.slice((range.start - span.start) as usize..(range.end - span.start) as usize))
+    }
+
+    /// Compares everything that is here with its checksums: where damaged blocks begin, in bytes. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn damage(&self) -> io::Result<Vec<u64>> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < self.size() {
+            if let Err(error) = self.read_complete(at..at + sums::BLOCK) {
+                match DamagedDraft::behind(&error) {
+                    Some(damage) => found.push(damage.at),
+                    None => return Err(error),
+                }
+            }
+            at += sums::BLOCK;
+        }
+        Ok(found)
+    }
+
+    /// The CRC-32C of each block of the complete content, as far as they are all known.
+    pub fn block_sums(&self) -> Option<Vec<u32>> {
+        let inner = self.lock();
+        inner.sums.all(inner.size)
+    }
+
+    /// Sums the blocks that were written in pieces.
+    fn close_sums(&self) -> io::Result<()> {
+        let open = {
+            let inner = self.lock();
+            inner.sums.open(inner.size)
+        };
+        for index in open {
+            let mut inner = self.lock();
+            let place = sums::place_of(index, inner.size);
+            // Cut or written again meanwhile.
+            if !place.is_empty() && inner.sums.open(inner.size).contains(&index) {
+                let bytes = self.read_file(place)?;
+                inner.sums.close(index, &bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the base that were filled in are durable and summed on return.
+    pub(super) fn sync_filled(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.close_sums()
     }
 
     /// Finishes the hash if the bytes came in order. Called when the draft is sealed.
@@ -360,7 +534,7 @@ impl Draft {
         let mut at = 0;
         while at < size {
             let end = size.min(at + (1 << 20));
-            hash.update(&self.read_file(at..end)?);
+            hash.update(&self.read_complete(at..end)?);
             at = end;
         }
         let text = hash.finish_base64();
@@ -371,10 +545,18 @@ impl Draft {
         Ok(text)
     }
 
-    /// The hash of what is really in the file, whatever the row says.
-    pub(super) fn rehash(&self) -> io::Result<String> {
-        self.lock().hash = None;
-        self.compute_hash()
+    /// Whether the file really has what its row promises: for bytes that may not have reached the disk. What was
+    /// never summed cannot be answered for.
+    pub(super) fn is_intact(&self) -> bool {
+        let (size, base_limit, row_hash, summed) = {
+            let mut inner = self.lock();
+            let summed = inner.sums.open(inner.size).is_empty();
+            (inner.size, inner.base_limit, inner.hash.take(), summed)
+        };
+        match row_hash {
+            Some(hash) if base_limit == 0 => self.compute_hash().is_ok_and(|now| now == hash),
+            _ => summed && size > 0 && self.damage().is_ok_and(|damage| damage.is_empty()),
+        }
     }
 
     pub(super) fn is_synced(&self) -> bool {
@@ -392,6 +574,7 @@ impl Draft {
             inner.generation
         };
         self.file.sync_data()?;
+        self.close_sums()?;
         self.lock().synced = generation;
         Ok(true)
     }
@@ -413,65 +596,4 @@ pub(super) fn id_of(file_name: &str) -> Option<SpoolId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::disk::RealDisk;
-    use crate::base::ids::{ContentTag, DriveId, ItemId};
-
-    fn draft(dir: &Path) -> Draft {
-        Draft::create(&RealDisk, dir, SpoolId(1), Ino(2), "a/b.txt", Timestamp(0)).expect("creates")
-    }
-
-    fn base(size: u64) -> SpoolBase {
-        SpoolBase { item: ItemId::new(&DriveId::new("d"), "i"), tag: ContentTag("t".into()), size }
-    }
-
-    #[test]
-    fn bytes_in_order_are_hashed_on_the_way() {
-        let dir = tempfile::tempdir().expect("temp");
-        let draft = draft(dir.path());
-        draft.write(0, b"hello ", Timestamp(1)).expect("writes");
-        draft.write(6, b"world\n", Timestamp(2)).expect("writes");
-        draft.settle_hash();
-        assert_eq!(draft.hash().as_deref(), Some("aCgDG9jwBhDc4Q1ybAMZFAAAAAA="));
-        draft.write(0, b"J", Timestamp(3)).expect("writes");
-        draft.settle_hash();
-        assert_eq!(draft.hash(), None);
-        assert_eq!(draft.compute_hash().expect("reads"), QuickXorHash::of(b"Jello world\n"));
-    }
-
-    #[test]
-    fn missing_bytes_come_from_the_base_but_never_beyond_a_cut() {
-        let dir = tempfile::tempdir().expect("temp");
-        let draft = draft(dir.path()).with_base(base(10), Timestamp(0)).expect("sizes");
-        draft.write(4, b"XX", Timestamp(1)).expect("writes");
-        assert_eq!(
-            draft.read(0..100).expect("reads"),
-            [Piece::Base(0..4), Piece::Here(Bytes::from_static(b"XX")), Piece::Base(6..10)]
-        );
-        draft.truncate(7, Timestamp(2)).expect("cuts");
-        draft.truncate(9, Timestamp(3)).expect("extends");
-        assert_eq!(draft.missing().iter().collect::<Vec<_>>(), [0..4, 6..7]);
-        draft.fill(0, b"0123456789").expect("fills");
-        assert_eq!(draft.read(0..9).expect("reads"), [Piece::Here(Bytes::from_static(b"0123XX6\0\0"))]);
-        assert!(draft.missing().is_empty());
-    }
-
-    #[test]
-    fn a_duplicate_does_not_change_its_original() {
-        let dir = tempfile::tempdir().expect("temp");
-        let draft = draft(dir.path());
-        draft.write(0, b"one", Timestamp(1)).expect("writes");
-        let copy = draft.duplicate(&RealDisk, dir.path(), SpoolId(2), "x").expect("copies");
-        copy.write(0, b"two", Timestamp(2)).expect("writes");
-        assert_eq!(draft.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"one"))]);
-        assert_eq!(copy.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"two"))]);
-    }
-
-    #[test]
-    fn spool_names_tell_their_number_and_purpose() {
-        assert_eq!(file_name(SpoolId(42), "my report.odt"), "0000000042.my_report.odt");
-        assert_eq!(id_of("0000000042.my_report.odt"), Some(SpoolId(42)));
-        assert_eq!(id_of("stray"), None);
-    }
-}
+mod tests;

@@ -5,17 +5,24 @@
 //! is append-only between checkpoints and its frames carry checksums, so syncing the log file makes every
 //! commit before that moment durable, without taking SQLite's lock.
 //!
-//! Never dropped, only migrated: what is in it is the only copy of somebody's work.
+//! Never dropped, only migrated: what is in it is the only copy of somebody's work. SQLite has no checksums for what is
+//! in its pages, so each row carries one of its own, the rows together have a census (see [`Census`]), and a file that
+//! does not agree with them is salvaged row by row (`opening`).
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+mod opening;
+
+pub(super) use opening::Opened;
+
 use super::intent::{Base, Intent, Kind, Progress, Sent, SpoolId};
+use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::ranges::RangeSet;
@@ -70,6 +77,9 @@ pub struct SpoolRow {
     pub base: Option<SpoolBase>,
     /// QuickXorHash of the content, if it is known.
     pub hash: Option<String>,
+    /// Checksums of its blocks; missing in rows of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<String>,
     /// Whether a program was told that this content is safe (closed, or synced).
     pub promised: bool,
     /// Whether the bytes were synced to the disk when the row was written.
@@ -130,6 +140,7 @@ impl Batch {
 }
 
 /// Everything that was stored.
+#[derive(Default)]
 pub struct Loaded {
     /// All intents.
     pub intents: Vec<Intent>,
@@ -168,51 +179,70 @@ struct IntentRow {
     last_error: Option<String>,
 }
 
-/// The journal's SQLite file.
-pub struct Store {
-    sql: Mutex<Connection>,
-    log: PathBuf,
-    log_file: Mutex<Option<File>>,
+/// What the rows of intents and spools are, all together: the number of the last step, and the checksums of the rows
+/// XORed. A row that vanished without a trace, or came back, does not escape it.
+#[derive(Clone, Default, Debug)]
+struct Census {
+    seq: i64,
+    sums: HashMap<(&'static str, i64), i64>,
+    value: i64,
 }
 
-const VERSION: i64 = 1;
-
-impl Store {
-    /// Opens or creates the file.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]; a damaged journal is never replaced.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join("journal.db");
-        let sql = Connection::open(&path)?;
-        sql.pragma_update(None, "journal_mode", "wal")?;
-        sql.pragma_update(None, "synchronous", "normal")?;
-        sql.busy_timeout(std::time::Duration::from_secs(10))?;
-        sql.set_prepared_statement_cache_capacity(32);
-        let version: i64 = sql.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => {
-                sql.execute_batch(
-                    "BEGIN;
-                     CREATE TABLE intents(ino INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL, row TEXT NOT NULL);
-                     CREATE TABLE spools(id INTEGER PRIMARY KEY, row TEXT NOT NULL);
-                     CREATE TABLE retired(id INTEGER PRIMARY KEY);
-                     CREATE TABLE modes(ino INTEGER PRIMARY KEY, item TEXT, mode INTEGER NOT NULL);
-                     CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-                     PRAGMA user_version = 1;
-                     COMMIT;",
-                )?;
-            }
-            VERSION => {}
-            newer => return Err(StoreError::TooNew(newer)),
-        }
-        let mut log = path.into_os_string();
-        log.push("-wal");
-        Ok(Self { sql: Mutex::new(sql), log: PathBuf::from(log), log_file: Mutex::new(None) })
+impl Census {
+    fn set(&mut self, table: &'static str, key: i64, sum: Option<i64>) {
+        let old = match sum {
+            Some(sum) => self.sums.insert((table, key), sum),
+            None => self.sums.remove(&(table, key)),
+        };
+        self.value ^= old.unwrap_or(0) ^ sum.unwrap_or(0);
     }
 
-    fn sql(&self) -> std::sync::MutexGuard<'_, Connection> {
+    fn row_sum(&self) -> i64 {
+        state_sum(self.seq, self.value)
+    }
+}
+
+fn intent_sum(ino: i64, parent: i64, name: &str, row: &str, seq: i64) -> i64 {
+    RowSum::of("intents").number(ino).number(parent).text(name).text(row).number(seq).finish()
+}
+
+fn spool_sum(id: i64, row: &str, seq: i64) -> i64 {
+    RowSum::of("spools").number(id).text(row).number(seq).finish()
+}
+
+fn retired_sum(id: i64) -> i64 {
+    RowSum::of("retired").number(id).finish()
+}
+
+fn mode_sum(ino: i64, item: Option<&str>, mode: i64) -> i64 {
+    RowSum::of("modes").number(ino).maybe(item).number(mode).finish()
+}
+
+fn meta_sum(key: &str, value: i64) -> i64 {
+    RowSum::of("meta").text(key).number(value).finish()
+}
+
+fn state_sum(seq: i64, census: i64) -> i64 {
+    RowSum::of("state").number(seq).number(census).finish()
+}
+
+/// The journal's SQLite file.
+pub struct Store {
+    sql: Mutex<Sql>,
+    log: PathBuf,
+    log_file: Mutex<Option<File>>,
+    /// Remembers, outside the SQLite file, how far it was durable.
+    seen: PathBuf,
+}
+
+struct Sql {
+    connection: Connection,
+    census: Census,
+}
+
+impl Store {
+    fn sql(&self) -> MutexGuard<'_, Sql> {
+        // A panic inside a transaction rolled it back when the transaction was dropped.
         self.sql.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -223,48 +253,56 @@ impl Store {
     /// [`StoreError`], with nothing written.
     pub fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut sql = self.sql();
-        let txn = sql.transaction()?;
+        let Sql { connection, census } = &mut *sql;
+        let seq = census.seq + 1;
+        let mut rows: Vec<(&'static str, i64, Option<i64>)> = Vec::new();
+        let txn = connection.transaction()?;
         for ino in &batch.drop {
             txn.prepare_cached("DELETE FROM intents WHERE ino = ?1")?.execute([ino.0 as i64])?;
+            rows.push(("intents", ino.0 as i64, None));
         }
         for intent in &batch.put {
-            let row = IntentRow {
-                parent_item: batch.parents.get(&intent.parent).cloned(),
-                kind: intent.kind,
-                item: intent.item.clone(),
-                base: intent.base.clone(),
-                modified: intent.modified,
-                set_modified: intent.set_modified,
-                created: intent.created,
-                changed: intent.changed,
-                deleted: intent.deleted,
-                local_only: intent.local_only,
-                sealed: intent.sealed,
-                drafting: intent.drafting,
-                sent: intent.sent.clone(),
-                progress: intent.progress.clone(),
-                attempts: intent.attempts,
-                not_before: intent.not_before,
-                last_error: intent.last_error.clone(),
-            };
-            txn.prepare_cached("INSERT OR REPLACE INTO intents(ino, parent, name, row) VALUES(?1, ?2, ?3, ?4)")?
-                .execute(params![
-                    intent.ino.0 as i64,
-                    intent.parent.0 as i64,
-                    intent.name,
-                    serde_json::to_string(&row)?
-                ])?;
+            let row = serde_json::to_string(&IntentRow::of(intent, batch.parents.get(&intent.parent)))?;
+            let (ino, parent) = (intent.ino.0 as i64, intent.parent.0 as i64);
+            let sum = intent_sum(ino, parent, &intent.name, &row, seq);
+            txn.prepare_cached(
+                "INSERT OR REPLACE INTO intents(ino, parent, name, row, seq, sum) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![ino, parent, intent.name, row, seq, sum])?;
+            rows.push(("intents", ino, Some(sum)));
         }
         for spool in &batch.spools {
-            txn.prepare_cached("INSERT OR REPLACE INTO spools(id, row) VALUES(?1, ?2)")?
-                .execute(params![spool.id.0 as i64, serde_json::to_string(spool)?])?;
+            let (id, row) = (spool.id.0 as i64, serde_json::to_string(spool)?);
+            let sum = spool_sum(id, &row, seq);
+            txn.prepare_cached("INSERT OR REPLACE INTO spools(id, row, seq, sum) VALUES(?1, ?2, ?3, ?4)")?
+                .execute(params![id, row, seq, sum])?;
+            rows.push(("spools", id, Some(sum)));
         }
         for id in &batch.retire {
-            txn.prepare_cached("DELETE FROM spools WHERE id = ?1")?.execute([id.0 as i64])?;
-            txn.prepare_cached("INSERT OR IGNORE INTO retired(id) VALUES(?1)")?.execute([id.0 as i64])?;
+            let id = id.0 as i64;
+            txn.prepare_cached("DELETE FROM spools WHERE id = ?1")?.execute([id])?;
+            txn.prepare_cached("INSERT OR IGNORE INTO retired(id, sum) VALUES(?1, ?2)")?
+                .execute([id, retired_sum(id)])?;
+            rows.push(("spools", id, None));
         }
-        txn.commit()?;
-        Ok(())
+        let before: Vec<_> =
+            rows.iter().map(|(table, key, _)| (*table, *key, census.sums.get(&(*table, *key)).copied())).collect();
+        for (table, key, sum) in rows {
+            census.set(table, key, sum);
+        }
+        census.seq = seq;
+        let committed = txn
+            .prepare_cached("INSERT OR REPLACE INTO state(id, seq, census, sum) VALUES(1, ?1, ?2, ?3)")
+            .and_then(|mut statement| statement.execute(params![census.seq, census.value, census.row_sum()]))
+            .and_then(|_| txn.commit());
+        if committed.is_err() {
+            // Backwards, because one row may have changed twice.
+            for (table, key, sum) in before.into_iter().rev() {
+                census.set(table, key, sum);
+            }
+            census.seq = seq - 1;
+        }
+        Ok(committed?)
     }
 
     /// Forgets retired spools whose files are gone.
@@ -274,7 +312,7 @@ impl Store {
     /// [`StoreError`]
     pub fn forget_retired(&self, ids: &[SpoolId]) -> Result<(), StoreError> {
         let mut sql = self.sql();
-        let txn = sql.transaction()?;
+        let txn = sql.connection.transaction()?;
         for id in ids {
             txn.prepare_cached("DELETE FROM retired WHERE id = ?1")?.execute([id.0 as i64])?;
         }
@@ -288,11 +326,14 @@ impl Store {
     ///
     /// [`StoreError`]
     pub fn set_mode(&self, ino: Ino, item: Option<&ItemId>, mode: Option<u16>) -> Result<(), StoreError> {
-        let sql = self.sql();
+        let sql = &self.sql().connection;
         match mode {
-            Some(mode) => sql
-                .prepare_cached("INSERT OR REPLACE INTO modes(ino, item, mode) VALUES(?1, ?2, ?3)")?
-                .execute(params![ino.0 as i64, item.map(ItemId::to_key), mode])?,
+            Some(mode) => {
+                let (ino, item) = (ino.0 as i64, item.map(ItemId::to_key));
+                let sum = mode_sum(ino, item.as_deref(), i64::from(mode));
+                sql.prepare_cached("INSERT OR REPLACE INTO modes(ino, item, mode, sum) VALUES(?1, ?2, ?3, ?4)")?
+                    .execute(params![ino, item, mode, sum])?
+            }
             None => sql.prepare_cached("DELETE FROM modes WHERE ino = ?1")?.execute([ino.0 as i64])?,
         };
         Ok(())
@@ -318,12 +359,16 @@ impl Store {
 
     fn reserve(&self, key: &str, first: i64, count: u64) -> Result<u64, StoreError> {
         let mut sql = self.sql();
-        let txn = sql.transaction()?;
-        let start: i64 = txn
+        let txn = sql.connection.transaction()?;
+        let start = txn
             .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
             .optional()?
             .unwrap_or(first);
-        txn.execute("INSERT OR REPLACE INTO meta(key, value) VALUES(?1, ?2)", params![key, start + count as i64])?;
+        let next = start + count as i64;
+        txn.execute(
+            "INSERT OR REPLACE INTO meta(key, value, sum) VALUES(?1, ?2, ?3)",
+            params![key, next, meta_sum(key, next)],
+        )?;
         txn.commit()?;
         Ok(start as u64)
     }
@@ -334,6 +379,7 @@ impl Store {
     ///
     /// [`StoreError::Disk`]
     pub fn sync(&self) -> Result<(), StoreError> {
+        let seq = self.sql().census.seq;
         let mut file = self.log_file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {
             *file = Some(File::open(&self.log)?);
@@ -341,6 +387,8 @@ impl Store {
         if let Some(file) = file.as_ref() {
             file.sync_data()?;
         }
+        // Never ahead of the log. It need not be durable itself: an older number finds less, and nothing false.
+        let _ = opening::note_seen(&self.seen, seq);
         Ok(())
     }
 
@@ -350,55 +398,13 @@ impl Store {
     ///
     /// [`StoreError::Sql`]; single rows that make no sense are reported, not fatal.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        let sql = self.sql();
-        let mut loaded = Loaded {
-            intents: Vec::new(),
-            spools: Vec::new(),
-            retired: Vec::new(),
-            modes: Vec::new(),
-            anchors: Vec::new(),
-            unreadable: Vec::new(),
-        };
+        let sql = &self.sql().connection;
+        let mut loaded = Loaded::default();
         let mut statement = sql.prepare("SELECT ino, parent, name, row FROM intents")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (ino, parent): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let name: String = row.get(2)?;
-            let text: String = row.get(3)?;
-            match serde_json::from_str::<IntentRow>(&text) {
-                Ok(row) => {
-                    if let Some(item) = row.parent_item {
-                        loaded.anchors.push((Ino(parent as u64), item));
-                    }
-                    if let Some(item) = &row.item {
-                        loaded.anchors.push((Ino(ino as u64), item.clone()));
-                    }
-                    loaded.intents.push(Intent {
-                        ino: Ino(ino as u64),
-                        kind: row.kind,
-                        item: row.item,
-                        base: row.base,
-                        parent: Ino(parent as u64),
-                        name,
-                        modified: row.modified,
-                        set_modified: row.set_modified,
-                        created: row.created,
-                        changed: row.changed,
-                        deleted: row.deleted,
-                        local_only: row.local_only,
-                        sealed: row.sealed,
-                        drafting: row.drafting,
-                        sent: row.sent,
-                        progress: row.progress,
-                        attempts: row.attempts,
-                        not_before: row.not_before,
-                        last_error: row.last_error,
-                    });
-                }
-                Err(error) => loaded.unreadable.push(format!("intent {ino} ({name}): {error}")),
-            }
+            loaded.take_intent(row.get(0)?, row.get(1)?, row.get(2)?, &row.get::<_, String>(3)?);
         }
-        drop(rows);
         let mut statement = sql.prepare("SELECT id, row FROM spools")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -408,7 +414,6 @@ impl Store {
                 Err(error) => loaded.unreadable.push(format!("spool {id}: {error}")),
             }
         }
-        drop(rows);
         let mut statement = sql.prepare("SELECT id FROM retired")?;
         loaded.retired =
             statement.query_map([], |row| Ok(SpoolId(row.get::<_, i64>(0)? as u64)))?.collect::<Result<_, _>>()?;
@@ -424,3 +429,85 @@ impl Store {
         Ok(loaded)
     }
 }
+
+impl Loaded {
+    fn take_intent(&mut self, ino: i64, parent: i64, name: String, text: &str) {
+        let row = match serde_json::from_str::<IntentRow>(text) {
+            Ok(row) => row,
+            Err(error) => {
+                self.unreadable.push(format!("intent {ino} ({name}): {error}"));
+                return;
+            }
+        };
+        if let Some(item) = row.parent_item {
+            self.anchors.push((Ino(parent as u64), item));
+        }
+        if let Some(item) = &row.item {
+            self.anchors.push((Ino(ino as u64), item.clone()));
+        }
+        self.intents.push(Intent {
+            ino: Ino(ino as u64),
+            kind: row.kind,
+            item: row.item,
+            base: row.base,
+            parent: Ino(parent as u64),
+            name,
+            modified: row.modified,
+            set_modified: row.set_modified,
+            created: row.created,
+            changed: row.changed,
+            deleted: row.deleted,
+            local_only: row.local_only,
+            sealed: row.sealed,
+            drafting: row.drafting,
+            sent: row.sent,
+            progress: row.progress,
+            attempts: row.attempts,
+            not_before: row.not_before,
+            last_error: row.last_error,
+        });
+    }
+}
+
+impl IntentRow {
+    fn of(intent: &Intent, parent_item: Option<&ItemId>) -> Self {
+        Self {
+            parent_item: parent_item.cloned(),
+            kind: intent.kind,
+            item: intent.item.clone(),
+            base: intent.base.clone(),
+            modified: intent.modified,
+            set_modified: intent.set_modified,
+            created: intent.created,
+            changed: intent.changed,
+            deleted: intent.deleted,
+            local_only: intent.local_only,
+            sealed: intent.sealed,
+            drafting: intent.drafting,
+            sent: intent.sent.clone(),
+            progress: intent.progress.clone(),
+            attempts: intent.attempts,
+            not_before: intent.not_before,
+            last_error: intent.last_error.clone(),
+        }
+    }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a row of the journal.
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(row) = serde_json::from_str::<IntentRow>(text) {
+        let again = serde_json::to_string(&row).expect("invariant: what was read can be written");
+        serde_json::from_str::<IntentRow>(&again).expect("invariant: and read again");
+        assert!(!format!("{:?}", row.progress).contains("tempauth"), "an upload address is printed");
+    }
+    if let Ok(row) = serde_json::from_str::<SpoolRow>(text) {
+        let _ = row.present.missing(0..row.base_limit.min(row.size));
+        let again = serde_json::to_string(&row).expect("invariant: what was read can be written");
+        assert_eq!(serde_json::from_str::<SpoolRow>(&again).expect("invariant: and read again"), row);
+    }
+}
+
+#[cfg(test)]
+mod tests;

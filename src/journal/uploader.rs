@@ -22,7 +22,7 @@ use super::intent::{Intent, Kind, Step};
 use super::landing::Landed;
 use super::queue::{Pick, backoff};
 use super::store::SpoolBase;
-use super::{Journal, ParkReason, SpoolId, StoreError};
+use super::{DamagedDraft, Draft, Journal, ParkReason, SpoolId, StoreError};
 use crate::base::clock::Clock;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name;
@@ -38,8 +38,8 @@ pub trait Versions: Send + Sync + 'static {
     /// has another version now and the bytes are not on this machine.
     async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError>;
 
-    /// A spool file has exactly the bytes of this version: keep them as clean bytes. The file stays.
-    fn adopt(&self, item: &ItemId, tag: &ContentTag, size: u64, spool: &std::path::Path);
+    /// A draft has exactly the bytes of this version: keep them as clean bytes. Its file stays.
+    fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft);
 }
 
 /// How uploads behave.
@@ -95,7 +95,10 @@ impl From<StoreError> for Setback {
 
 impl From<std::io::Error> for Setback {
     fn from(error: std::io::Error) -> Self {
-        Self::Local(error.to_string())
+        match DamagedDraft::behind(&error) {
+            Some(damage) => Self::Park(ParkReason::Damaged, damage.to_string()),
+            None => Self::Local(error.to_string()),
+        }
     }
 }
 
@@ -189,7 +192,15 @@ impl Uploader {
                 self.journal.park(ino, reason, &why)
             }
             Err(Setback::Local(why)) => self.postpone(ino, &intent, &why, None),
-            Err(Setback::Remote(error)) => self.refused(&intent, error),
+            Err(Setback::Remote(error)) => {
+                if error.kind == RemoteErrorKind::QuotaFull
+                    && let Some(now) = self.journal.get(ino)
+                {
+                    // Parking forgets the session, and an open one may hold the room that is missing.
+                    self.abandon_old_ticket(&now).await;
+                }
+                self.refused(&intent, error)
+            }
         };
         if let Err(error) = noted {
             tracing::error!(%ino, %error, "the journal did not take the outcome of a step");
@@ -346,10 +357,15 @@ impl Uploader {
     /// A place was not found: is its folder gone, or was it a passing fault?
     async fn parent_gone(&self, parent: &ItemId, error: RemoteError) -> Setback {
         match self.look(At::Id(parent)).await {
-            Ok(None) => Setback::Park(
-                ParkReason::FolderGone,
-                "the folder it belongs to was deleted in the cloud; move it to another folder to send it".into(),
-            ),
+            Ok(None) => {
+                // The index hears of it before the next poll, and whoever shows the tree brings the folder back for
+                // what is in it.
+                match self.index.write(|txn| txn.remove(parent)) {
+                    Ok(((), notices)) => self.sink.absorb(notices),
+                    Err(error) => return Setback::Local(error.to_string()),
+                }
+                error.into()
+            }
             Ok(Some(_)) => error.into(),
             Err(setback) => setback,
         }
@@ -398,7 +414,7 @@ impl Uploader {
                     Err(self.parent_gone(&parent, error).await)
                 }
                 Some(_) => Err(error.into()),
-                None if intent.sealed.is_some() || intent.drafting.is_some() => {
+                None if intent.sealed.is_some() || intent.drafting.is_some() || self.journal.holds_work(intent.ino) => {
                     self.journal.send_as_new(intent)?;
                     Err(Setback::Again)
                 }

@@ -46,7 +46,9 @@ impl Refusal {
         let mut codes = Vec::new();
         let mut level = Some(error);
         while let Some(object) = level {
-            if let Some(code) = object.get("code").and_then(Value::as_str).filter(|code| !code.is_empty()) {
+            // A code is a word; anything else is not looked for and must not get into a log.
+            let is_word = |code: &&str| (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_graphic());
+            if let Some(code) = object.get("code").and_then(Value::as_str).filter(is_word) {
                 codes.push(code.to_ascii_lowercase());
             }
             level = object.get("innerError").or_else(|| object.get("innererror"));
@@ -233,12 +235,22 @@ fn http_date(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp().as_second())
 }
 
-/// A service's sentence made fit for logs: one line, at most 200 characters, no URL (it may be
-/// pre-authenticated).
-pub fn presentable(message: &str) -> String {
-    let words = message.split_whitespace().map(|word| if word.contains("://") { "<url>" } else { word });
-    let line = words.collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(200).collect()
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a refusal, and as `Retry-After` with `Date`.
+pub(crate) fn fuzz(data: &[u8]) {
+    let refusal = Refusal::from_body(data);
+    assert!(refusal.codes.iter().all(|code| code.len() <= 64));
+    for status in [400, 401, 403, 404, 409, 410, 412, 416, 423, 429, 500, 503, 507] {
+        let (_, advice) = classify(status, &refusal, Some(Duration::from_secs(9)), Effect::Once, true);
+        assert!(!matches!((status, advice), (500.., Advice::Retry)), "a second time might do it twice");
+    }
+    let text = String::from_utf8_lossy(data);
+    let (value, date) = text.split_once('\n').unwrap_or((&text, ""));
+    for now in [i64::MIN, 0, i64::MAX] {
+        if let Some(pause) = retry_after(Some(value), Some(date), Timestamp(now)) {
+            assert!(pause <= LONGEST_PAUSE);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -358,11 +370,5 @@ mod tests {
         ] {
             assert_eq!(retry_after(value, sent, now), expected.map(Duration::from_secs), "{value:?}");
         }
-    }
-
-    #[test]
-    fn presentable_hides_urls() {
-        assert_eq!(presentable("see\r\nhttps://x.example/?tempauth=s3cret now"), "see <url> now");
-        assert_eq!(presentable(&"a".repeat(900)).len(), 200);
     }
 }

@@ -17,19 +17,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
+use futures_util::{FutureExt as _, StreamExt as _};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::address::{self, is_loopback};
 use super::classify::{self, Effect, Refusal};
 use super::{Advice, BodyStream, RemoteError, RemoteErrorKind, RemoteResult, Urgency, current_urgency};
 use crate::auth::{AuthError, TokenSource};
 use crate::base::clock::Clock;
+use crate::base::name::presentable;
 use crate::base::secret::Secret;
 
+mod body;
 mod clients;
 mod reach;
 
@@ -49,11 +52,21 @@ pub fn system_entropy() -> Entropy {
 /// (<https://learn.microsoft.com/sharepoint/dev/general-development/how-to-avoid-getting-throttled-or-blocked-in-sharepoint-online>).
 const USER_AGENT: &str = concat!("NONISV|onedrive-mount|onedrive-mount/", env!("CARGO_PKG_VERSION"));
 
-/// The largest JSON answer we take in; a page of 1000 items is about 2 MB.
-const MAX_JSON: usize = 64 << 20;
+/// The largest page of items we take in, in bytes; a page of 1000 items is about 2 MB.
+pub const MAX_PAGE: usize = 32 << 20;
 
-/// The largest error body we look at.
-const MAX_REFUSAL: usize = 256 << 10;
+/// The largest other answer, in bytes: an item, a drive, a session.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// The largest error body we look at, in bytes.
+const MAX_REFUSAL: usize = 64 << 10;
+
+/// The longest URL we take from the service, in bytes. Pre-authenticated ones have a few thousand; a parser of HTTP
+/// takes 64 KiB at most.
+pub const MAX_URL: usize = 32 << 10;
+
+/// How long a whole answer that is not content may take.
+const WHOLE_ANSWER: Duration = Duration::from_secs(600);
 
 /// How an upload is cut for the progress watchdog.
 const SLICE: usize = 64 << 10;
@@ -102,6 +115,8 @@ pub struct Ask {
     pub effect: Effect,
     /// Whether it carries a name of the user's choice, which a bare 400 then blames.
     pub carries_name: bool,
+    /// The largest answer that is taken in as a whole, in bytes.
+    pub largest: usize,
     /// What is being tried, for errors: "list a folder".
     pub what: &'static str,
 }
@@ -115,7 +130,8 @@ impl Ask {
     /// A request without body.
     pub fn new(method: Method, url: Url, effect: Effect, what: &'static str) -> Self {
         let headers = HeaderMap::new();
-        Self { method, url: Secret::new(url), headers, body: None, effect, carries_name: false, what }
+        let url = Secret::new(url);
+        Self { method, url, headers, body: None, effect, carries_name: false, largest: MAX_ANSWER, what }
     }
 
     /// With a header; a value that cannot be one (it holds control characters) is refused.
@@ -139,6 +155,13 @@ impl Ask {
     pub fn bytes(mut self, bytes: Bytes) -> Self {
         self.headers.insert("content-type", HeaderValue::from_static("application/octet-stream"));
         self.body = Some(bytes);
+        self
+    }
+
+    /// Expecting a page of items, which may be larger than other answers.
+    #[must_use]
+    pub fn page(mut self) -> Self {
+        self.largest = MAX_PAGE;
         self
     }
 
@@ -178,6 +201,7 @@ struct About {
     what: &'static str,
     effect: Effect,
     carries_name: bool,
+    largest: usize,
     request_id: Option<String>,
     retry_after: Option<Duration>,
 }
@@ -197,7 +221,7 @@ impl Reply {
         let code = refusal.codes.first().map(|code| format!(" {code}")).unwrap_or_default();
         let mut context = format!("cannot {}: the service answered {status}{code}", about.what);
         if !refusal.message.is_empty() {
-            context = format!("{context}: {}", classify::presentable(&refusal.message));
+            context = format!("{context}: {}", presentable(&refusal.message));
         }
         RemoteError::new(kind, advice, context).with_request_id(about.request_id.clone())
     }
@@ -289,6 +313,9 @@ impl Http {
 
     /// A URL from the service, used as it came.
     pub fn service_url(&self, text: &str) -> RemoteResult<Url> {
+        if text.len() > MAX_URL {
+            return Err(RemoteError::protocol("the service gave a URL that is too long"));
+        }
         let url = Url::parse(text).map_err(|_| RemoteError::protocol("the service gave a URL that is none"))?;
         self.inner.admit(&url)?;
         if !text.contains(&url[url::Position::BeforePath..url::Position::AfterQuery]) {
@@ -422,7 +449,8 @@ impl Http {
             what: ask.what,
             effect: ask.effect,
             carries_name: ask.carries_name,
-            request_id: Some(header(headers, "request-id").map_or(attempt, str::to_owned)),
+            largest: ask.largest,
+            request_id: Some(header(headers, "request-id").map_or(attempt, |id| id.chars().take(64).collect())),
             retry_after: classify::retry_after(
                 header(headers, "retry-after"),
                 header(headers, "date"),
@@ -441,10 +469,16 @@ impl Http {
     /// Takes a whole body in, up to the limit.
     async fn collect(&self, response: reqwest::Response, about: About) -> RemoteResult<Reply> {
         let (status, headers) = (response.status(), response.headers().clone());
-        let limit = if status.is_success() { MAX_JSON } else { MAX_REFUSAL };
+        let limit = if status.is_success() { about.largest } else { MAX_REFUSAL };
         let mut stream = self.watch(response, about.what, None);
         let mut body = BytesMut::new();
-        while let Some(piece) = stream.next().await {
+        let mut over = self.inner.clock.sleep(WHOLE_ANSWER);
+        loop {
+            let piece = match select(stream.next(), &mut over).await {
+                Either::Left((None, _)) => break,
+                Either::Left((Some(piece), _)) => piece,
+                Either::Right(_) => Err(silent(about.what, about.effect)),
+            };
             let piece = match piece {
                 Ok(piece) => piece,
                 // A refusal is understood by its status; its body is only decoration.
@@ -460,7 +494,7 @@ impl Http {
                 if !status.is_success() {
                     break;
                 }
-                let context = format!("cannot {}: the answer is larger than {MAX_JSON} bytes", about.what);
+                let context = format!("cannot {}: the answer is larger than {limit} bytes", about.what);
                 return Err(RemoteError::protocol(context).with_request_id(about.request_id));
             }
             body.extend_from_slice(&piece);
@@ -470,56 +504,18 @@ impl Http {
 
     /// A body under the progress watchdog; if it comes from a host named here, also under that of [`Reach`].
     fn watch(&self, response: reqwest::Response, what: &'static str, from: Option<Url>) -> BodyStream {
-        let (inner, idle) = (self.inner.clone(), self.inner.patience.idle);
-        let stream = Box::pin(response.bytes_stream());
-        futures_util::stream::unfold(Some((stream, inner, from)), move |state| async move {
-            let (mut stream, inner, from) = state?;
-            let piece = {
-                let gone = async {
-                    match &from {
-                        Some(from) => inner.reach.clone().out_of_reach(from.clone()).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                let patience = select(inner.clock.sleep(idle), Box::pin(gone));
-                match select(stream.next(), patience).await {
-                    Either::Left((piece, _)) => piece,
-                    Either::Right(_) => return Some((Err(silent(what, Effect::Reads)), None)),
-                }
-            };
-            match piece? {
-                Ok(bytes) => Some((Ok(bytes), Some((stream, inner, from)))),
-                Err(error) => {
-                    let failure = RemoteError::offline(format!("cannot {what}: the answer broke off"))
-                        .with_source(error.without_url());
-                    Some((Err(failure), None))
-                }
-            }
+        let (inner, clock) = (self.inner.clone(), self.inner.clock.clone());
+        body::watched(response, clock, self.inner.patience.idle, what, move || match &from {
+            Some(from) => inner.reach.clone().out_of_reach(from.clone()).boxed(),
+            None => std::future::pending().boxed(),
         })
-        .boxed()
     }
 }
 
 impl Inner {
     /// Whether we would send anything there at all.
     fn admit(&self, url: &Url) -> RemoteResult<()> {
-        let local = is_loopback(url);
-        match url.scheme() {
-            _ if self.loopback_only && !local => Err(RemoteError::protocol("a URL leads off this machine")),
-            "https" => Ok(()),
-            "http" if local => Ok(()),
-            "http" => Err(RemoteError::protocol("a URL is not encrypted; plain http is for this machine only")),
-            _ => Err(RemoteError::protocol("a URL is neither http nor https")),
-        }
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
+        address::admit(url, &self.origin, self.loopback_only)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Cursor, DriveId, ItemId, MetaTag};
 use crate::base::secret::Secret;
 
+pub mod address;
 pub mod classify;
 pub mod error;
 pub mod graph;
@@ -32,7 +33,7 @@ pub mod stack;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult};
+pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult, split_request_id};
 
 /// How a service behaves where services differ.
 #[derive(Clone, Debug)]
@@ -414,16 +415,20 @@ pub type SharedRemote = Arc<dyn Remote>;
 
 /// Lists a folder completely, pages joined and de-duplicated by id (the last one counts).
 ///
-/// Fails with [`RemoteErrorKind::Protocol`] if a link repeats or `max_pages` are exceeded: an incomplete
-/// listing is never returned.
+/// Fails with [`RemoteErrorKind::Protocol`] if a link repeats, or there are more pages or items than any folder has:
+/// an incomplete listing is never returned, and an endless one does not fill the memory.
 pub async fn list_all(remote: &dyn Remote, folder: &ItemId) -> RemoteResult<Vec<Item>> {
     const MAX_PAGES: usize = 20_000;
+    const MAX_ITEMS: usize = 1_000_000;
     let mut order: Vec<ItemId> = Vec::new();
     let mut items = std::collections::HashMap::new();
     let mut from: Option<Link> = None;
     let mut seen = std::collections::HashSet::new();
     for _ in 0..MAX_PAGES {
         let page = remote.list(folder, from.as_ref()).await?;
+        if items.len() + page.items.len() > MAX_ITEMS {
+            break;
+        }
         for item in page.items {
             if !items.contains_key(&item.id) {
                 order.push(item.id.clone());

@@ -1,7 +1,6 @@
 //! The way to clean bytes: the cache, and behind it the cloud. The one file of the volume that talks to both.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,13 +101,17 @@ impl Versions for CachedVersions {
         })
     }
 
-    fn adopt(&self, item: &ItemId, tag: &ContentTag, size: u64, spool: &Path) {
+    fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft) {
+        let (size, spool) = (draft.size(), draft.path());
         let key = CacheKey { item: item.clone(), tag: tag.clone() };
         // The journal keeps the spool until its log is safe, so the cache gets a name of its own for the bytes.
         let mut name = spool.as_os_str().to_owned();
         name.push(".adopted");
         let link = std::path::PathBuf::from(name);
-        let adopted = self.disk.link(spool, &link).and_then(|()| self.cache.adopt(&key, size, &link));
+        let adopted = self
+            .disk
+            .link(spool, &link)
+            .and_then(|()| self.cache.adopt(&key, size, &link, draft.block_sums().as_deref()));
         if let Err(error) = adopted {
             tracing::debug!(%error, "uploaded bytes were not kept in the cache");
             let _ = self.disk.remove(&link);

@@ -290,6 +290,9 @@ impl Volume {
         if source.kind == NodeKind::Folder && self.is_below(new_parent, source.ino) {
             return Err(VolumeError::Invalid("a folder cannot be moved into itself"));
         }
+        if source.kind == NodeKind::Folder && !admitted.local_only {
+            self.check_depth(&source, new_parent, &admitted.remote)?;
+        }
         // The service compares names without case, so another spelling of the same name is the same place; a
         // rename of a file to another spelling of its own name is a rename.
         let target = self.child(new_parent, &admitted.remote)?.filter(|target| target.ino != source.ino);

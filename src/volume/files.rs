@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::handles::FileHandle;
 use super::tree::Seen;
 use super::{Durability, Extent, OpenHow, Opened, Volume, VolumeError, VolumeResult, locked};
+use crate::base::caller::on_behalf_of_now;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::CacheKey;
 use crate::journal::{Draft, Piece, Progress};
@@ -85,23 +86,29 @@ impl Volume {
             return Ok(());
         }
         if !self.journal.has_room(ROOM_STEP as u64) {
-            return Err(VolumeError::DiskFull);
+            // Clean bytes can be had again; they make way.
+            let goal = self.cache.usage().bytes.saturating_sub(4 * ROOM_STEP as u64);
+            if self.cache.evict_now(goal) == 0 || !self.journal.has_room(ROOM_STEP as u64) {
+                return Err(VolumeError::DiskFull);
+            }
         }
         self.room.store(ROOM_STEP, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Fails if the drive, as last heard, has no room for `more` bytes: better now than in an upload that nobody
-    /// watches. What waits for its upload is not counted, so this is a warning in time, not a guarantee.
-    fn check_quota(&self, more: u64) -> VolumeResult<()> {
-        if more == 0 {
-            return Ok(());
-        }
+    /// Fails if a file grows to `size` bytes and the drive, as last heard, has no room for what the file has more than
+    /// in the cloud: better now than in an upload that nobody watches. Other files that wait for their upload are not
+    /// counted, so this is a warning in time, not a guarantee.
+    fn check_quota(&self, seen: &Seen, size: u64) -> VolumeResult<()> {
         let quota = *self.quota.read().unwrap_or_else(PoisonError::into_inner);
-        match quota.remaining {
-            Some(remaining) if more > remaining => Err(VolumeError::QuotaFull),
-            _ => Ok(()),
-        }
+        let Some(remaining) = quota.remaining.filter(|remaining| size > seen.size && size > *remaining) else {
+            return Ok(());
+        };
+        let stored = match self.journal.get(seen.ino) {
+            Some(intent) => intent.base.map_or(0, |base| base.size),
+            None => seen.version.as_ref().map_or(0, |(.., size)| *size),
+        };
+        if seen.links > 0 && size.saturating_sub(stored) > remaining { Err(VolumeError::QuotaFull) } else { Ok(()) }
     }
 
     fn handle_of(&self, ino: Ino, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
@@ -142,7 +149,14 @@ impl Volume {
             }
             pin.clone()
         };
-        let Some(pin) = pin else { return Ok(Bytes::new()) };
+        let Some(pin) = pin else {
+            // A file that is only here and has no content: the disk lost it. Nothing is not what was written.
+            if self.journal.content(ino).is_none() && self.journal.get(ino).is_some_and(|intent| intent.item.is_none())
+            {
+                return Err(VolumeError::Failed("the unsent content of this file was lost on the local disk".into()));
+            }
+            return Ok(Bytes::new());
+        };
         let end = wanted.end.min(pin.size);
         if wanted.start >= end {
             return Ok(Bytes::new());
@@ -194,7 +208,7 @@ impl Volume {
         }
         self.check_room(bytes.len() as u64)?;
         let seen = self.see(ino)?.file()?;
-        self.check_quota(end.saturating_sub(seen.size))?;
+        self.check_quota(&seen, end)?;
         let draft = self.edit(&seen, false)?;
         draft.write(offset, bytes, self.clock.now())?;
         Ok(bytes.len() as u32)
@@ -219,6 +233,7 @@ impl Volume {
             return Ok(());
         }
         self.check_room(0)?;
+        self.check_quota(&seen, size)?;
         let draft = self.edit(&seen, size == 0)?;
         draft.truncate(size, self.clock.now())?;
         if !locked(&self.open).has_writer(ino) && seen.links > 0 {
@@ -239,7 +254,7 @@ impl Volume {
         if !handle.write {
             return Ok(());
         }
-        let sealed = self.journal.seal(ino)?;
+        let sealed = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino))?;
         match self.settings.durability {
             Durability::Local => {}
             Durability::Strict if sealed => self.journal.sync().await?,
@@ -314,7 +329,7 @@ impl Volume {
     pub fn release(&self, ino: Ino, fh: Fh) {
         let Some((handle, last)) = self.unregister_file(fh) else { return };
         if handle.write {
-            if let Err(error) = self.journal.seal(ino) {
+            if let Err(error) = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino)) {
                 tracing::error!(%ino, %error, "what was written last is not safe");
             }
             self.journal.remove_writer(ino);
@@ -356,6 +371,9 @@ impl Volume {
             return self.check_room(extent.end - extent.start);
         }
         self.check_room(0)?;
+        if grows {
+            self.check_quota(&seen, extent.end)?;
+        }
         let draft = self.edit(&seen, false)?;
         let now = self.clock.now();
         if grows {

@@ -22,6 +22,22 @@ impl Volume {
             // Work may have waited for a folder that was not known.
             self.journal.nudge();
         }
+        let mut notices = notices;
+        let pulls_ground = |notice: &Notice| {
+            matches!(notice.what, What::Removed | What::Moved { .. })
+                && self.journal.view(|overlay| overlay.has_any_in(notice.ino))
+        };
+        if notices.iter().any(pulls_ground) {
+            match self.journal.shelter() {
+                Ok(sheltered) => {
+                    // What is wanted again has not gone.
+                    let back: Vec<Ino> = sheltered.iter().map(|notice| notice.ino).collect();
+                    notices.retain(|notice| notice.what != What::Removed || !back.contains(&notice.ino));
+                    notices.extend(sheltered);
+                }
+                Err(error) => tracing::error!(%error, "folders of unsent work are shown again after the next start"),
+            }
+        }
         for notice in notices {
             let knows_folder = notice.parent == Ino::ROOT || self.kernel_knows(notice.parent);
             let knows_node = self.kernel_knows(notice.ino);

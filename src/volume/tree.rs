@@ -180,9 +180,23 @@ impl Volume {
             if let Some(intent) = self.journal.view(|overlay| overlay.at(parent, name).cloned()) {
                 return Ok(Some(self.seen_intent(&intent)));
             }
-            let Some(row) = self.index.child(parent, name)? else { return Ok(None) };
-            Ok(if self.is_covered(&row) { None } else { Some(self.seen_row(row)) })
+            let row = match self.index.child(parent, name)? {
+                Some(row) => Some(row),
+                None => self.unmapped_child(parent, name)?,
+            };
+            Ok(row.filter(|row| !self.is_covered(row)).map(|row| self.seen_row(row)))
         })
+    }
+
+    /// The child that another program stored under a name that we would have mapped: `~x` from a system where that is
+    /// no special name. It is shown as the mapped one would be, so it must be found by it too.
+    fn unmapped_child(&self, parent: Ino, name: &str) -> VolumeResult<Option<Row>> {
+        let plain = crate::base::name::to_local(name);
+        if plain == name {
+            return Ok(None);
+        }
+        let row = self.index.child(parent, &plain)?;
+        Ok(row.filter(|row| row.name == plain && crate::base::name::to_local(&row.name) == plain))
     }
 
     /// Whether an intent says where this item is, so that the row does not.
@@ -198,6 +212,16 @@ impl Volume {
     fn children_once(&self, parent: Ino) -> VolumeResult<Vec<Seen>> {
         let placed: Vec<Intent> = self.journal.view(|overlay| overlay.placed_in(parent).cloned().collect());
         let rows = self.index.children(parent)?;
+        // An item that another program stored under an unmapped name stands behind the mapped one.
+        let unmapped = |row: &Row| {
+            let shown = crate::base::name::to_local(&row.name);
+            shown == row.name && crate::base::name::map(shown.as_ref()).is_ok_and(|mapped| mapped != row.name)
+        };
+        let behind: HashSet<String> = if rows.iter().any(unmapped) {
+            rows.iter().filter(|row| !unmapped(row)).map(|row| crate::base::name::to_local(&row.name)).collect()
+        } else {
+            HashSet::new()
+        };
         let names: HashSet<String> = placed.iter().map(|intent| crate::base::name::fold(&intent.name)).collect();
         let covered: HashSet<Ino> = self.journal.view(|overlay| {
             if overlay.is_empty() {
@@ -211,7 +235,9 @@ impl Volume {
         let mut seen: Vec<Seen> = Vec::with_capacity(placed.len() + rows.len());
         seen.extend(placed.iter().map(|intent| self.seen_intent(intent)));
         for row in rows {
-            if covered.contains(&row.ino) || (!names.is_empty() && names.contains(&crate::base::name::fold(&row.name)))
+            if (behind.contains(&row.name) && unmapped(&row))
+                || covered.contains(&row.ino)
+                || (!names.is_empty() && names.contains(&crate::base::name::fold(&row.name)))
             {
                 continue;
             }
@@ -330,6 +356,38 @@ impl Volume {
             at = seen.parent;
         }
         length
+    }
+
+    /// Fails if a folder's new place makes the path of something in it longer than the service stores. What is not
+    /// known of it yet, and what lies beyond the first ten thousand items, is for the service to judge.
+    pub(super) fn check_depth(&self, folder: &Seen, parent: Ino, name: &str) -> VolumeResult<()> {
+        const LOOKED_AT: usize = 10_000;
+        let Some(limit) = self.remote.caps().max_path else { return Ok(()) };
+        let (before, now) = (self.path_length(folder.parent, &folder.name), self.path_length(parent, name));
+        if now <= before {
+            return Ok(());
+        }
+        let mut open = vec![(folder.ino, now)];
+        let mut looked_at = 0;
+        while let Some((ino, length)) = open.pop() {
+            for child in self.children(ino)? {
+                looked_at += 1;
+                let length = length + 1 + child.name.encode_utf16().count();
+                if length > limit {
+                    return Err(VolumeError::TooLong(format!(
+                        "the path of “{}” in this folder would have {length} characters, OneDrive stores {limit}",
+                        child.name
+                    )));
+                }
+                if child.kind == NodeKind::Folder {
+                    open.push((child.ino, length));
+                }
+            }
+            if looked_at > LOOKED_AT {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Whether `ino` is `folder` or below it.

@@ -22,7 +22,7 @@ use onedrive_mount::remote::stack::{self, RemoteOptions};
 use onedrive_mount::remote::{DriveIdentity, SharedRemote, URGENCY, Urgency};
 use onedrive_mount::volume::{OpenHow, VolumeError, VolumeResult};
 
-use crate::volume_model::local_tree;
+use crate::volume_model::local_tree_of;
 use crate::world::clock::FastClock;
 use crate::world::model::{Model, Node};
 use crate::world::ops::cloud_tree;
@@ -324,7 +324,7 @@ impl Case {
             .await;
         eventually("this side has the tree", || async {
             let _ = core.poller.poll_now().await;
-            local_tree(running).await.is_ok_and(|tree| tree == self.model.0)
+            local_tree_of(&running.core).await.is_ok_and(|tree| tree == self.model.0)
         })
         .await;
         self.nothing_unwanted();

@@ -40,6 +40,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     // `--demo`, and the emulator as a server of its own.
     ("cli/cmd/mount", &["emulator"]),
     ("cli/cmd/emulator", &["emulator"]),
+    // Any bytes into every parser: it knows them all, and nobody knows it.
+    ("fuzzing", &["base", "config", "auth", "remote", "cache", "journal", "daemon"]),
     // The map of the crate, and the programs.
     ("lib", &[]),
     ("main", &["cli"]),
@@ -57,13 +59,14 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["base/hash", "auth", "emulator"]),
     ("bytes", ANYWHERE),
     ("clap", &["cli"]),
-    ("crc32c", &["cache/file"]),
+    ("crc32c", &["base/checksum", "cache/file"]),
     ("dirs", &["config/paths"]),
     ("fuser", &["fuse"]),
     ("futures_util", ANYWHERE),
     ("getrandom", &["auth/flow", "remote/http", "emulator"]),
     ("hyper", &["emulator"]),
     ("hyper_util", &["emulator"]),
+    ("indicatif", &["cli/cmd/wait"]),
     // Times as the wire writes them, and the date in a conflict name.
     ("jiff", &["remote/classify", "remote/graph", "journal/uploader", "emulator"]),
     ("lru", &["cache", "volume"]),
@@ -78,9 +81,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["config/yaml"]),
-    ("sha2", &["auth/flow", "cache/key", "emulator"]),
+    ("sha2", &["auth/flow", "cache/key", "config/paths", "emulator"]),
     // Files under a name that nobody guesses, before they replace the old ones.
-    ("tempfile", &["auth/vault"]),
+    ("tempfile", &["auth/vault", "fuzzing"]),
     ("thiserror", ANYWHERE),
     ("tokio", ANYWHERE),
     ("tracing", ANYWHERE),
@@ -89,6 +92,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // `cli/person` shows and reads sign-in addresses.
     ("url", &["config", "auth", "remote", "cli/person", "emulator"]),
     ("webbrowser", &["cli/person"]),
+    ("zeroize", &["base/secret"]),
 ];
 
 /// Dependencies of the tests: `[dev-dependencies]`.

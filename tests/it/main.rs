@@ -3,13 +3,21 @@
 
 mod world;
 
+mod bit_flips;
+mod burst;
+mod cli_help;
+mod control;
 mod faults_matrix;
+mod full;
+mod hostile;
 mod layers;
+mod leaks;
 mod mount_cloud;
 mod mount_model;
 mod mount_ops;
 mod remote_faults;
 mod remote_suite;
 mod suites;
+mod two_writers;
 mod volume_basics;
 mod volume_model;

@@ -286,7 +286,7 @@ fn archives_are_unpacked_and_packed() {
     let archive = home.path("tree.tar.gz");
     run(&source, "tar", [OsStr::new("-czf"), archive.as_os_str(), OsStr::new(".")]);
     fs::create_dir(mount.path("unpacked")).expect("a folder");
-    run(&mount.path("unpacked"), "tar", [OsStr::new("-xzf"), archive.as_os_str()]);
+    run(&mount.path("unpacked"), "tar", [OsStr::new("-xpzf"), archive.as_os_str()]);
     assert_same_tree(&source, &mount.path("unpacked"));
     let mode = fs::metadata(mount.path("unpacked/src/deep/er/run.sh")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o755);

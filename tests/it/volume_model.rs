@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use onedrive_mount::daemon::core::Core;
 use onedrive_mount::emulator::Flavour;
 use onedrive_mount::volume::{VolumeError, VolumeResult};
 use proptest::prelude::*;
@@ -40,8 +41,9 @@ fn same<T: std::fmt::Debug>(
     }
 }
 
-pub async fn local_tree(running: &Running) -> VolumeResult<BTreeMap<String, Node>> {
-    let user = User(&running.core);
+/// The tree as a user sees it.
+pub async fn local_tree_of(core: &Core) -> VolumeResult<BTreeMap<String, Node>> {
+    let user = User(core);
     let mut tree = BTreeMap::new();
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
@@ -71,7 +73,7 @@ async fn at_rest(world: &World, running: &Running, model: &Model) -> Result<(), 
 }
 
 async fn here(running: &Running, model: &Model) -> Result<(), TestCaseError> {
-    let local = local_tree(running).await.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
+    let local = local_tree_of(&running.core).await.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
     prop_assert_eq!(&local, &model.0, "here");
     Ok(())
 }

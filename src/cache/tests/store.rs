@@ -236,10 +236,10 @@ fn an_adopted_file_is_complete_and_proves_itself_from_its_first_read_on() {
     std::fs::write(&spool, &bytes).expect("written");
     {
         let cache = place.open(ROOMY);
-        assert!(cache.adopt(&key, size + 1, &spool).is_err(), "another size");
+        assert!(cache.adopt(&key, size + 1, &spool, None).is_err(), "another size");
         assert!(spool.exists());
         cache.insert(&key, size, 0, &content(CHUNK, 99));
-        cache.adopt(&key, size, &spool).expect("adopted");
+        cache.adopt(&key, size, &spool, None).expect("adopted");
         assert!(!spool.exists());
         assert!(cache.is_complete(&key, size));
         assert_eq!(cache.usage().bytes, size);

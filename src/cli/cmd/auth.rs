@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::base::telemetry;
+use crate::base::{private, telemetry};
 use crate::cli::context::{Context, Selection};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::{block_on, person};
@@ -27,6 +27,7 @@ pub struct Arguments {
 /// The sign-in failed; an earlier one still stands.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     telemetry::start("warn")?;
+    private::keep_memory();
     let context = Context::open(&arguments.selection)?;
     block_on(async {
         match &arguments.address {

@@ -14,6 +14,7 @@ use clap::Args;
 
 use crate::auth::{AuthError, Renewer, TokenSource as _};
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::private;
 use crate::base::telemetry::{self, Level};
 use crate::cli::context::{Context, Selection};
 use crate::cli::error::{CliError, Kind};
@@ -145,6 +146,7 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
         return super::print_config::print(DEFAULTS);
     }
     let to_parent = arguments.report_ready;
+    private::keep_memory();
     let result = if arguments.foreground { in_foreground(&arguments) } else { in_background(&arguments) };
     if let (Err(error), true) = (&result, to_parent) {
         background::report_failure(error);

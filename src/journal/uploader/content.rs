@@ -52,6 +52,9 @@ impl Uploader {
                 }
             }
         }
+        // The row must not speak of bytes that a power failure could still take.
+        let filled = draft.clone();
+        blocking(move || filled.sync_filled()).await?;
         self.journal.note_filled(draft.id);
         Ok(())
     }
@@ -139,7 +142,7 @@ impl Uploader {
         }
         let adopt = exact && self.journal.still_wants(intent.ino, spool);
         if adopt {
-            self.versions.adopt(&item.id, ours, draft.size(), draft.path());
+            self.versions.adopt(&item.id, ours, draft);
         }
         let landed = self.journal.acknowledge(intent.ino, item, Some(spool), exact)?;
         tracing::info!(ino = %intent.ino, name = intent.name, size = draft.size(), "in the cloud");
@@ -200,7 +203,7 @@ impl Uploader {
         }
     }
 
-    async fn abandon_old_ticket(&self, intent: &Intent) {
+    pub(super) async fn abandon_old_ticket(&self, intent: &Intent) {
         if let Progress::Sending { ticket, .. } = &intent.progress
             && let Err(error) = self.remote.abandon_upload(ticket).await
         {
@@ -266,7 +269,12 @@ impl Uploader {
                 self.journal.note_progress(intent.ino, Progress::Waiting)?;
                 return Err(Setback::Overtaken);
             }
-            let end = size.min(at + fragment);
+            let end = self.fragment_end(at, size, fragment, matches!(target.place, Place::Replace(_)));
+            if end == size
+                && let Err(setback) = self.still_replaces(intent, target, &ticket).await
+            {
+                return Err(setback);
+            }
             let bytes = {
                 let draft = draft.clone();
                 blocking(move || draft.read_complete(at..end)).await?
@@ -304,6 +312,35 @@ impl Uploader {
                 return Ok(self.remote.finish_upload(&ticket).await?);
             }
         }
+    }
+
+    /// Where the next fragment ends. The last one of a replacement is kept short, because between the look at what is
+    /// to be replaced and the end of that fragment lies the only moment in which somebody else's version could be
+    /// replaced unseen.
+    fn fragment_end(&self, at: u64, size: u64, fragment: u64, replaces: bool) -> u64 {
+        let end = size.min(at + fragment);
+        let unit = match self.remote.caps().fragment {
+            FragmentRule::Multiple { unit, .. } => unit,
+            FragmentRule::Any => 64 << 10,
+        };
+        if replaces && end == size && size - at > unit { at + (size - at - 1) / unit * unit } else { end }
+    }
+
+    /// Before the last fragment: the item still is what this content was to replace. Services check a session's
+    /// precondition when it is opened, not all of them at its end.
+    async fn still_replaces(&self, intent: &Intent, target: &Target, ticket: &Ticket) -> Result<(), Setback> {
+        let (Place::Replace(item), Some(base)) = (&target.place, &intent.base) else { return Ok(()) };
+        let now = self.look(At::Id(item)).await?;
+        let same = |now: &Item| {
+            now.meta_tag == base.meta_tag || (now.content_tag.is_some() && now.content_tag == base.content_tag)
+        };
+        if now.as_ref().is_some_and(same) {
+            return Ok(());
+        }
+        let _ = self.remote.abandon_upload(ticket).await;
+        self.journal.note_progress(intent.ino, Progress::Waiting)?;
+        let context = "the file was changed elsewhere while the new version was on its way";
+        Err(RemoteError::new(RemoteErrorKind::Changed, Advice::GiveUp, context).into())
     }
 
     fn note_sent(&self, ino: Ino, ticket: &Ticket, spool: SpoolId, acked: u64) -> Result<(), StoreError> {

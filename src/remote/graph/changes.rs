@@ -14,9 +14,10 @@
 
 use reqwest::StatusCode;
 
-use super::wire::{SELECT, WirePage};
+use super::wire::{Flawed, SELECT, WirePage};
 use super::{Graph, look};
 use crate::base::ids::{Cursor, DriveId};
+use crate::remote::http::MAX_URL;
 use crate::remote::{Advice, Change, ChangePage, Next, RemoteError, RemoteErrorKind, RemoteResult, Start};
 
 impl Graph {
@@ -38,7 +39,7 @@ impl Graph {
             (None, Start::Now) => self.drive_url(drive, &format!("/root/delta?token=latest&$select={SELECT}"))?,
             (None, _) => self.drive_url(drive, &format!("/root/delta?$top=1000&$select={SELECT}"))?,
         };
-        let reply = self.http.graph(&look(url, "ask for changes")).await?;
+        let reply = self.http.graph(&look(url, "ask for changes").page()).await?;
         if link.is_some() && matches!(reply.status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
             return Err(RemoteError { kind: RemoteErrorKind::Expired, advice: Advice::Resync, ..reply.failure() });
         }
@@ -48,15 +49,22 @@ impl Graph {
 }
 
 fn page_of(page: WirePage, drive: &DriveId, only_cursor: bool) -> RemoteResult<ChangePage> {
+    if [&page.next_link, &page.delta_link].into_iter().flatten().any(|link| link.expose().len() > MAX_URL) {
+        return Err(RemoteError::protocol("the feed of changes has a link that is too long"));
+    }
     let next = match (page.next_link, page.delta_link) {
         (Some(link), _) => Next::More(link),
         (None, Some(link)) => Next::Done(Cursor(link.into_exposed())),
         (None, None) => return Err(RemoteError::protocol("the feed of changes stops without a link")),
     };
     let mut changes = Vec::new();
+    let mut flawed = Flawed::default();
     for wire in page.value.unwrap_or_default() {
         if only_cursor {
             break;
+        }
+        if flawed.has(&wire) {
+            continue;
         }
         if wire.is_deleted() {
             changes.push(Change::Gone(wire.item_id(drive)?));
@@ -80,6 +88,21 @@ fn page_of(page: WirePage, drive: &DriveId, only_cursor: bool) -> RemoteResult<C
 
 fn expired(why: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Expired, Advice::Resync, format!("cannot ask for changes: {why}"))
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a page of changes.
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(page) = serde_json::from_slice::<WirePage>(data) else { return };
+    let Ok(page) = page_of(page, &DriveId::new("0123456789abcdef"), false) else { return };
+    for change in &page.changes {
+        if let Change::Is(item) = change {
+            super::wire::sound(item);
+        }
+    }
+    if let Next::Done(cursor) = &page.next {
+        assert!(cursor.0.len() <= MAX_URL);
+    }
 }
 
 #[cfg(test)]

@@ -462,6 +462,22 @@ fn is_page(content_type: Option<&str>) -> bool {
     kind.starts_with("text/html") || kind.starts_with("application/json")
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as `Content-Range`, against a few ranges that were asked for.
+pub(crate) fn fuzz(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for asked in [0..1, 0..5, 5..10, 1 << 40..1 << 41, u64::MAX - 1..u64::MAX] {
+        for status in [StatusCode::PARTIAL_CONTENT, StatusCode::OK] {
+            for length in [None, Some(0), Some(u64::MAX)] {
+                if let Ok(promise) = promise(&asked, 10, status, Some(&text), length) {
+                    assert!(promise.range.start == asked.start && promise.range.end <= asked.end);
+                    assert!(promise.skip <= MAX_SKIP);
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "content_tests.rs"]
 mod tests;

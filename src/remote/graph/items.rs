@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::wire::{SELECT, WireDrive, WireItem, WirePage, time_text};
+use super::wire::{Flawed, SELECT, WireDrive, WireItem, WirePage, is_sound_id, time_text};
 use super::{DriveChoice, Graph, encode, encode_id, look};
 use crate::base::ids::{DriveId, ItemId, MetaTag};
 use crate::remote::classify::Effect;
@@ -31,7 +31,7 @@ impl Graph {
         };
         let url = self.http.graph_url(&format!("{path}?$select=id,driveType,owner"))?;
         let drive: WireDrive = self.ask(&Ask::get(url, "find the drive")).await?.parse()?;
-        let id = drive.id.as_deref().filter(|id| !id.is_empty());
+        let id = drive.id.as_deref().filter(|id| !id.is_empty() && is_sound_id(id));
         let id = DriveId::new(id.ok_or_else(|| RemoteError::protocol("the service named a drive without an id"))?);
         let url = self.drive_url(&id, &format!("/root?$select={SELECT}"))?;
         let root: WireItem = self.ask(&look(url, "find the root of the drive")).await?.parse()?;
@@ -77,7 +77,7 @@ impl Graph {
             None => self.item_url(folder, &format!("/children?$top=1000&$select={SELECT}"))?,
             Some(link) => self.http.service_url(link.expose())?,
         };
-        let reply = self.http.graph(&look(url, "list a folder")).await?;
+        let reply = self.http.graph(&look(url, "list a folder").page()).await?;
         if from.is_some() && matches!(reply.status, StatusCode::BAD_REQUEST | StatusCode::GONE) {
             // "Invalid paging token": only a listing from its beginning helps.
             let mut failure = reply.failure();
@@ -87,8 +87,9 @@ impl Graph {
         let page: WirePage = reply.success()?.parse()?;
         let wires = page.value.ok_or_else(|| RemoteError::protocol("the service answered a listing without one"))?;
         let mut items = Vec::with_capacity(wires.len());
+        let mut flawed = Flawed::default();
         for wire in wires {
-            if wire.is_deleted() {
+            if wire.is_deleted() || flawed.has(&wire) {
                 continue;
             }
             if !wire.is_placed() {
@@ -200,6 +201,9 @@ impl Graph {
             }
         };
         path.push(encode(&item.name));
+        if path.iter().any(|name| matches!(name.as_str(), "." | "..")) {
+            return Err(RemoteError::protocol("the service named a folder that no path can lead through"));
+        }
         self.drive_url(&item.id.drive, &format!("/root:/{}:", path.join("/")))
     }
 

@@ -251,5 +251,13 @@ impl Remote for Graph {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// The parsers of this module, for [`crate::fuzzing`].
+pub(crate) mod fuzzing {
+    pub(crate) use super::changes::fuzz as page;
+    pub(crate) use super::content::fuzz as content_range;
+    pub(crate) use super::wire::fuzz as item;
+}
+
 #[cfg(test)]
 mod tests;

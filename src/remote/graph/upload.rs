@@ -97,7 +97,11 @@ impl Graph {
         let body = json!({ "item": item, "deferCommit": false });
         let mut ask = Ask::new(Method::POST, url, Effect::Once, "open an upload session").json(&body);
         ask.carries_name = matches!(to.place, Place::New { .. });
-        if let Some(tag) = tag_of(pre).filter(|_| self.session_with_tag && matches!(to.place, Place::Replace(_))) {
+        // On work drives a session opened with the right tag has failed at its end with 412
+        // (https://github.com/OneDrive/onedrive-api-docs/issues/1716); there the uploader looks before the last
+        // fragment instead.
+        let with_tag = self.session_with_tag || self.is_personal(drive_of(to));
+        if let Some(tag) = tag_of(pre).filter(|_| with_tag && matches!(to.place, Place::Replace(_))) {
             ask = ask.header("if-match", tag)?;
         }
         let session: WireSession = self.ask(&ask).await?.parse()?;

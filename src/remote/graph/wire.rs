@@ -2,18 +2,22 @@
 //!
 //! The service leaves members out at will, differently per backend, and adds new ones every month. So every
 //! member but `id` is optional, unknown ones are ignored, and nothing else in this program knows a field
-//! name. Always true of what leaves here: ids are normalised, a hash is a hash or absent, and a time is a
-//! time a person could have meant.
+//! name. Always true of what leaves here: ids are normalised, a hash is a hash or absent, a time is a
+//! time a person could have meant, and a text that no service would send (a name with a slash, an id of a
+//! megabyte) is not there: see [`WireItem::flaw`]. A page is bounded while it is being parsed, so that an
+//! answer of small size cannot become a large one in memory.
 //!
 //! Shape: <https://learn.microsoft.com/graph/api/resources/driveitem>.
 
+use std::marker::PhantomData;
+
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
-use serde_json::Value;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::base::clock::Timestamp;
 use crate::base::hash::{QuickXorHash, is_quick_xor_hash};
 use crate::base::ids::{ContentTag, DriveId, ItemId, MetaTag};
+use crate::base::name::{LONGEST_NAME, presentable};
 use crate::base::secret::Secret;
 use crate::remote::{Item, ItemKind, Quota, RemoteError, RemoteResult};
 
@@ -85,6 +89,7 @@ struct WireSpecial {
 #[serde(default)]
 pub struct WirePage {
     /// The items; absent is not the same as empty.
+    #[serde(deserialize_with = "items")]
     pub value: Option<Vec<WireItem>>,
     /// The page after this one.
     #[serde(rename = "@odata.nextLink", deserialize_with = "secret")]
@@ -142,8 +147,25 @@ pub struct WireSession {
     /// When the session ends if nothing happens.
     pub expiration_date_time: Option<String>,
     /// What is missing: `"26214400-"` or `"26214400-52428799"`. Several, and not always all.
+    #[serde(deserialize_with = "ranges")]
     pub next_expected_ranges: Option<Vec<String>>,
 }
+
+/// The most items of a page. A thousand are asked for; some backends send more than they are asked for.
+const MOST_ITEMS: usize = 20_000;
+
+/// The most ranges that an upload session names.
+const MOST_RANGES: usize = 10_000;
+
+/// The longest name, in bytes: [`LONGEST_NAME`] UTF-16 units are at most three times as many bytes of UTF-8. A longer
+/// one would not fit into an answer to the kernel, which then fails the whole listing.
+const LONGEST_NAME_BYTES: usize = 3 * LONGEST_NAME;
+
+/// The longest id of an item or a drive, in bytes. Real ones have less than a hundred.
+const LONGEST_ID: usize = 1024;
+
+/// The longest tag, in bytes: it has to fit into a header.
+const LONGEST_TAG: usize = 4096;
 
 impl WireSession {
     /// The first offset the service waits for. `None` if it names none.
@@ -178,10 +200,43 @@ impl WireItem {
         self.is_root() || self.name.as_ref().is_some_and(|name| !name.is_empty())
     }
 
+    /// What about it no service would send, and nothing here may work with; `None` if it is sound. A text of the
+    /// service ends up in file names, in URLs, in headers and in answers to the kernel.
+    ///
+    /// | text | flaw |
+    /// | --- | --- |
+    /// | name | `.`, `..`, with a slash or NUL, or longer than 255 characters can be |
+    /// | id of item, folder, drive, shortcut | too long, or with what is special in a path: `/`, `\\`, blanks, control characters, nothing but dots |
+    /// | tags | longer than fits a header, or with control characters |
+    pub fn flaw(&self) -> Option<&'static str> {
+        // The name of a tombstone is not believed anyway.
+        let name = self.name.as_deref().filter(|_| !self.is_deleted()).unwrap_or_default();
+        let parent = self.parent_reference.as_ref();
+        let ids = [&self.id, &parent.and_then(|parent| parent.id.clone()), &parent.and_then(|p| p.drive_id.clone())]
+            .into_iter()
+            .flatten()
+            .any(|id| !is_sound_id(id));
+        if name.len() > LONGEST_NAME_BYTES {
+            Some("a name that is longer than names can be")
+        } else if matches!(name, "." | "..") || name.contains(['/', '\0']) {
+            Some("a name that no file can have")
+        } else if ids || !self.is_identified() {
+            Some("an identity that is none")
+        } else if [&self.e_tag, &self.c_tag].into_iter().flatten().any(|tag| !is_sound_tag(tag)) {
+            Some("a tag that is none")
+        } else {
+            // What a shortcut leads to may lack an id; it is shown closed then.
+            self.remote_item.as_deref().filter(|item| item.is_identified()).and_then(Self::flaw)
+        }
+    }
+
     /// Its identity; `asked` is the drive it was found in, for services that do not repeat it.
     pub fn item_id(&self, asked: &DriveId) -> RemoteResult<ItemId> {
         let id = self.id.as_deref().filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| RemoteError::protocol("the service named an item without an id"))?;
+        if let Some(flaw) = self.flaw() {
+            return Err(RemoteError::protocol(format!("the service named an item with {flaw}")));
+        }
         Ok(ItemId::new(&self.drive(asked), canonical_item_id(id)))
     }
 
@@ -310,11 +365,12 @@ impl WireDrive {
     /// Who owns it, for people: name and address, whichever there is.
     pub fn owner_text(&self) -> String {
         let actor = self.owner.as_ref().and_then(|owner| owner.user.as_ref().or(owner.group.as_ref()));
-        match actor.map(|actor| (actor.display_name.as_deref(), actor.email.as_deref())) {
+        let text = match actor.map(|actor| (actor.display_name.as_deref(), actor.email.as_deref())) {
             Some((Some(name), Some(email))) => format!("{name} <{email}>"),
             Some((Some(one), None) | (None, Some(one))) => one.to_owned(),
             _ => String::new(),
-        }
+        };
+        presentable(&text)
     }
 
     /// The space of the drive.
@@ -334,6 +390,31 @@ impl WireDrive {
             None => used.map(|used| total - used),
         };
         Quota { total: Some(total), used, remaining }
+    }
+}
+
+/// Counts what a page holds that cannot be shown, and says so once, not once for each.
+#[derive(Default)]
+pub struct Flawed {
+    count: usize,
+    first: Option<&'static str>,
+}
+
+impl Flawed {
+    /// Whether an item of the page has a flaw.
+    pub fn has(&mut self, item: &WireItem) -> bool {
+        let Some(flaw) = item.flaw() else { return false };
+        self.count += 1;
+        self.first.get_or_insert(flaw);
+        true
+    }
+}
+
+impl Drop for Flawed {
+    fn drop(&mut self) {
+        if let Some(flaw) = self.first {
+            tracing::warn!(items = self.count, flaw, "the service named items that cannot be shown");
+        }
     }
 }
 
@@ -373,15 +454,138 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<St
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
 
-/// A whole number that may come as a number, a fraction, a string, or not at all.
+/// An id may be empty (absent), but not something that means more than itself in the path of a URL.
+pub fn is_sound_id(id: &str) -> bool {
+    id.len() <= LONGEST_ID
+        && !id.contains(|c: char| c == '/' || c == '\\' || c.is_whitespace() || c.is_control())
+        && (id.is_empty() || id.bytes().any(|byte| byte != b'.'))
+}
+
+fn is_sound_tag(tag: &str) -> bool {
+    tag.len() <= LONGEST_TAG && !tag.contains(char::is_control)
+}
+
+/// The items of a page, if they are not too many.
+fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<WireItem>>, D::Error> {
+    Ok(Option::<AtMost<WireItem, MOST_ITEMS>>::deserialize(deserializer)?.map(|list| list.0))
+}
+
+/// The ranges of a session, if they are not too many.
+fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Ok(Option::<AtMost<String, MOST_RANGES>>::deserialize(deserializer)?.map(|list| list.0))
+}
+
+/// A list that ends as an error before it is longer than `MOST`.
+struct AtMost<T, const MOST: usize>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for AtMost<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Listed<T, const MOST: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Listed<T, MOST> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "a list of at most {MOST}")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+                let mut list = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    if list.len() == MOST {
+                        return Err(A::Error::custom("the list is too long"));
+                    }
+                    list.push(element);
+                }
+                Ok(list)
+            }
+        }
+        deserializer.deserialize_seq(Listed::<T, MOST>(PhantomData)).map(Self)
+    }
+}
+
+/// A whole number that may come as a number, a fraction, a string, or not at all. Whatever else stands there is read
+/// over, not built.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Ok(match Option::<Value>::deserialize(deserializer)? {
-        Some(Value::Number(number)) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)),
-        Some(Value::String(text)) => text.parse().ok(),
-        _ => None,
-    })
+    struct Whole;
+    impl<'de> Visitor<'de> for Whole {
+        type Value = Option<i64>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<Option<i64>, E> {
+            Ok(Some(number))
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<Option<i64>, E> {
+            Ok(Some(i64::try_from(number).unwrap_or(i64::MAX)))
+        }
+
+        fn visit_f64<E>(self, number: f64) -> Result<Option<i64>, E> {
+            Ok(Some(number as i64))
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Option<i64>, E> {
+            Ok(text.parse().ok())
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Option<i64>, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<i64>, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<i64>, A::Error> {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<i64>, A::Error> {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+    }
+    deserializer.deserialize_any(Whole)
 }
 
 #[cfg(test)]
 #[path = "wire_tests.rs"]
 mod tests;
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as an item, a drive and a session.
+pub(crate) fn fuzz(data: &[u8]) {
+    let drive = DriveId::new("0123456789abcdef");
+    if let Ok(wire) = serde_json::from_slice::<WireItem>(data) {
+        assert!(!wire.content_tags().is_empty());
+        if let Ok(item) = wire.into_item(&drive) {
+            sound(&item);
+        }
+    }
+    if let Ok(wire) = serde_json::from_slice::<WireDrive>(data) {
+        let quota = wire.quota();
+        assert!(quota.remaining.is_none_or(|free| quota.total.is_some_and(|total| free <= total)));
+        assert!(wire.owner_text().chars().count() <= 200);
+    }
+    if let Ok(wire) = serde_json::from_slice::<WireSession>(data) {
+        assert!(!(wire.is_complete() && wire.next_offset().is_some()));
+    }
+    let _ = canonical_item_id(&String::from_utf8_lossy(data));
+}
+
+/// What must be true of an item that the rest of the program works with.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn sound(item: &Item) {
+    assert!(!item.id.id.is_empty() && is_sound_id(&item.id.id) && is_sound_id(item.id.drive.as_str()));
+    assert!(item.parent.as_ref().is_none_or(|parent| is_sound_id(&parent.id)));
+    assert!(item.name.len() <= LONGEST_NAME_BYTES && !item.name.contains(['/', '\0']));
+    assert!(!matches!(item.name.as_str(), "." | ".."));
+    assert!(item.size <= i64::MAX as u64);
+    assert!(item.meta_tag.0.len() <= LONGEST_TAG);
+    assert_eq!(ItemId::from_key(&item.id.to_key()).as_ref(), Some(&item.id));
+    let _ = time_text(item.modified);
+    let _ = item.modified.to_system_time();
+}

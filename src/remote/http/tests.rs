@@ -150,7 +150,8 @@ async fn an_answer_cut_short_may_have_had_its_effect() {
 #[tokio::test]
 async fn an_endless_answer_is_refused() {
     let server =
-        Server::start(|_, _| Answer::new(200, vec![b' '; MAX_JSON + 1]).with("content-type", "application/json")).await;
+        Server::start(|_, _| Answer::new(200, vec![b' '; MAX_ANSWER + 1]).with("content-type", "application/json"))
+            .await;
     let http = door(&server.url, Arc::new(Hasty::default()));
     let failure = http.graph(&get(&http, "/x")).await.expect_err("too large");
     assert_eq!(failure.kind, RemoteErrorKind::Protocol);

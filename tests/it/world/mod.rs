@@ -1,10 +1,13 @@
 //! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
 
 pub mod clock;
+pub mod desk;
 pub mod model;
 pub mod mount;
 pub mod ops;
+pub mod proxy;
 pub mod service;
+pub mod small_disk;
 pub mod trouble;
 
 use std::path::Path;
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use onedrive_mount::auth::StaticToken;
 use onedrive_mount::base::clock::{Clock, SystemClock};
-use onedrive_mount::base::disk::RealDisk;
+use onedrive_mount::base::disk::{Disk, RealDisk};
 use onedrive_mount::base::ids::Ino;
 use onedrive_mount::base::tasks::TaskGroup;
 use onedrive_mount::cache::evict::Limits;
@@ -22,7 +25,7 @@ use onedrive_mount::emulator::{Content, Emulator, Flavour, Options};
 use onedrive_mount::journal::JournalSettings;
 use onedrive_mount::journal::uploader::UploadSettings;
 use onedrive_mount::remote::http::system_entropy;
-use onedrive_mount::remote::stack::{self, RemoteOptions};
+use onedrive_mount::remote::stack::{self, Opened, RemoteOptions};
 use onedrive_mount::remote::{DriveIdentity, Remote, SharedRemote};
 use onedrive_mount::volume::{
     Durability, Entry, KernelNotice, KernelSink, OpenHow, VolumeError, VolumeResult, VolumeSettings,
@@ -63,9 +66,13 @@ impl World {
     }
 
     pub fn remote(&self) -> SharedRemote {
+        self.opened().remote
+    }
+
+    pub fn opened(&self) -> Opened {
         let tokens = Arc::new(StaticToken::new(self.emulator.oauth().issue_tokens().access));
         let options = RemoteOptions::new(self.emulator.endpoints().graph);
-        stack::open(&options, tokens, self.clock.clone(), system_entropy()).expect("the remote opens").remote
+        stack::open(&options, tokens, self.clock.clone(), system_entropy()).expect("the remote opens")
     }
 
     /// Opens the drive without starting its tasks.
@@ -74,18 +81,34 @@ impl World {
     }
 
     pub async fn open_on(&self, remote: Arc<dyn Remote>, home: &Path) -> Core {
+        self.open_with(remote, home, RealDisk::shared(), 0).await
+    }
+
+    /// With a disk of its own, of which `min_free` bytes are kept free.
+    pub async fn open_with(&self, remote: Arc<dyn Remote>, home: &Path, disk: Arc<dyn Disk>, min_free: u64) -> Core {
         let identity = remote.identity().await.expect("the identity");
-        self.open_as(remote, identity, home)
+        self.open_parts(remote, identity, home, disk, min_free)
     }
 
     /// Opens a drive that is known.
     pub fn open_as(&self, remote: Arc<dyn Remote>, identity: DriveIdentity, home: &Path) -> Core {
+        self.open_parts(remote, identity, home, RealDisk::shared(), 0)
+    }
+
+    fn open_parts(
+        &self,
+        remote: Arc<dyn Remote>,
+        identity: DriveIdentity,
+        home: &Path,
+        disk: Arc<dyn Disk>,
+        min_free: u64,
+    ) -> Core {
         Core::open(CoreParts {
             remote,
             identity,
             state: home.join("state"),
             cache: home.join("cache"),
-            disk: RealDisk::shared(),
+            disk,
             clock: self.clock.clone(),
             kernel: Arc::new(NoKernel),
             boot: "this boot".into(),
@@ -99,9 +122,9 @@ impl World {
                     patience: Duration::from_secs(5),
                     listing_age: Duration::from_secs(60),
                 },
-                journal: JournalSettings { debounce: self.debounce, min_free: 0 },
+                journal: JournalSettings { debounce: self.debounce, min_free },
                 upload: UploadSettings { concurrency: 3, fragment_size: 10 << 20, host: "laptop".into() },
-                cache: Limits { max_size: 1 << 30, min_free: 0 },
+                cache: Limits { max_size: 1 << 30, min_free },
                 poll_interval: Duration::from_millis(200),
             },
         })
@@ -109,7 +132,11 @@ impl World {
     }
 
     pub async fn run(&self) -> Running {
-        let core = self.open().await;
+        self.run_core(self.open().await).await
+    }
+
+    /// Starts the tasks of an opened drive.
+    pub async fn run_core(&self, core: Core) -> Running {
         core.prepare().await;
         let tasks = TaskGroup::new(self.clock.clone());
         core.spawn_tasks(&tasks);

@@ -115,6 +115,12 @@ impl Start {
         self
     }
 
+    /// With this program in place of the one under test: a script that prepares something and then runs it.
+    pub fn through(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
     /// With another limit on the time the mount may live.
     pub fn watchdog(mut self, limit: Duration) -> Self {
         self.watchdog = limit;
@@ -149,6 +155,8 @@ impl Start {
                 && entry.is_ours()
                 // A dead mount of an earlier daemon may still be there until the new one has removed it.
                 && mounts::pulse(&at, PATIENCE) == Pulse::Alive
+                // Between the two looks the dead one may have gone; then it was the bare folder that answered.
+                && mounts::at(&at).expect("the mount table").is_some_and(|now| now.device_minor == entry.device_minor)
             {
                 break entry.device_minor;
             }
@@ -198,6 +206,11 @@ impl Mount {
     /// A path inside the mount.
     pub fn path(&self, part: impl AsRef<Path>) -> PathBuf {
         self.at.join(part)
+    }
+
+    /// The daemon's process.
+    pub fn process(&self) -> u32 {
+        self.watch.pid
     }
 
     /// What the daemon has logged.

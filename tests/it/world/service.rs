@@ -35,6 +35,16 @@ impl Service {
         self.emulator.drive()
     }
 
+    /// The emulated service itself.
+    pub fn emulator(&self) -> &Emulator {
+        &self.emulator
+    }
+
+    /// Runs something on the service's runtime.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// A home that is signed in, with these settings beside those that lead to the service.
     pub fn home(&self, settings: &str) -> Home {
         let home = Home::new();

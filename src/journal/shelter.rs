@@ -1,0 +1,122 @@
+//! Folders that are gone in the cloud, or moved into themselves, while they hold work that the cloud has not seen.
+//!
+//! Everything unsent must stay where its user can see it: reachable from the root, under the name it had. Another
+//! device can pull the ground away in two ways, and each has a rule:
+//!
+//! | happened elsewhere | while here | becomes |
+//! | --- | --- | --- |
+//! | a folder was deleted | something in it, at any depth, is unsent | the folder is wanted again: made anew, with what is unsent in it |
+//! | the same, and its name is not known any more | the same | the same, as `recovered folder …` in the root |
+//! | a folder was moved below another one | that one was moved below the first here | our move is given up; theirs stands |
+//!
+//! What was only there and not changed here stays deleted: an edit outlives a deletion, a copy does not.
+
+use std::collections::HashSet;
+
+use super::intent::{Base, Step, next_step};
+use super::store::Batch;
+use super::{Intent, Journal, JournalResult, Kind, State};
+use crate::base::ids::{Ino, ItemId};
+use crate::index::{Notice, What};
+
+/// No chain of folders is longer: paths are 400 characters at most.
+const DEEPEST: usize = 512;
+
+impl Journal {
+    /// Brings back the folders that unsent work needs, and gives up moves that have become circles. To be called
+    /// when folders have gone or moved in the index, and at start-up. Returns what is to be shown anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`](super::StoreError); nothing has changed then.
+    pub fn shelter(&self) -> JournalResult<Vec<Notice>> {
+        let mut state = self.lock();
+        let mut notices = self.untangle(&mut state)?;
+        loop {
+            let missing: HashSet<Ino> = state
+                .overlay
+                .iter()
+                .filter(|intent| intent.is_live() && !intent.local_only && intent.parent != Ino::ROOT)
+                .map(|intent| intent.parent)
+                .filter(|parent| !state.overlay.get(*parent).is_some_and(Intent::is_live))
+                // An index that cannot be asked proves nothing.
+                .filter(|parent| matches!(self.index().is_bound(*parent), Ok(false)))
+                .collect();
+            if missing.is_empty() {
+                return Ok(notices);
+            }
+            let mut batch = Batch::default();
+            for ino in missing {
+                let was = self.index().gone(ino).ok().flatten();
+                let (parent, name) = was
+                    .filter(|(_, name)| !name.is_empty())
+                    .unwrap_or_else(|| (Ino::ROOT, format!("recovered folder {ino}")));
+                tracing::warn!(%ino, name, "a folder with unsent work was deleted elsewhere; it is made again");
+                notices.push(Notice { ino, parent, name: name.clone(), what: What::Added });
+                batch.put.push(Intent::new(ino, Kind::Folder, parent, &name, self.now()));
+            }
+            self.apply(&mut state, batch)?;
+        }
+    }
+
+    /// Whether a folder holds unsent work.
+    pub(super) fn holds_work(&self, folder: Ino) -> bool {
+        self.lock().overlay.placed_in(folder).any(|intent| !intent.local_only)
+    }
+
+    fn parent_of(&self, state: &State, ino: Ino) -> Option<Ino> {
+        match state.overlay.get(ino) {
+            Some(intent) => Some(intent.parent),
+            None => self.index().by_ino(ino).ok().flatten().map(|row| row.parent),
+        }
+    }
+
+    fn is_circular(&self, state: &State, ino: Ino) -> bool {
+        let mut at = ino;
+        for _ in 0..DEEPEST {
+            match self.parent_of(state, at) {
+                None | Some(Ino::ROOT) => return false,
+                Some(parent) if parent == ino => return true,
+                Some(parent) if parent == at => return false,
+                Some(parent) => at = parent,
+            }
+        }
+        false
+    }
+
+    fn untangle(&self, state: &mut State) -> JournalResult<Vec<Notice>> {
+        let mut notices = Vec::new();
+        let moved: Vec<Ino> = state
+            .overlay
+            .iter()
+            .filter(|intent| intent.kind == Kind::Folder && intent.is_live() && intent.item.is_some())
+            .map(|intent| intent.ino)
+            .collect();
+        for ino in moved {
+            if !self.is_circular(state, ino) {
+                continue;
+            }
+            let Some(row) = self.index().by_ino(ino).ok().flatten() else { continue };
+            let Some(mut intent) = state.overlay.get(ino).cloned() else { continue };
+            if row.parent == intent.parent {
+                continue;
+            }
+            tracing::warn!(%ino, name = intent.name, "moved into itself by two moves at once; ours is given up");
+            let (from, name) = (intent.parent, std::mem::replace(&mut intent.name, row.name.clone()));
+            intent.parent = row.parent;
+            let parent: Option<ItemId> = self.resolve_in(&state.overlay, row.parent);
+            if let (Some(base), Some(parent)) = (&mut intent.base, &parent) {
+                *base = Base { parent: parent.clone(), name: row.name.clone(), meta_tag: row.meta_tag, ..base.clone() };
+            }
+            notices.push(Notice { ino, parent: row.parent, name: row.name, what: What::Moved { from, name } });
+            let settled = !state.busy.contains_key(&ino) && next_step(&intent, parent.as_ref()) == Step::Settled;
+            let batch = if settled {
+                Batch { drop: vec![ino], ..Batch::default() }
+            } else {
+                Batch { put: vec![intent], ..Batch::default() }
+            };
+            self.apply(state, batch)?;
+        }
+        Ok(notices)
+    }
+}

@@ -1,0 +1,120 @@
+//! Drafts on a real folder.
+
+use super::*;
+use crate::base::disk::RealDisk;
+use crate::base::ids::{ContentTag, DriveId, ItemId};
+
+fn draft(dir: &Path) -> Draft {
+    Draft::create(&RealDisk, dir, SpoolId(1), Ino(2), "a/b.txt", Timestamp(0)).expect("creates")
+}
+
+fn base(size: u64) -> SpoolBase {
+    SpoolBase { item: ItemId::new(&DriveId::new("d"), "i"), tag: ContentTag("t".into()), size }
+}
+
+#[test]
+fn bytes_in_order_are_hashed_on_the_way() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path());
+    draft.write(0, b"hello ", Timestamp(1)).expect("writes");
+    draft.write(6, b"world\n", Timestamp(2)).expect("writes");
+    draft.settle_hash();
+    assert_eq!(draft.hash().as_deref(), Some("aCgDG9jwBhDc4Q1ybAMZFAAAAAA="));
+    draft.write(0, b"J", Timestamp(3)).expect("writes");
+    draft.settle_hash();
+    assert_eq!(draft.hash(), None);
+    assert_eq!(draft.compute_hash().expect("reads"), QuickXorHash::of(b"Jello world\n"));
+}
+
+#[test]
+fn missing_bytes_come_from_the_base_but_never_beyond_a_cut() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path()).with_base(base(10), Timestamp(0)).expect("sizes");
+    draft.write(4, b"XX", Timestamp(1)).expect("writes");
+    assert_eq!(
+        draft.read(0..100).expect("reads"),
+        [Piece::Base(0..4), Piece::Here(Bytes::from_static(b"XX")), Piece::Base(6..10)]
+    );
+    draft.truncate(7, Timestamp(2)).expect("cuts");
+    draft.truncate(9, Timestamp(3)).expect("extends");
+    assert_eq!(draft.missing().iter().collect::<Vec<_>>(), [0..4, 6..7]);
+    draft.fill(0, b"0123456789").expect("fills");
+    assert_eq!(draft.read(0..9).expect("reads"), [Piece::Here(Bytes::from_static(b"0123XX6\0\0"))]);
+    assert!(draft.missing().is_empty());
+}
+
+#[test]
+fn a_duplicate_does_not_change_its_original() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path());
+    draft.write(0, b"one", Timestamp(1)).expect("writes");
+    let copy = draft.duplicate(&RealDisk, dir.path(), SpoolId(2), "x").expect("copies");
+    copy.write(0, b"two", Timestamp(2)).expect("writes");
+    assert_eq!(draft.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"one"))]);
+    assert_eq!(copy.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"two"))]);
+}
+
+#[test]
+fn spool_names_tell_their_number_and_purpose() {
+    assert_eq!(file_name(SpoolId(42), "my report.odt"), "0000000042.my_report.odt");
+    assert_eq!(id_of("0000000042.my_report.odt"), Some(SpoolId(42)));
+    assert_eq!(id_of("stray"), None);
+}
+
+/// A disk that changes a byte behind our back.
+fn flip(draft: &Draft, at: u64) {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(draft.path()).expect("opens");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("reads");
+    file.write_all_at(&[byte[0] ^ 4], at).expect("writes");
+}
+
+fn is_damage<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
+    DamagedDraft::behind(&result.expect_err("wrong bytes are not handed out")).is_some()
+}
+
+#[test]
+fn a_flipped_bit_is_found_before_it_is_sent_and_before_it_is_read_again() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path());
+    let content: Vec<u8> = (0..400_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
+    draft.write(0, &content[..300_000], Timestamp(1)).expect("writes");
+    draft.write(290_000, &content[290_000..], Timestamp(1)).expect("writes");
+    draft.sync().expect("syncs");
+    let row = draft.row("boot");
+    assert!(draft.block_sums().is_some(), "all blocks are summed once the draft is on the disk");
+    flip(&draft, 5000);
+    assert!(is_damage(draft.read_complete(0..10)), "what this process wrote itself is compared, too");
+    assert!(is_damage(draft.compute_hash()));
+    assert_eq!(draft.damage().expect("reads"), [0]);
+    draft.read_complete(sums::BLOCK..400_000).expect("other blocks are fine");
+
+    let again = Draft::reopen(&RealDisk, dir.path(), &row, Timestamp(1)).expect("opens");
+    assert!(is_damage(again.read(0..10)));
+    assert!(is_damage(again.write(20, b"part of the block", Timestamp(2))), "it would be summed with its damage");
+    assert!(is_damage(again.truncate(100, Timestamp(2))));
+    again.read(sums::BLOCK..sums::BLOCK + 10).expect("other blocks are fine");
+    again.write(0, &content[..sums::BLOCK as usize], Timestamp(2)).expect("a whole new block heals");
+    assert_eq!(again.read_complete(0..400_000).expect("reads"), content);
+}
+
+#[test]
+fn a_lost_hole_and_swapped_blocks_are_found() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path());
+    draft.write(10 * sums::BLOCK, b"end", Timestamp(1)).expect("writes");
+    draft.write(0, &[1; 160], Timestamp(1)).expect("writes");
+    draft.write(160, &[2; 160], Timestamp(1)).expect("writes");
+    draft.sync().expect("syncs");
+    let row = draft.row("boot");
+    let again = || Draft::reopen(&RealDisk, dir.path(), &row, Timestamp(1)).expect("opens");
+    assert!(again().damage().expect("reads").is_empty());
+    flip(&draft, 5 * sums::BLOCK);
+    assert!(is_damage(again().read(5 * sums::BLOCK..5 * sums::BLOCK + 1)), "where nothing was written there are zeros");
+    // What the service's hash cannot see.
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::OpenOptions::new().write(true).open(draft.path()).expect("opens");
+    file.write_all_at(&[[2; 160], [1; 160]].concat(), 0).expect("writes");
+    assert!(is_damage(again().read(0..1)));
+}

@@ -1,0 +1,398 @@
+//! Bits flip, sectors go blank, files are cut, blocks change places, in every file the program keeps; then it starts
+//! again, with work pending. Whatever happens:
+//!
+//! - no wrong byte is read and none is sent;
+//! - it starts;
+//! - pending work arrives, or it is parked or kept where the user sees it, or the loss of its record is said aloud;
+//! - nothing is deleted that nobody deleted.
+//!
+//! `FLIPS=2000 FLIP_SEED=1 cargo test --test it -- bit_flips --nocapture` tries more and prints the table.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use onedrive_mount::emulator::{DriveHandle, Fault, Flavour, Rule, When};
+
+use crate::world::{Running, User, World};
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit.max(1)
+    }
+}
+
+fn content(length: usize, seed: u32) -> Vec<u8> {
+    (0..length as u32).map(|i| ((i ^ seed).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 23) as u8).collect()
+}
+
+/// What may be read and stored, anywhere.
+struct Contents {
+    large: Vec<u8>,
+    patched: Vec<u8>,
+    doc: Vec<u8>,
+    doc_new: Vec<u8>,
+    moved: Vec<u8>,
+    doomed: Vec<u8>,
+    deep: Vec<u8>,
+    new: Vec<u8>,
+    inner: Vec<u8>,
+    upload: Vec<u8>,
+}
+
+impl Contents {
+    fn new() -> Self {
+        let large = content(700_000, 1);
+        let mut patched = large.clone();
+        patched[300_000..300_500].fill(0xee);
+        Self {
+            large,
+            patched,
+            doc: content(3000, 2),
+            doc_new: content(4000, 3),
+            moved: content(2000, 4),
+            doomed: content(2500, 5),
+            deep: content(150_000, 6),
+            new: content(400_000, 7),
+            inner: content(100, 8),
+            upload: content(11_000_000, 9),
+        }
+    }
+
+    fn all(&self) -> HashSet<&[u8]> {
+        [
+            &self.large,
+            &self.patched,
+            &self.doc,
+            &self.doc_new,
+            &self.moved,
+            &self.doomed,
+            &self.deep,
+            &self.new,
+            &self.inner,
+            &self.upload,
+        ]
+        .into_iter()
+        .map(Vec::as_slice)
+        .collect()
+    }
+
+    /// Whole content that exists only here until it is sent.
+    fn unsent(&self) -> [&[u8]; 4] {
+        [&self.doc_new, &self.new, &self.inner, &self.upload]
+    }
+}
+
+/// A drive with a past, cached content, and work of every kind pending; killed, or (`merged`) stopped so that SQLite has
+/// merged its logs.
+async fn build(contents: &Contents, merged: bool) -> World {
+    let mut world = World::new(Flavour::Business).await;
+    let drive = world.emulator.drive();
+    drive.create_file("/large.bin", contents.large.clone());
+    drive.create_file("/doc.txt", contents.doc.clone());
+    drive.create_file("/move-me", contents.moved.clone());
+    drive.create_file("/doomed", contents.doomed.clone());
+    drive.create_folder("/dir");
+    drive.create_file("/dir/deep.bin", contents.deep.clone());
+    let running = world.run().await;
+    let user = User(&running.core);
+    for path in ["large.bin", "doc.txt", "move-me", "doomed", "dir/deep.bin"] {
+        user.read(path).await.expect("reads");
+    }
+    // The second fragment does not get through.
+    let rule = Rule::always("PUT", "*", Fault::status(When::Before, 503, "serviceNotAvailable")).skip(1);
+    world.emulator.faults().add(rule);
+    user.write("upload.bin", &contents.upload).await.expect("writes");
+    let half_way = || {
+        running
+            .core
+            .journal
+            .view(|overlay| overlay.iter().any(|intent| format!("{:?}", intent.progress).contains("acked: 10")))
+    };
+    for _ in 0..2000 {
+        if half_way() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(half_way(), "the upload is half-way");
+    running.kill().await;
+    world.emulator.faults().clear();
+    world.debounce = Duration::from_secs(3600);
+    let core = world.open().await;
+    let user = User(&core);
+    user.write("new.bin", &contents.new).await.expect("writes");
+    user.write("doc.txt", &contents.doc_new).await.expect("writes");
+    user.patch("large.bin", 300_000, &[0xee; 500]).await.expect("writes");
+    user.rename("move-me", "moved").await.expect("renames");
+    user.unlink("doomed").await.expect("deletes");
+    user.mkdir("newdir").await.expect("makes");
+    user.write("newdir/inner", &contents.inner).await.expect("writes");
+    core.journal.sync().await.expect("syncs");
+    let killed = tempfile::tempdir().expect("a folder");
+    let log = world.home.path().join("state/journal/journal.db-wal");
+    if merged {
+        core.journal.close();
+        drop(core);
+        for _ in 0..400 {
+            if !log.exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        copy_tree(world.home.path(), killed.path());
+    } else {
+        // Its files as they are, the logs not merged.
+        copy_tree(world.home.path(), killed.path());
+        core.journal.close();
+        drop(core);
+    }
+    world.home = killed;
+    world.debounce = Duration::from_millis(20);
+    world
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
+
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            files_below(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+}
+
+const CLASSES: [&str; 9] = [
+    "journal file",
+    "journal log",
+    "spool",
+    "index file",
+    "index log",
+    "cached chunks",
+    "chunk map",
+    "cache tag",
+    "other small files",
+];
+
+fn class_of(path: &Path) -> &'static str {
+    let text = path.to_string_lossy();
+    match () {
+        () if text.ends_with("journal.db") => CLASSES[0],
+        () if text.ends_with("journal.db-wal") => CLASSES[1],
+        () if text.contains("/spool/") => CLASSES[2],
+        () if text.ends_with("index.db") => CLASSES[3],
+        () if text.ends_with("index.db-wal") => CLASSES[4],
+        () if text.ends_with(".data") => CLASSES[5],
+        () if text.ends_with(".map") => CLASSES[6],
+        () if text.ends_with("CACHEDIR.TAG") => CLASSES[7],
+        () => CLASSES[8],
+    }
+}
+
+const KINDS: [&str; 5] = ["one bit", "eight bits", "blank sector", "cut", "swapped blocks"];
+
+fn damage(path: &Path, kind: &str, dice: &mut Dice) -> String {
+    let mut bytes = fs::read(path).expect("reads");
+    let length = bytes.len() as u64;
+    let mut said = Vec::new();
+    match kind {
+        "one bit" | "eight bits" if length > 0 => {
+            for _ in 0..if kind == "one bit" { 1 } else { 8 } {
+                let (at, bit) = (dice.below(length), dice.below(8));
+                bytes[at as usize] ^= 1 << bit;
+                said.push(format!("{at}.{bit}"));
+            }
+        }
+        "blank sector" => {
+            let sector = dice.below(length.div_ceil(512)) as usize;
+            let end = bytes.len().min((sector + 1) * 512);
+            bytes[sector * 512..end].fill(0);
+            said.push(format!("{sector}"));
+        }
+        "cut" => {
+            bytes.truncate(dice.below(length) as usize);
+            said.push(format!("to {} of {length}", bytes.len()));
+        }
+        "swapped blocks" if length >= 8192 => {
+            let blocks = length / 4096;
+            let (a, b) = (dice.below(blocks) as usize, dice.below(blocks) as usize);
+            for at in 0..4096 {
+                bytes.swap(a * 4096 + at, b * 4096 + at);
+            }
+            said.push(format!("{a} and {b}"));
+        }
+        _ => {}
+    }
+    fs::write(path, bytes).expect("writes");
+    format!("{kind} {} in {}", said.join(" "), path.display())
+}
+
+fn cloud(drive: &DriveHandle, folder: &str, found: &mut Vec<(String, String, Option<Vec<u8>>)>) {
+    for item in drive.list(folder) {
+        let path = format!("{}/{}", folder.trim_end_matches('/'), item.name);
+        let bytes = drive.read_file(&path);
+        let is_folder = bytes.is_none();
+        found.push((path.clone(), item.id.clone(), bytes));
+        if is_folder {
+            cloud(drive, &path, found);
+        }
+    }
+}
+
+/// Reads everything that can be seen; whatever is not an error must be something that was written by somebody.
+async fn read_all(running: &Running, legit: &HashSet<&[u8]>, folder: String, what: &str) {
+    let user = User(&running.core);
+    for name in user.list(&folder).await.unwrap_or_default() {
+        let path = format!("{folder}/{name}");
+        match user.read(&path).await {
+            Ok(bytes) => assert!(legit.contains(bytes.as_slice()), "{what}: {path} reads {} wrong bytes", bytes.len()),
+            Err(onedrive_mount::volume::VolumeError::IsAFolder) => {
+                Box::pin(read_all(running, legit, path, what)).await;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[derive(Default, Clone, Copy)]
+struct Tally {
+    tried: u32,
+    complete: u32,
+    shown: u32,
+    said: u32,
+}
+
+/// One world, one damage.
+async fn try_one(contents: &Contents, class: &str, kind: &str, dice: &mut Dice) -> Option<Tally> {
+    let world = build(contents, !class.ends_with("log") && dice.below(3) > 0).await;
+    let drive = world.emulator.drive();
+    let (mut before, mut files) = (Vec::new(), Vec::new());
+    cloud(drive, "/", &mut before);
+    let doomed = drive.stat("/doomed").expect("there").id;
+    files_below(world.home.path(), &mut files);
+    files.retain(|path| class_of(path) == class && fs::metadata(path).is_ok_and(|facts| facts.len() > 0));
+    let path = files.get(dice.below(files.len() as u64) as usize)?;
+    let what = damage(path, kind, dice);
+    let legit = contents.all();
+
+    let running = world.run().await;
+    read_all(&running, &legit, String::new(), &what).await;
+    let mut quiet = false;
+    for _ in 0..3000 {
+        if running.core.journal.backlog().0 == 0 {
+            quiet = true;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if !quiet {
+        let left: Vec<_> =
+            running.core.journal.view(|overlay| overlay.iter().map(|intent| format!("{intent:?}")).collect());
+        panic!("{what}: work that neither goes on nor is parked: {left:#?}");
+    }
+    read_all(&running, &legit, String::new(), &what).await;
+
+    let mut after = Vec::new();
+    cloud(drive, "/", &mut after);
+    let ids: HashSet<&String> = after.iter().map(|(_, id, _)| id).collect();
+    for (path, id, _) in &before {
+        assert!(*id == doomed || ids.contains(id), "{what}: {path} was deleted, and nobody asked for it");
+    }
+    for (path, _, bytes) in &after {
+        if let Some(bytes) = bytes {
+            assert!(legit.contains(bytes.as_slice()), "{what}: {path} was sent with wrong bytes");
+        }
+    }
+    let stored = |path: &str| after.iter().find(|(at, ..)| at == path).and_then(|(.., bytes)| bytes.as_deref());
+    let complete = stored("/new.bin") == Some(&contents.new)
+        && stored("/doc.txt") == Some(&contents.doc_new)
+        && stored("/large.bin") == Some(&contents.patched)
+        && stored("/moved") == Some(&contents.moved)
+        && stored("/newdir/inner") == Some(&contents.inner)
+        && stored("/upload.bin") == Some(&contents.upload)
+        && !ids.contains(&doomed);
+    let parked = running.core.journal.backlog().1 > 0;
+    let kept = !running.core.journal.kept().is_empty();
+    let said = !running.core.recovered.unreadable.is_empty();
+    let states: Vec<_> = running.core.journal.view(|overlay| overlay.iter().map(|i| format!("{i:?}")).collect());
+    assert!(
+        complete || parked || kept || said,
+        "{what}: work was dropped without a word: {:?} {states:#?}",
+        after.iter().map(|(p, ..)| p).collect::<Vec<_>>()
+    );
+    if class != "spool" {
+        // The bytes themselves were not touched, so they are in the cloud or still here.
+        let mut here = Vec::new();
+        files_below(&world.home.path().join("state/journal/spool"), &mut here);
+        let here: Vec<Vec<u8>> = here.iter().filter_map(|path| fs::read(path).ok()).collect();
+        for wanted in contents.unsent() {
+            let sent = after.iter().any(|(.., bytes)| bytes.as_deref() == Some(wanted));
+            assert!(sent || here.iter().any(|held| held == wanted), "{what}: {} bytes are gone", wanted.len());
+        }
+    }
+    running.stop().await;
+    Some(Tally {
+        tried: 1,
+        complete: u32::from(complete && !said),
+        shown: u32::from(!complete && (parked || kept)),
+        said: u32::from(said),
+    })
+}
+
+#[test]
+fn bit_flips_never_lose_or_corrupt_anything_without_a_word() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (flips, seed) = (number("FLIPS").unwrap_or(18), number("FLIP_SEED").unwrap_or(20_240_611));
+    eprintln!("FLIPS={flips} FLIP_SEED={seed}");
+    let contents = Contents::new();
+    let mut table: BTreeMap<(usize, usize), Tally> = BTreeMap::new();
+    for flip in 0..flips {
+        let mut dice = Dice(seed ^ (flip << 32));
+        let (class, kind) = ((flip % 9) as usize, (flip / 9 % 5) as usize);
+        // A runtime for each, so that nothing of one world runs on into the next.
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let outcome = runtime.block_on(try_one(&contents, CLASSES[class], KINDS[kind], &mut dice));
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        if let Some(outcome) = outcome {
+            let sum = table.entry((class, kind)).or_default();
+            sum.tried += outcome.tried;
+            sum.complete += outcome.complete;
+            sum.shown += outcome.shown;
+            sum.said += outcome.said;
+        }
+    }
+    let mut tried = 0;
+    eprintln!("| file | damage | tried | all work arrived | damage reported | some parked or kept | lost silently |");
+    eprintln!("| --- | --- | --- | --- | --- | --- | --- |");
+    for ((class, kind), sum) in &table {
+        tried += sum.tried;
+        eprintln!(
+            "| {} | {} | {} | {} | {} | {} | 0 |",
+            CLASSES[*class], KINDS[*kind], sum.tried, sum.complete, sum.said, sum.shown
+        );
+    }
+    eprintln!("bit flips tried: {tried}, wrong bytes served or sent: 0, lost without a word: 0");
+    assert!(tried > 0);
+}

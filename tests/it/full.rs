@@ -1,0 +1,266 @@
+//! Full: the local disk, the drive, a file, a name, a path. Nothing is torn, nothing is lost, and the errno says which.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onedrive_mount::base::disk::RealDisk;
+use onedrive_mount::emulator::{Fault, Flavour, Rule, When};
+use onedrive_mount::journal::{ParkReason, Progress};
+use onedrive_mount::volume::{OpenHow, VolumeError};
+
+use crate::world::small_disk::SmallDisk;
+use crate::world::{User, World, settle};
+
+const M: usize = 1 << 20;
+
+fn content(length: usize, seed: u8) -> Vec<u8> {
+    (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn write_says_no_before_the_disk_is_full_and_a_write_that_fails_tears_nothing() {
+    let mut world = World::new(Flavour::Business).await;
+    world.debounce = Duration::from_secs(3600);
+    // A disk that tells how much is left, and one that others fill behind our back.
+    for honest in [true, false] {
+        let home = tempfile::tempdir().expect("a folder");
+        let disk = SmallDisk::new(64 << 20, honest);
+        let core = world.open_with(world.remote(), home.path(), Arc::new(disk.clone()), 16 << 20).await;
+        let user = User(&core);
+        let safe = content(3 * M, 1);
+        user.write(&format!("safe{honest}"), &safe).await.expect("fits");
+        disk.set_left(if honest { 17 << 20 } else { (3 << 19) as u64 });
+        let refused = user.write(&format!("more{honest}"), &content(40 * M, 2)).await;
+        assert!(matches!(refused, Err(VolumeError::DiskFull)), "{refused:?}");
+        if !honest {
+            // The first megabyte fitted, the second did not: what is there is whole, and nothing follows it.
+            let torn = user.read("morefalse").await.expect("reads");
+            assert_eq!(torn, content(M, 2));
+            disk.set_left(64 << 20);
+            let ino = user.walk("morefalse").await.expect("there");
+            let grown = onedrive_mount::volume::SetAttributes { size: Some(2 * M as u64), ..Default::default() };
+            core.volume.setattr(ino, None, grown).await.expect("grows");
+            assert_eq!(user.read("morefalse").await.expect("reads"), [content(M, 2), vec![0; M]].concat());
+        }
+        assert_eq!(user.read(&format!("safe{honest}")).await.expect("reads"), safe);
+        disk.set_left(1 << 40);
+        user.write(&format!("later{honest}"), b"room again").await.expect("goes on");
+        core.journal.close();
+    }
+}
+
+/// A file system of its own; unmounted with its owner.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    /// `None` if this user may not mount.
+    fn of(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(dir))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+/// On a real file system of 48 MiB: the cache gives way, the journal and the index meet SQLite's "disk full", and
+/// whatever was acknowledged before arrives once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_really_full_disk_loses_nothing_that_was_acknowledged() {
+    let Some(small) = Tmpfs::of("48m") else {
+        eprintln!("skipped: this user may not mount a tmpfs");
+        return;
+    };
+    let mut world = World::new(Flavour::PersonalNew).await;
+    let drive = world.emulator.drive();
+    let large = content(56 * M, 9);
+    drive.create_file("/large.bin", large.clone());
+    world.debounce = Duration::from_secs(3600);
+    let core = world.open_with(world.remote(), &small.path(), RealDisk::shared(), 0).await;
+    let user = User(&core);
+    // Larger than the disk: caching stops, reading goes on.
+    assert!(user.read("large.bin").await.expect("reads") == large);
+    let ballast = small.path().join("ballast");
+    let fill = || {
+        use std::io::Write as _;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&ballast).expect("opens");
+        while file.write_all(&[7; 4096]).is_ok() {}
+        while file.write_all(&[7; 64]).is_ok() {}
+    };
+    let mut acknowledged = Vec::new();
+    let (mut refusals, mut refused_folders, mut folders) = (0, 0, Vec::new());
+    for number in 0..60 {
+        if number == 5 {
+            core.cache.evict_now(0);
+            fill();
+        }
+        if number == 40 {
+            std::fs::remove_file(&ballast).expect("room again");
+        }
+        let name = format!("f{number:02}");
+        let bytes = content(50_000 + number * 100, number as u8);
+        match user.write(&name, &bytes).await {
+            Ok(()) => acknowledged.push((name, bytes)),
+            Err(VolumeError::DiskFull) => refusals += 1,
+            Err(other) => panic!("{name}: {other:?}"),
+        }
+        match user.mkdir(&format!("d{number:02}")).await {
+            Ok(()) => folders.push(format!("d{number:02}")),
+            Err(VolumeError::DiskFull) => refused_folders += 1,
+            Err(other) => panic!("a folder: {other:?}"),
+        }
+        for (name, bytes) in &acknowledged {
+            assert!(user.read(name).await.expect("what was acknowledged can be read") == *bytes, "{name}");
+        }
+    }
+    assert!(refusals > 10, "the disk was full: {refusals}");
+    assert!(acknowledged.len() >= 20, "and had room before and after: {}", acknowledged.len());
+    assert!(refused_folders > 5, "the journal's own file met the full disk: {refused_folders}");
+    core.journal.close();
+    drop(core);
+    world.debounce = Duration::from_millis(20);
+    let running = world.run_core(world.open_with(world.remote(), &small.path(), RealDisk::shared(), 0).await).await;
+    running.settle().await;
+    for (name, bytes) in &acknowledged {
+        assert!(drive.read_file(&format!("/{name}")).as_ref() == Some(bytes), "{name}");
+    }
+    for name in &folders {
+        assert!(drive.stat(&format!("/{name}")).is_some(), "{name}");
+    }
+    eprintln!(
+        "{} files and {refusals} refusals; {} folders and {refused_folders} refusals",
+        acknowledged.len(),
+        folders.len()
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_upload_takes_the_room_of_clean_bytes() {
+    let mut world = World::new(Flavour::Business).await;
+    world.debounce = Duration::from_secs(3600);
+    let running = world.run().await;
+    let user = User(&running.core);
+    user.write("unsent", &content(5 * M, 3)).await.expect("writes");
+    for _ in 0..400 {
+        if running.core.cache.usage().reserved == 5 * M as u64 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(running.core.cache.usage().reserved, 5 * M as u64);
+    assert_eq!(running.core.journal.unsent_bytes(), 5 * M as u64);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_drive_says_so_in_time_or_parks_and_goes_on_when_there_is_room() {
+    for flavour in [Flavour::PersonalNew, Flavour::Business] {
+        let world = World::new(flavour).await;
+        let drive = world.emulator.drive();
+        drive.create_file("/old", content(2 * M, 1));
+        drive.set_quota(20 << 20);
+        let running = world.run().await;
+        let core = &running.core;
+        let user = User(core);
+        let known = core.remote.quota().await.expect("the quota");
+        core.volume.set_quota(known);
+        let refused = user.write("too much", &content(19 * M, 2)).await;
+        assert!(matches!(refused, Err(VolumeError::QuotaFull)), "{refused:?}");
+        user.unlink("too much").await.expect("what is there of it can go");
+        settle(core).await;
+
+        // The drive fills up after we asked: half-way through an upload session the service says 507.
+        world
+            .emulator
+            .faults()
+            .add(Rule::always("PUT", "*", Fault::status(When::Before, 507, "quotaLimitReached")).skip(1));
+        let bytes = content(14 * M, 3);
+        user.write("wanted", &bytes).await.expect("writes");
+        parked(core, "wanted").await;
+        assert_eq!(user.read("wanted").await.expect("stays readable"), bytes);
+        assert_eq!(drive.stat("/wanted"), None);
+        world.emulator.faults().clear();
+        assert!(core.journal.room_in_the_cloud(Some(M as u64)).expect("asks"), "not enough room: it waits");
+        assert!(core.journal.waits_for_room());
+        let room = core.remote.quota().await.expect("the quota");
+        assert!(!core.journal.room_in_the_cloud(room.remaining).expect("asks"));
+        settle(core).await;
+        assert!(drive.read_file("/wanted") == Some(bytes));
+        running.stop().await;
+    }
+}
+
+async fn parked(core: &onedrive_mount::daemon::core::Core, name: &str) {
+    let mut changes = core.journal.watch();
+    let limit = tokio::time::sleep(Duration::from_secs(60));
+    tokio::pin!(limit);
+    loop {
+        let states: Vec<Progress> = core.journal.view(|overlay| {
+            overlay.iter().filter(|intent| intent.name == name).map(|intent| intent.progress.clone()).collect()
+        });
+        if states == [Progress::Parked(ParkReason::QuotaFull)] {
+            return;
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = &mut limit => panic!("not parked: {states:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_the_service_are_told_at_the_door() {
+    let world = World::new(Flavour::Business).await;
+    let running = world.run().await;
+    let core = &running.core;
+    let user = User(core);
+    user.write("sparse", b"begin").await.expect("writes");
+    let ino = user.walk("sparse").await.expect("there");
+    let fh = core.volume.open(ino, OpenHow { read: true, write: true, ..OpenHow::default() }).await.expect("opens").fh;
+    let limit = core.remote.caps().max_file;
+    assert_eq!(limit, 250_000_000_000);
+    let beyond = core.volume.write(ino, Some(fh), limit, b"x").await;
+    assert!(matches!(beyond, Err(VolumeError::TooLarge)), "{beyond:?}");
+    let beyond = core.volume.write(ino, Some(fh), u64::MAX, b"x").await;
+    assert!(matches!(beyond, Err(VolumeError::TooLarge)), "{beyond:?}");
+    let grown = onedrive_mount::volume::SetAttributes { size: Some(limit + 1), ..Default::default() };
+    let beyond = core.volume.setattr(ino, Some(fh), grown).await.map(|_| ());
+    assert!(matches!(beyond, Err(VolumeError::TooLarge)), "{beyond:?}");
+    core.volume.release(ino, fh);
+    assert_eq!(user.read("sparse").await.expect("reads"), b"begin");
+
+    let long = "n".repeat(256);
+    assert!(matches!(user.write(&long, b"x").await, Err(VolumeError::TooLong(_))));
+    let name = "d".repeat(90);
+    let mut path = String::new();
+    for _ in 0..4 {
+        path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+        user.mkdir(&path).await.expect("up to 400 characters");
+    }
+    assert!(matches!(user.mkdir(&format!("{path}/{name}")).await, Err(VolumeError::TooLong(_))));
+    user.write(&format!("{path}/deep"), b"x").await.expect("368 characters");
+    user.mkdir("outer").await.expect("mkdir");
+    let longer = "e".repeat(140);
+    let refused = user.rename(&name, &longer).await;
+    assert!(matches!(refused, Err(VolumeError::TooLong(_))), "what is deep inside counts: {refused:?}");
+    let refused = user.rename(&name, &format!("outer/{}", "f".repeat(120))).await;
+    assert!(matches!(refused, Err(VolumeError::TooLong(_))), "{refused:?}");
+    user.rename(&name, "short").await.expect("shorter is fine");
+    settle(core).await;
+    running.stop().await;
+}

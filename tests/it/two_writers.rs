@@ -1,0 +1,565 @@
+//! Two writers at once: our user works online, offline and across restarts, while another device creates, edits,
+//! renames, moves and deletes the same things, between any two requests of ours, before or after the service acted.
+//!
+//! The one rule: **no version of any content is lost.** A version ends only if somebody who saw it replaced it or
+//! deleted it. The ledger below knows for each version who saw what; whatever is not ended must be in the cloud when
+//! all has come to rest, whole, once, and the mount must show the same.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use onedrive_mount::emulator::{Course, DriveHandle, Fault, Flavour, Rule, When};
+use onedrive_mount::journal::Progress;
+use onedrive_mount::volume::{Entry, OpenHow, SetAttributes, VolumeError, VolumeResult};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::world::model::Node;
+use crate::world::ops::cloud_tree;
+use crate::world::{User, World};
+
+/// What our user does.
+#[derive(Clone, Debug)]
+enum Local {
+    Mkdir(String),
+    /// Replaces the content, or makes the file.
+    Write(String, Size),
+    /// Changes the first bytes.
+    Patch(String),
+    /// Writes a temporary file and renames it over.
+    Save(String, Size),
+    Unlink(String),
+    Rmdir(String),
+    Rename(String, String),
+}
+
+/// What the other device does; it sees the cloud as it is.
+#[derive(Clone, Debug)]
+enum Remote {
+    Mkdir(String),
+    Write(String),
+    Remove(String),
+    Rename(String, String),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Small,
+    /// Goes in fragments.
+    Large,
+}
+
+/// What happens in the middle of one of our requests.
+#[derive(Clone, Debug)]
+enum Act {
+    Local(Local),
+    Remote(Remote),
+    /// Our daemon dies and is started again.
+    Kill,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Local(Local),
+    Remote(Remote),
+    Poll,
+    /// One step of the uploader. In its exchanges, counted from the first, before or after the service acts, this
+    /// happens.
+    Step(Vec<(usize, bool, Act)>),
+    /// One step, and the answer to one of its requests is lost.
+    LoseAnswer(u64),
+    Offline(Vec<Local>),
+    Kill,
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let name = prop_oneof![4 => Just("a"), 4 => Just("b"), 1 => Just("A"), 2 => Just("c.txt")];
+    prop::collection::vec(name, 1..=3).prop_map(|names| names.join("/"))
+}
+
+fn size() -> impl Strategy<Value = Size> {
+    prop_oneof![30 => Just(Size::Small), 1 => Just(Size::Large)]
+}
+
+fn local() -> impl Strategy<Value = Local> {
+    prop_oneof![
+        3 => path().prop_map(Local::Mkdir),
+        6 => (path(), size()).prop_map(|(path, size)| Local::Write(path, size)),
+        2 => path().prop_map(Local::Patch),
+        3 => (path(), size()).prop_map(|(path, size)| Local::Save(path, size)),
+        2 => path().prop_map(Local::Unlink),
+        1 => path().prop_map(Local::Rmdir),
+        4 => (path(), path()).prop_map(|(from, to)| Local::Rename(from, to)),
+    ]
+}
+
+fn remote() -> impl Strategy<Value = Remote> {
+    prop_oneof![
+        2 => path().prop_map(Remote::Mkdir),
+        5 => path().prop_map(Remote::Write),
+        2 => path().prop_map(Remote::Remove),
+        3 => (path(), path()).prop_map(|(from, to)| Remote::Rename(from, to)),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let act = prop_oneof![
+        5 => remote().prop_map(Act::Remote),
+        3 => local().prop_map(Act::Local),
+        1 => Just(Act::Kill),
+    ];
+    prop_oneof![
+        10 => local().prop_map(Op::Local),
+        5 => remote().prop_map(Op::Remote),
+        3 => Just(Op::Poll),
+        8 => prop::collection::vec((0..4usize, any::<bool>(), act), 0..3).prop_map(Op::Step),
+        1 => (0..3u64).prop_map(Op::LoseAnswer),
+        1 => prop::collection::vec(local(), 1..4).prop_map(Op::Offline),
+        1 => Just(Op::Kill),
+    ]
+}
+
+/// Length of the mark at the head of every version that tells it from all others.
+const MARK: usize = 16;
+
+/// Every version that was ever written, and which of them nobody has ended.
+#[derive(Default)]
+struct Ledger {
+    versions: HashMap<Vec<u8>, Vec<u8>>,
+    live: BTreeMap<Vec<u8>, String>,
+    next: u64,
+}
+
+impl Ledger {
+    fn mark(&mut self, who: char) -> Vec<u8> {
+        self.next += 1;
+        format!("{who}{:0width$}\n", self.next, width = MARK - 2).into_bytes()
+    }
+
+    fn fresh(&mut self, who: char, size: Size) -> Vec<u8> {
+        let mut bytes = self.mark(who);
+        let length = match size {
+            Size::Small => (self.next % 40) as usize,
+            Size::Large => (4 << 20) + 700_000 + (self.next % 1000) as usize,
+        };
+        let seed = self.next;
+        bytes.extend((0..length as u64).map(|i| (i.wrapping_mul(31) ^ (i >> 8) ^ seed) as u8));
+        bytes
+    }
+
+    fn add(&mut self, bytes: &[u8], how: String) {
+        let mark = bytes[..MARK].to_vec();
+        self.versions.insert(mark.clone(), bytes.to_vec());
+        self.live.insert(mark, how);
+    }
+
+    fn end(&mut self, bytes: &[u8]) {
+        self.live.remove(bytes.get(..MARK).unwrap_or_default());
+    }
+}
+
+type Shared = Arc<Mutex<Ledger>>;
+
+fn book(ledger: &Shared) -> std::sync::MutexGuard<'_, Ledger> {
+    ledger.lock().expect("no panic with the ledger in hand")
+}
+
+fn elsewhere(drive: &DriveHandle, ledger: &Shared, remote: &Remote) {
+    let mut ledger = book(ledger);
+    match remote {
+        Remote::Mkdir(path) => {
+            drive.try_create_folder(path);
+        }
+        Remote::Write(path) => {
+            let bytes = ledger.fresh('r', Size::Small);
+            if let Some(before) = drive.try_write(path, bytes.clone()) {
+                if let Some(before) = before {
+                    ledger.end(&before);
+                }
+                ledger.add(&bytes, format!("{remote:?}"));
+            }
+        }
+        Remote::Remove(path) => {
+            for gone in drive.try_remove(path).unwrap_or_default() {
+                ledger.end(&gone);
+            }
+        }
+        Remote::Rename(from, to) => {
+            drive.try_rename(from, to);
+        }
+    }
+}
+
+/// What a program sees that reads the file, if there is one.
+async fn visible(user: &User<'_>, path: &str) -> VolumeResult<Option<Vec<u8>>> {
+    match user.read(path).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(VolumeError::NotFound | VolumeError::IsAFolder | VolumeError::NotAFolder) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn write(user: &User<'_>, ledger: &Shared, path: &str, patch: bool, size: Size) -> VolumeResult<()> {
+    let volume = &user.0.volume;
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder = user.walk(folder).await?;
+    let how = OpenHow { read: true, write: true, ..OpenHow::default() };
+    let (ino, fh, before) = match volume.lookup(folder, name.as_ref()).await? {
+        Entry::Found { attributes, .. } => {
+            let ino = attributes.ino;
+            let fh = volume.open(ino, how).await?.fh;
+            let mut before = Vec::new();
+            loop {
+                match volume.read(ino, fh, before.len() as u64, 1 << 20).await {
+                    Ok(bytes) if bytes.is_empty() => break,
+                    Ok(bytes) => before.extend_from_slice(&bytes),
+                    Err(error) => {
+                        volume.release(ino, fh);
+                        return Err(error);
+                    }
+                }
+            }
+            (ino, fh, Some(before))
+        }
+        Entry::Absent { .. } if patch => return Err(VolumeError::NotFound),
+        Entry::Absent { .. } => {
+            let (attributes, opened) = volume.create(folder, name.as_ref(), 0o644, how).await?;
+            (attributes.ino, opened.fh, None)
+        }
+    };
+    let bytes = match &before {
+        Some(before) if patch => {
+            let mut bytes = book(ledger).mark('p');
+            bytes.extend_from_slice(before.get(MARK..).unwrap_or_default());
+            bytes
+        }
+        _ => book(ledger).fresh('w', size),
+    };
+    let done = async {
+        if patch {
+            volume.write(ino, Some(fh), 0, &bytes[..MARK]).await?;
+        } else {
+            volume.setattr(ino, Some(fh), SetAttributes { size: Some(0), ..SetAttributes::default() }).await?;
+            for (at, piece) in bytes.chunks(1 << 20).enumerate() {
+                volume.write(ino, Some(fh), (at << 20) as u64, piece).await?;
+            }
+        }
+        volume.flush(ino, fh).await
+    }
+    .await;
+    volume.release(ino, fh);
+    if done.is_ok() {
+        let mut ledger = book(ledger);
+        if let Some(before) = before {
+            ledger.end(&before);
+        }
+        ledger.add(&bytes, format!("{} {path}", if patch { "patch" } else { "write" }));
+    }
+    done
+}
+
+/// One thing that our user does. It may be refused, and that is no failure; nothing is then ended.
+async fn here(user: &User<'_>, ledger: &Shared, local: &Local) -> VolumeResult<()> {
+    match local {
+        Local::Mkdir(path) => user.mkdir(path).await,
+        Local::Write(path, size) => write(user, ledger, path, false, *size).await,
+        Local::Patch(path) => write(user, ledger, path, true, Size::Small).await,
+        Local::Save(path, size) => {
+            let temporary = format!("{path}.tmp");
+            write(user, ledger, &temporary, false, *size).await?;
+            rename(user, ledger, &temporary, path).await
+        }
+        Local::Unlink(path) => {
+            let before = visible(user, path).await?;
+            user.unlink(path).await?;
+            book(ledger).end(&before.unwrap_or_default());
+            Ok(())
+        }
+        Local::Rmdir(path) => user.rmdir(path).await,
+        Local::Rename(from, to) => rename(user, ledger, from, to).await,
+    }
+}
+
+async fn rename(user: &User<'_>, ledger: &Shared, from: &str, to: &str) -> VolumeResult<()> {
+    if from == to {
+        return Ok(());
+    }
+    let over = visible(user, to).await?;
+    user.rename(from, to).await?;
+    book(ledger).end(&over.unwrap_or_default());
+    Ok(())
+}
+
+struct Play {
+    world: World,
+    core: Option<onedrive_mount::daemon::core::Core>,
+    flavour: Flavour,
+    ledger: Shared,
+    trace: bool,
+}
+
+impl Play {
+    async fn restart(&mut self) {
+        drop(self.core.take());
+        self.core = Some(self.world.open().await);
+        let _ = self.core().poller.prepare().await;
+    }
+
+    fn core(&self) -> &onedrive_mount::daemon::core::Core {
+        self.core.as_ref().expect("it runs")
+    }
+
+    /// One step of the uploader, with what happens in the middle of its requests; whether there was anything to do.
+    async fn step(&mut self, acts: Vec<(usize, bool, Act)>) -> bool {
+        let Some(core) = &self.core else { return false };
+        let _ = core.journal.retry_all();
+        let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel::<Act>();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let seen = Mutex::new((0usize, acts));
+        let drive = self.world.emulator.drive().clone();
+        let ledger = self.ledger.clone();
+        let busy = std::sync::atomic::AtomicBool::new(false);
+        self.world.emulator.set_witness(Some(Arc::new(move |moment| {
+            use std::sync::atomic::Ordering;
+            // What is done in the middle of a request asks things itself; only the uploader's requests count.
+            if busy.load(Ordering::Acquire) {
+                return Course::Go;
+            }
+            let now: Vec<Act> = {
+                let mut seen = seen.lock().expect("counts");
+                let at = seen.0;
+                if moment.when == When::After {
+                    seen.0 += 1;
+                }
+                let after = moment.when == When::After;
+                seen.1.iter().filter(|(n, late, _)| *n == at && *late == after).map(|(_, _, act)| act.clone()).collect()
+            };
+            for act in now {
+                match act {
+                    Act::Remote(remote) => elsewhere(&drive, &ledger, &remote),
+                    act => {
+                        busy.store(true, Ordering::Release);
+                        if ask.send(act).is_ok() {
+                            tokio::task::block_in_place(|| {
+                                let _ = wait.lock().expect("one at a time").recv_timeout(Duration::from_secs(20));
+                            });
+                        }
+                        busy.store(false, Ordering::Release);
+                    }
+                }
+            }
+            Course::Go
+        })));
+        let mut killed = false;
+        let worked = {
+            let step = core.uploader.step();
+            tokio::pin!(step);
+            loop {
+                tokio::select! {
+                    worked = &mut step => break worked,
+                    Some(act) = asked.recv() => {
+                        match act {
+                            Act::Local(local) => {
+                                let outcome = here(&User(core), &self.ledger, &local).await;
+                                if self.trace { eprintln!("    in the middle: {local:?}: {outcome:?}"); }
+                            }
+                            _ => {
+                                killed = true;
+                                break true;
+                            }
+                        }
+                        let _ = done.send(());
+                    }
+                }
+            }
+        };
+        if killed {
+            drop(self.core.take());
+            let _ = done.send(());
+            // What was sent may still be on its way into the service.
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            self.world.emulator.set_witness(None);
+            self.restart().await;
+        }
+        self.world.emulator.set_witness(None);
+        worked
+    }
+
+    async fn play(&mut self, op: Op) {
+        if self.trace {
+            eprintln!("{op:?}");
+        }
+        match op {
+            Op::Local(local) => {
+                let outcome = here(&User(self.core()), &self.ledger, &local).await;
+                if self.trace {
+                    eprintln!("    {outcome:?}");
+                }
+            }
+            Op::Remote(remote) => elsewhere(self.world.emulator.drive(), &self.ledger, &remote),
+            Op::Poll => {
+                let _ = self.core().poller.poll_now().await;
+            }
+            Op::Step(acts) => {
+                self.step(acts).await;
+            }
+            Op::LoseAnswer(skip) => {
+                let rule = self
+                    .world
+                    .emulator
+                    .faults()
+                    .add(Rule::once("*", "*", Fault::Reset { when: When::After }).skip(skip));
+                self.step(Vec::new()).await;
+                self.world.emulator.faults().remove(rule);
+            }
+            Op::Offline(locals) => {
+                self.world.emulator.set_online(false);
+                for local in locals {
+                    let outcome = here(&User(self.core()), &self.ledger, &local).await;
+                    if self.trace {
+                        eprintln!("    offline: {local:?}: {outcome:?}");
+                    }
+                }
+                self.world.emulator.set_online(true);
+            }
+            Op::Kill => self.restart().await,
+        }
+        if self.trace {
+            self.core().journal.view(|overlay| overlay.iter().for_each(|intent| eprintln!("      {}", brief(intent))));
+        }
+    }
+
+    /// Lets everything reach the cloud that can.
+    async fn rest(&mut self) -> Result<(), TestCaseError> {
+        for _ in 0..200 {
+            let polled = self.core().poller.poll_now().await;
+            polled.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+            let mut worked = false;
+            for _ in 0..50 {
+                if !self.step(Vec::new()).await {
+                    break;
+                }
+                worked = true;
+            }
+            if !worked {
+                let (waiting, _) = self.core().journal.backlog();
+                if waiting == 0 {
+                    return Ok(());
+                }
+            }
+        }
+        let left: Vec<String> = self.core().journal.view(|overlay| overlay.iter().map(brief).collect());
+        Err(TestCaseError::fail(format!("the queue does not drain: {left:#?}")))
+    }
+
+    async fn check(&mut self) -> Result<(), TestCaseError> {
+        self.rest().await?;
+        let parked: Vec<String> = self.core().journal.view(|overlay| {
+            overlay.iter().filter(|intent| matches!(intent.progress, Progress::Parked(_))).map(brief).collect()
+        });
+        prop_assert!(parked.is_empty(), "nothing here needs a person, but parked: {parked:#?}");
+        prop_assert!(self.core().journal.kept().is_empty(), "kept: {:?}", self.core().journal.kept());
+        let cloud = cloud_tree(self.world.emulator.drive());
+        let ledger = book(&self.ledger);
+        let mut found: HashSet<&[u8]> = HashSet::new();
+        for (path, node) in &cloud {
+            let Node::File(bytes) = node else { continue };
+            let whole = bytes.get(..MARK).and_then(|mark| ledger.versions.get(mark));
+            prop_assert_eq!(whole, Some(bytes), "{} is no version that anybody wrote: {:?}", path, head(bytes));
+            prop_assert!(found.insert(&bytes[..MARK]), "{path} is there twice: {:?}", head(bytes));
+        }
+        // An upload session on a work drive cannot carry a precondition that holds to its end; what it replaces in
+        // the moment of its last fragment is in the item's history.
+        let history: HashSet<Vec<u8>> = cloud
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::File(_)))
+            .flat_map(|(path, _)| self.world.emulator.drive().versions(path))
+            .filter_map(|bytes| bytes.get(..MARK).map(<[u8]>::to_vec))
+            .collect();
+        for (mark, how) in &ledger.live {
+            let there =
+                found.contains(mark.as_slice()) || (self.flavour == Flavour::Business && history.contains(mark));
+            prop_assert!(there, "lost: {:?} ({how}); the cloud has {:#?}", head(mark), names(&cloud));
+        }
+        drop(ledger);
+        let local = super::volume_model::local_tree_of(self.core()).await;
+        let local = local.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
+        prop_assert_eq!(names(&local), names(&cloud), "the mount differs from the cloud");
+        prop_assert!(local == cloud, "the mount has other bytes than the cloud");
+        Ok(())
+    }
+}
+
+fn brief(intent: &onedrive_mount::journal::Intent) -> String {
+    format!(
+        "{:?} {} in {} as {:?} item={:?} base={:?} deleted={} sealed={:?} drafting={:?} sent={:?} {:?} error={:?}",
+        intent.kind,
+        intent.ino,
+        intent.parent,
+        intent.name,
+        intent.item.as_ref().map(|item| &item.id),
+        intent.base.as_ref().map(|base| (&base.parent.id, &base.name)),
+        intent.deleted,
+        intent.sealed,
+        intent.drafting,
+        intent.sent,
+        match &intent.progress {
+            Progress::Sending { acked, .. } => format!("sending {acked}"),
+            other => format!("{other:?}"),
+        },
+        intent.last_error,
+    )
+}
+
+fn head(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MARK)]).into_owned()
+}
+
+fn names(tree: &BTreeMap<String, Node>) -> Vec<String> {
+    tree.iter()
+        .map(|(path, node)| match node {
+            Node::Folder => format!("{path}/"),
+            Node::File(bytes) => format!("{path} = {}", head(bytes)),
+        })
+        .collect()
+}
+
+async fn play(flavour: Flavour, ops: Vec<Op>, trace: bool) -> Result<(), TestCaseError> {
+    let mut world = World::new(flavour).await;
+    world.debounce = Duration::ZERO;
+    let mut play = Play { world, core: None, flavour, ledger: Shared::default(), trace };
+    play.restart().await;
+    for op in ops {
+        play.play(op).await;
+    }
+    play.check().await
+}
+
+fn run(flavour: Flavour, cases: u32) {
+    let cases = std::env::var("WRITERS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
+    let trace = std::env::var_os("WRITERS_TRACE").is_some();
+    let config = Config { cases, max_shrink_iters: 2000, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
+    let outcome = runner.run(&prop::collection::vec(op(), 1..30), |ops| runtime.block_on(play(flavour, ops, false)));
+    if let Err(error) = outcome {
+        if trace && let proptest::test_runner::TestError::Fail(_, ops) = &error {
+            eprintln!("{:?}", runtime.block_on(play(flavour, ops.clone(), true)));
+        }
+        panic!("{error}");
+    }
+    println!("two writers, {flavour:?}: {cases} interleavings, no version lost");
+}
+
+#[test]
+fn no_version_is_lost_between_two_writers_on_a_personal_drive() {
+    run(Flavour::PersonalNew, 60);
+}
+
+#[test]
+fn no_version_is_lost_between_two_writers_on_a_business_drive() {
+    run(Flavour::Business, 60);
+}
