@@ -85,10 +85,10 @@ impl Queue {
         resolve: &dyn Fn(Ino) -> Option<ItemId>,
     ) -> Pick {
         for (due, ino) in &self.due {
-            if *due > now {
+            let Some(intent) = overlay.get(*ino) else { continue };
+            if *due > now && !is_of_another_calendar(intent, *due, now) {
                 return Pick::Wait(*due);
             }
-            let Some(intent) = overlay.get(*ino) else { continue };
             if !ready(intent) {
                 continue;
             }
@@ -110,6 +110,15 @@ impl Queue {
         }
         Pick::Idle
     }
+}
+
+/// Longer than any pause that is ever made.
+const NEVER_THAT_LONG: Duration = Duration::from_secs(2 * 3600);
+
+/// Whether a due time was made while the machine's calendar was ahead of what it shows now: it waits for a day that
+/// may be years away, so it is due.
+fn is_of_another_calendar(intent: &Intent, due: Timestamp, now: Timestamp) -> bool {
+    intent.changed > now.plus(Duration::from_secs(60)) && intent.not_before <= now || due > now.plus(NEVER_THAT_LONG)
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -247,6 +256,19 @@ mod tests {
         let world = world(vec![placed(5, "a", None)]);
         assert!(matches!(pick(&world, 1), Pick::Wait(at) if at == Timestamp::from_seconds(2)));
         assert!(matches!(pick(&world, 2), Pick::Work(intent, Step::Create { .. }) if intent.ino == Ino(5)));
+    }
+
+    #[test]
+    fn a_calendar_that_was_set_back_holds_nothing_up() {
+        let mut failed = placed(5, "a", None);
+        failed.not_before = Timestamp::from_seconds(1_000_000);
+        assert!(matches!(pick(&world(vec![failed]), 9), Pick::Work(intent, _) if intent.ino == Ino(5)));
+        let mut written = placed(6, "b", None);
+        written.changed = Timestamp::from_seconds(1000);
+        assert!(matches!(pick(&world(vec![written]), 9), Pick::Work(intent, _) if intent.ino == Ino(6)));
+        let mut patient = placed(7, "c", None);
+        patient.not_before = Timestamp::from_seconds(300);
+        assert!(matches!(pick(&world(vec![patient]), 9), Pick::Wait(_)), "a pause is a pause");
     }
 
     #[test]

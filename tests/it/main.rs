@@ -15,6 +15,7 @@ mod leaks;
 mod mount_cloud;
 mod mount_model;
 mod mount_ops;
+mod network;
 mod remote_faults;
 mod remote_suite;
 mod suites;

@@ -4,8 +4,9 @@
 //! says "not before ten seconds" nobody may knock earlier, for refused requests count against us too
 //! (<https://learn.microsoft.com/graph/throttling>).
 //!
-//! Always true here: no request starts during a pause; a pause only ever grows; a waiter that goes away
-//! takes no place with it; whoever is more urgent goes first.
+//! Always true here: no request starts during a pause; a pause only ever grows; after it one call asks whether the
+//! service has recovered, and the others follow only when it has; a waiter that goes away takes no place with it;
+//! whoever is more urgent goes first, also at the end of a pause.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use tokio::sync::oneshot;
+use futures_util::future::{Either, select};
+use tokio::sync::{oneshot, watch};
 
 use crate::base::clock::{Clock, Mono};
 use crate::base::ids::{ContentTag, ItemId};
@@ -55,10 +57,25 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     entropy: Entropy,
     state: Mutex<State>,
+    /// Until when nobody may start, for those who wait.
+    pause: watch::Sender<Mono>,
+}
+
+/// Whether the service has had enough after a pause.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Doubt {
+    /// No reason to think so.
+    #[default]
+    None,
+    /// It asked for patience, and nobody has asked it since.
+    Open,
+    /// One call asks; the others wait for its answer.
+    Asking,
 }
 
 #[derive(Default)]
 struct State {
+    doubt: Doubt,
     running: [usize; 3],
     waiting: [VecDeque<oneshot::Sender<Pass>>; 3],
     paused_until: Mono,
@@ -74,79 +91,87 @@ pub struct Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let woken = {
+        let admitted = {
             let mut state = self.gate.lock();
             state.running[self.urgency as usize] -= 1;
+            if state.doubt == Doubt::Asking {
+                // It may have been the one that asked, and gone away without an answer.
+                state.doubt = Doubt::Open;
+            }
             self.gate.admit(&mut state)
         };
-        // Outside the lock: a waiter that has gone away drops its pass here, which comes back to this place.
-        for (waiter, urgency) in woken {
-            let _ = waiter.send(Pass { gate: self.gate.clone(), urgency });
-        }
+        self.gate.hand_out(admitted);
     }
 }
 
 impl Gate {
     /// An open gate.
     pub fn new(lanes: Lanes, clock: Arc<dyn Clock>, entropy: Entropy) -> Arc<Self> {
-        Arc::new(Self { lanes, clock, entropy, state: Mutex::default() })
+        Arc::new(Self { lanes, clock, entropy, state: Mutex::default(), pause: watch::Sender::new(Mono(0)) })
     }
 
     /// Waits for a place. Fails with [`RemoteErrorKind::Throttled`] if the call is interactive and the pause
     /// is longer than somebody in front of a screen should wait.
     pub async fn enter(self: &Arc<Self>, urgency: Urgency) -> RemoteResult<Pass> {
+        let mut pause = self.pause.subscribe();
+        let mut place = {
+            let mut state = self.lock();
+            let (sender, receiver) = oneshot::channel();
+            state.waiting[urgency as usize].push_back(sender);
+            receiver
+        };
+        self.let_in();
         loop {
-            self.outwait(urgency).await?;
-            let pass = self.place(urgency).await;
-            if self.remaining_pause().is_zero() {
-                return Ok(pass);
-            }
-            // The pause began while we waited for the place: give it back and wait again.
-        }
-    }
-
-    async fn outwait(&self, urgency: Urgency) -> RemoteResult<()> {
-        loop {
-            let left = self.remaining_pause();
-            if left.is_zero() {
-                return Ok(());
-            }
+            let left = until(*pause.borrow_and_update(), self.clock.monotonic());
             if urgency == Urgency::Interactive && left > INTERACTIVE_PAUSE {
+                // One may have been given meanwhile; it is returned when the receiver is dropped.
                 let context = format!("the service asks for patience for {} more seconds", left.as_secs() + 1);
                 return Err(RemoteError::new(RemoteErrorKind::Throttled, Advice::RetryAfter(left), context));
             }
-            self.clock.sleep(left).await;
+            let turn = async {
+                if left.is_zero() {
+                    std::future::pending::<()>().await;
+                }
+                self.clock.sleep(left).await;
+            };
+            match select(&mut place, select(Box::pin(turn), Box::pin(pause.changed()))).await {
+                Either::Left((pass, _)) => {
+                    return Ok(pass.expect("invariant: the gate keeps its waiters until it admits them"));
+                }
+                // The pause is over, or it is another one.
+                Either::Right(_) => self.let_in(),
+            }
         }
     }
 
-    async fn place(self: &Arc<Self>, urgency: Urgency) -> Pass {
-        let waiting = {
-            let mut state = self.lock();
-            let ahead = state.waiting[..=urgency as usize].iter().any(|queue| !queue.is_empty());
-            if !ahead && has_room(&state.running, &self.lanes, urgency) {
-                state.running[urgency as usize] += 1;
-                None
-            } else {
-                let (sender, receiver) = oneshot::channel();
-                state.waiting[urgency as usize].push_back(sender);
-                Some(receiver)
-            }
-        };
-        match waiting {
-            None => Pass { gate: self.clone(), urgency },
-            Some(receiver) => receiver.await.expect("invariant: the gate keeps its waiters until it admits them"),
+    /// Admits whoever may go now.
+    fn let_in(self: &Arc<Self>) {
+        let admitted = self.admit(&mut self.lock());
+        self.hand_out(admitted);
+    }
+
+    /// Outside the lock: a waiter that has gone away drops its pass here, which comes back to the gate.
+    fn hand_out(self: &Arc<Self>, admitted: Vec<(oneshot::Sender<Pass>, Urgency)>) {
+        for (waiter, urgency) in admitted {
+            let _ = waiter.send(Pass { gate: self.clone(), urgency });
         }
     }
 
     /// Takes the waiters that fit now out of the queues and counts them as running.
     fn admit(&self, state: &mut State) -> Vec<(oneshot::Sender<Pass>, Urgency)> {
         let mut admitted = Vec::new();
+        if !until(state.paused_until, self.clock.monotonic()).is_zero() {
+            return admitted;
+        }
         for urgency in [Urgency::Interactive, Urgency::Upload, Urgency::Background] {
             let lane = urgency as usize;
-            while has_room(&state.running, &self.lanes, urgency) {
+            while has_room(&state.running, &self.lanes, urgency) && state.doubt != Doubt::Asking {
                 match state.waiting[lane].pop_front() {
                     Some(waiter) if waiter.is_closed() => {}
                     Some(waiter) => {
+                        if state.doubt == Doubt::Open {
+                            state.doubt = Doubt::Asking;
+                        }
                         state.running[lane] += 1;
                         admitted.push((waiter, urgency));
                     }
@@ -159,42 +184,62 @@ impl Gate {
 
     /// Learns from the end of a call: a throttled one starts or extends the pause for everybody, a good one
     /// ends the guessing.
-    pub fn learn<T>(&self, result: &RemoteResult<T>) {
+    pub fn learn<T>(self: &Arc<Self>, result: &RemoteResult<T>) {
+        let now = self.clock.monotonic();
         match result {
-            Ok(_) => {
+            Err(error) if error.kind == RemoteErrorKind::Throttled => {
+                let paused_until = {
+                    let mut state = self.lock();
+                    let pause = match error.advice {
+                        Advice::RetryAfter(pause) => pause,
+                        _ => {
+                            // Calls that ran side by side are refused together; they are one refusal.
+                            if state.paused_until <= now {
+                                state.guesses += 1;
+                            }
+                            guess(state.guesses, (self.entropy)())
+                        }
+                    };
+                    state.doubt = Doubt::Open;
+                    state.paused_until = state.paused_until.max(now.plus(pause));
+                    state.paused_until
+                };
+                self.pause.send_if_modified(|known| {
+                    let longer = paused_until > *known;
+                    *known = paused_until.max(*known);
+                    longer
+                });
+            }
+            // Any other answer than a request for patience ends the doubt; no answer at all does not.
+            Err(error) if error.kind == RemoteErrorKind::Offline => {}
+            _ => {
                 let mut state = self.lock();
-                if state.paused_until <= self.clock.monotonic() {
-                    state.guesses = 0;
+                if state.paused_until <= now {
+                    if result.is_ok() {
+                        state.guesses = 0;
+                    }
+                    state.doubt = Doubt::None;
+                    let admitted = self.admit(&mut state);
+                    drop(state);
+                    self.hand_out(admitted);
                 }
             }
-            Err(error) if error.kind == RemoteErrorKind::Throttled => {
-                let now = self.clock.monotonic();
-                let mut state = self.lock();
-                let pause = match error.advice {
-                    Advice::RetryAfter(pause) => pause,
-                    _ => {
-                        // Calls that ran side by side are refused together; they are one refusal.
-                        if state.paused_until <= now {
-                            state.guesses += 1;
-                        }
-                        guess(state.guesses, (self.entropy)())
-                    }
-                };
-                state.paused_until = state.paused_until.max(now.plus(pause));
-            }
-            Err(_) => {}
         }
     }
 
     /// How long nobody may start.
     pub fn remaining_pause(&self) -> Duration {
-        let until = self.lock().paused_until;
-        Duration::from_nanos(until.0.saturating_sub(self.clock.monotonic().0))
+        let paused_until = self.lock().paused_until;
+        until(paused_until, self.clock.monotonic())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn until(end: Mono, now: Mono) -> Duration {
+    end.since(now)
 }
 
 /// Whether one more of this urgency may run: there is room among all, and among those no more urgent than

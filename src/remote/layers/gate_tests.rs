@@ -96,6 +96,61 @@ async fn one_refusal_stops_everybody_until_the_time_named() {
 }
 
 #[tokio::test]
+async fn after_a_pause_one_asks_the_most_urgent_first_and_the_others_follow_the_answer() {
+    let (gate, clock) = gate(Lanes::default());
+    gate.learn::<()>(&Err(throttled(Some(5))));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (answer, _) = tokio::sync::broadcast::channel::<bool>(4);
+    let mut waiting = Vec::new();
+    for urgency in [Urgency::Background, Urgency::Background, Urgency::Upload, Urgency::Interactive] {
+        let (gate, order, mut answers) = (gate.clone(), order.clone(), answer.subscribe());
+        waiting.push(tokio::spawn(async move {
+            let _pass = gate.enter(urgency).await.expect("a place");
+            order.lock().expect("no panic").push(urgency);
+            let good = answers.recv().await.expect("an answer");
+            gate.learn(&if good { Ok(()) } else { Err(throttled(Some(5))) });
+        }));
+        settle().await;
+    }
+    let seen = || order.lock().expect("no panic").clone();
+    clock.advance(Duration::from_secs(5));
+    settle().await;
+    assert_eq!(seen(), [Urgency::Interactive], "one asks");
+    answer.send(false).expect("heard");
+    settle().await;
+    clock.advance(Duration::from_millis(4999));
+    settle().await;
+    assert_eq!(seen().len(), 1, "refused again: nobody follows");
+    clock.advance(Duration::from_millis(1));
+    settle().await;
+    assert_eq!(seen(), [Urgency::Interactive, Urgency::Upload]);
+    answer.send(true).expect("heard");
+    settle().await;
+    assert_eq!(seen().len(), 4, "recovered: all follow");
+    answer.send(true).expect("heard");
+    for waiter in waiting {
+        // The first answers were meant for those who had asked by then; later ones get the last.
+        waiter.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn one_that_asks_and_goes_away_leaves_the_question_to_the_next() {
+    let (gate, clock) = gate(Lanes::default());
+    gate.learn::<()>(&Err(throttled(Some(5))));
+    clock.advance(Duration::from_secs(5));
+    let asking = gate.enter(Urgency::Upload).await.expect("a place");
+    let next = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.enter(Urgency::Upload).await.map(drop) }
+    });
+    settle().await;
+    assert!(!next.is_finished());
+    drop(asking);
+    next.await.expect("no panic").expect("a place");
+}
+
+#[tokio::test]
 async fn nobody_in_front_of_a_screen_waits_out_a_long_pause() {
     let (gate, clock) = gate(Lanes::default());
     gate.learn::<()>(&Err(throttled(Some(60))));

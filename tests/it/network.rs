@@ -1,0 +1,275 @@
+//! Promises about time when the network is bad: who waits how long, and what recovers by itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use onedrive_mount::base::clock::{Clock, SystemClock};
+use onedrive_mount::base::tasks::TaskGroup;
+use onedrive_mount::emulator::{Content, Emulator, Flavour, Host, Network, Options};
+use onedrive_mount::remote::http::system_entropy;
+use onedrive_mount::remote::stack::{self, RemoteOptions};
+use onedrive_mount::remote::{At, RemoteErrorKind, URGENCY, Urgency};
+use onedrive_mount::volume::VolumeError;
+
+use crate::world::clock::FastClock;
+use crate::world::trouble::Issued;
+use crate::world::{Running, User, World, settle};
+
+/// A world on any clock, with tokens that can be renewed.
+async fn world(clock: Arc<dyn Clock>, flavour: Flavour) -> (World, RemoteOptions, Arc<Issued>) {
+    let options = Options { flavour, content: Content::Empty, clock: clock.clone(), ..Options::default() };
+    let emulator = Emulator::start(options).await.expect("the emulator starts");
+    let tokens = Issued::new(&emulator);
+    let mut options = RemoteOptions::new(emulator.endpoints().graph);
+    options.loopback_only = true;
+    let home = tempfile::tempdir().expect("a folder");
+    (World { emulator, home, clock, debounce: Duration::from_millis(100) }, options, tokens)
+}
+
+async fn open(world: &World, options: &RemoteOptions, tokens: &Arc<Issued>) -> Running {
+    let remote = stack::open(options, tokens.clone(), world.clock.clone(), system_entropy()).expect("it opens").remote;
+    let core = world.open_on(remote, world.home.path()).await;
+    core.prepare().await;
+    Running { core, tasks: TaskGroup::new(world.clock.clone()) }
+}
+
+async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packets_that_vanish_freeze_nobody() {
+    let (world, options, tokens) = world(Arc::new(SystemClock::new()), Flavour::PersonalNew).await;
+    let drive = world.emulator.drive();
+    for number in 0..30 {
+        drive.create_file(&format!("docs/{number}"), vec![number; 3000]);
+    }
+    drive.create_file("unknown/inside", "x");
+    let running = open(&world, &options, &tokens).await;
+    let user = User(&running.core);
+    user.list("").await.expect("no trouble yet");
+    user.list("docs").await.expect("no trouble yet");
+    user.read("docs/0").await.expect("no trouble yet");
+    world.emulator.set_network(Network::Vanishing);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    // Two seconds are promised; twice that tells a deadline from a connection's own time-out on a busy machine.
+    let limit = Duration::from_secs(4);
+    let begun = Instant::now();
+    let failure = user.read("docs/1").await.expect_err("it is not here");
+    assert!(matches!(failure, VolumeError::Offline), "{failure:?}");
+    assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    let failure = user.list("unknown").await.expect_err("it is not known");
+    assert!(matches!(failure, VolumeError::Offline), "{failure:?}");
+    assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
+
+    // What is known once is not found out by each of a folder's files again.
+    let begun = Instant::now();
+    for number in 2..30 {
+        user.read(&format!("docs/{number}")).await.expect_err("it is not here");
+    }
+    assert!(begun.elapsed() < limit * 4, "{:?}", begun.elapsed());
+
+    let mut slowest = Duration::ZERO;
+    for number in 0..30 {
+        let begun = Instant::now();
+        user.walk(&format!("docs/{number}")).await.expect("lookups are local");
+        user.list("docs").await.expect("a known folder");
+        user.write(&format!("docs/new{number}"), b"new").await.expect("creating is local");
+        user.rename(&format!("docs/new{number}"), &format!("docs/newer{number}")).await.expect("renaming is local");
+        user.unlink(&format!("docs/newer{number}")).await.expect("removing is local");
+        running.core.volume.space();
+        slowest = slowest.max(begun.elapsed());
+    }
+    println!("six metadata calls with all packets vanishing, slowest of thirty rounds: {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert_eq!(user.read("docs/0").await.expect("cached"), vec![0; 3000]);
+
+    world.emulator.set_network(Network::Up);
+    let begun = Instant::now();
+    eventually("it recovers by itself", || async { user.read("docs/1").await.is_ok() }).await;
+    user.list("unknown").await.expect("listed");
+    println!("content again {:?} after the network came back", begun.elapsed());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_thinks_is_not_a_network_that_is_gone() {
+    use onedrive_mount::emulator::{Fault, Rule, When};
+    let (world, options, tokens) = world(Arc::new(SystemClock::new()), Flavour::PersonalNew).await;
+    world.emulator.drive().create_file("f", "late");
+    let running = open(&world, &options, &tokens).await;
+    let stall = Fault::Stall { when: When::Before, duration: Duration::from_secs(4) };
+    world.emulator.faults().add(Rule::once("GET", "*", stall).on(Host::Storage));
+    assert_eq!(User(&running.core).read("f").await.expect("patience pays"), b"late");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_lid_is_recovered_from_without_a_restart() {
+    let clock = FastClock::new(10);
+    let (world, options, tokens) = world(Arc::new(clock.clone()), Flavour::PersonalNew).await;
+    let running = open(&world, &options, &tokens).await;
+    running.core.spawn_tasks(&running.tasks);
+    let user = User(&running.core);
+    user.write("before", b"before").await.expect("local");
+    settle(&running.core).await;
+
+    // The lid closes while the network is gone and everything has backed off, with an upload half-way.
+    let large: Vec<u8> = (0..9_000_000u32).map(|at| (at % 251) as u8).collect();
+    user.write("large", &large).await.expect("local");
+    eventually("the upload has begun", || async { world.emulator.drive().open_sessions() > 0 }).await;
+    world.emulator.set_network(Network::Resetting);
+    user.write("during", b"during").await.expect("local");
+    clock.sleep(Duration::from_secs(100)).await;
+    clock.suspend(Duration::from_secs(8 * 3600));
+    world.emulator.drive().lose_sessions();
+    world.emulator.drive().create_file("elsewhere", "elsewhere");
+    world.emulator.set_network(Network::Up);
+    settle(&running.core).await;
+    assert_eq!(world.emulator.drive().read_file("large"), Some(large));
+    assert_eq!(world.emulator.drive().read_file("during").as_deref(), Some(&b"during"[..]));
+    eventually("news arrive", || async { user.read("elsewhere").await.is_ok() }).await;
+
+    // A pause that the service asked for is not slept through again, and tokens are renewed.
+    world.emulator.throttle(Duration::from_secs(3000));
+    user.write("throttled", b"throttled").await.expect("local");
+    eventually("the pause is known", || async {
+        let asked = URGENCY.scope(Urgency::Interactive, running.core.remote.quota()).await;
+        asked.is_err_and(|error| error.kind == RemoteErrorKind::Throttled)
+    })
+    .await;
+    clock.suspend(Duration::from_secs(2 * 3600));
+    settle(&running.core).await;
+    assert_eq!(world.emulator.drive().read_file("throttled").as_deref(), Some(&b"throttled"[..]));
+
+    // Somebody corrects the calendar by a year, in both directions.
+    for seconds in [-365 * 86_400, 365 * 86_400] {
+        let name = format!("calendar{seconds}");
+        user.write(&name, b"early").await.expect("local");
+        clock.set_calendar(seconds);
+        user.write(&format!("{name}b"), b"late").await.expect("local");
+        settle(&running.core).await;
+        assert!(world.emulator.drive().read_file(&name).is_some());
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn throttling_is_obeyed_by_all_and_no_storm_follows() {
+    let clock = FastClock::new(10);
+    let (world, options, tokens) = world(Arc::new(clock.clone()), Flavour::Business).await;
+    let drive = world.emulator.drive();
+    for number in 0..60 {
+        drive.create_file(&format!("docs/{number}"), vec![number; 3000]);
+    }
+    let running = open(&world, &options, &tokens).await;
+    running.core.spawn_tasks(&running.tasks);
+    eventually("known", || async { running.core.index.is_enumerated().expect("an index") }).await;
+    let user = User(&running.core);
+    world.emulator.throttle(Duration::from_secs(120));
+    for number in 0..60 {
+        user.write(&format!("new{number}"), b"new").await.expect("local");
+    }
+    eventually("the pause is known", || async {
+        let asked =
+            URGENCY.scope(Urgency::Interactive, running.core.remote.stat(At::Child(&root(&running), "x"))).await;
+        asked.is_err_and(|error| error.kind == RemoteErrorKind::Throttled)
+    })
+    .await;
+    // What was on its way before anybody could know has arrived by now.
+    clock.sleep(Duration::from_secs(3)).await;
+    world.emulator.forget_requests();
+    // The feed is asked all the time in this test, but not while the service wants to be left alone.
+    let graph = || {
+        let requests = world.emulator.requests();
+        let counts = |path: &str, status| status == Some(429) || !path.contains("/delta");
+        requests.iter().filter(|seen| seen.host == Host::Graph && counts(&seen.path, seen.status)).count()
+    };
+    for number in 0..60 {
+        user.read(&format!("docs/{number}")).await.expect_err("the service asked for patience");
+    }
+    clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(graph(), 0, "nobody knocks during the pause");
+    // The service has not had enough: the one that asks first is told so, and nobody follows it.
+    world.emulator.throttle(Duration::from_secs(180));
+    clock.sleep(Duration::from_secs(90)).await;
+    let during = graph();
+    assert!(during <= 3, "{during} requests asked whether the pause is over");
+    settle(&running.core).await;
+    let after = graph();
+    println!("throttled: 0 requests in the pause, {during} at its end, {after} until 60 files were stored");
+    // Each file takes one request; the feed and second looks some more.
+    assert!(after < 60 * 2, "{after} requests for sixty files");
+    assert_eq!(drive.tree().len(), 1 + 60 + 60);
+    running.stop().await;
+}
+
+fn root(running: &Running) -> onedrive_mount::base::ids::ItemId {
+    running.core.journal.resolve(onedrive_mount::base::ids::Ino::ROOT).expect("the root is known")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_size_of_a_file_is_shown_once_it_is_read() {
+    let world = World::new(Flavour::PersonalNew).await;
+    let drive = world.emulator.drive();
+    for (name, real, claimed) in
+        [("shorter.heic", 5000usize, 9000), ("longer.heic", 9000, 5000), ("big.heic", 3_000_000, 3_500_000)]
+    {
+        let bytes: Vec<u8> = (0..real).map(|at| (at % 253) as u8).collect();
+        drive.create_file(name, bytes.clone());
+        drive.claim_size(name, claimed);
+    }
+    let running = world.run().await;
+    let user = User(&running.core);
+    for (name, real) in [("shorter.heic", 5000usize), ("longer.heic", 9000), ("big.heic", 3_000_000)] {
+        let bytes: Vec<u8> = (0..real).map(|at| (at % 253) as u8).collect();
+        for _ in 0..2 {
+            assert_eq!(user.read(name).await.expect("readable").len(), real, "{name}");
+        }
+        assert_eq!(user.read(name).await.expect("readable"), bytes);
+        let ino = user.walk(name).await.expect("there");
+        assert_eq!(running.core.volume.getattr(ino).await.expect("there").size, real as u64, "{name}");
+    }
+    // An edit starts from the real bytes.
+    user.patch("longer.heic", 8999, b"!?").await.expect("writable");
+    running.settle().await;
+    let mut edited: Vec<u8> = (0..8999).map(|at| (at % 253) as u8).collect();
+    edited.extend_from_slice(b"!?");
+    let stored = drive.read_file("longer.heic").expect("there");
+    assert_eq!(stored.len(), edited.len());
+    assert!(stored == edited);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_is_listed_once_while_the_drive_is_enumerated() {
+    let world = World::new(Flavour::PersonalNew).await;
+    let drive = world.emulator.drive();
+    for number in 0..3000 {
+        drive.create_file(&format!("many{}/{number}", number / 500), "x");
+    }
+    drive.create_file("docs/a", "a");
+    let running = world.open().await;
+    running.prepare().await;
+    let user = User(&running);
+    user.list("").await.expect("listed");
+    let tasks = TaskGroup::new(world.clock.clone());
+    running.spawn_tasks(&tasks);
+    for _ in 0..3 {
+        user.list("docs").await.expect("listed");
+    }
+    let id = drive.id("/docs").expect("there");
+    let listings = || {
+        let requests = world.emulator.requests();
+        requests.iter().filter(|request| request.path.contains("children") && request.path.contains(&id)).count()
+    };
+    assert!(listings() <= 1, "{} listings of one folder", listings());
+    tasks.stop(Duration::from_secs(5)).await;
+    running.journal.close();
+}
