@@ -203,8 +203,10 @@ impl Enumeration {
                 if compared {
                     txn.set_meta(meta::RECONCILED, Some(&now.seconds().to_string()))?;
                 }
-                // A position that is still good is further on than this one.
-                if why == Why::Expired || on.cursor()?.is_none() {
+                // A comparison leaves a position that is still good. Where everything known comes from this
+                // enumeration, so must the position: one that was taken before may be further on than what a lagging
+                // service has listed, and what lies between would never come.
+                if why != Why::Routine || on.cursor()?.is_none() {
                     txn.set_meta(meta::CURSOR, Some(&cursor.0))?;
                 }
                 Ok(())

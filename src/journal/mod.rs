@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::disk::Disk;
-use crate::base::ids::{Ino, InoSource, ItemId};
+use crate::base::ids::{ContentTag, Ino, InoSource, ItemId};
 use crate::index::Index;
 
 pub mod burst;
@@ -83,6 +83,8 @@ pub struct Subject {
     pub ino: Ino,
     /// Its item; may be left out if the inode has an intent.
     pub known: Option<Known>,
+    /// A version and the size its bytes are known to have, in bytes: the service reports wrong ones of some files.
+    pub real_size: Option<(ContentTag, u64)>,
 }
 
 /// The journal of one drive.

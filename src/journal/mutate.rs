@@ -14,11 +14,17 @@ impl Journal {
     /// The intent that a mutation works on. What the caller saw may have reached the cloud since, and its intent be
     /// gone: then the index, which learns before an intent goes, knows better than the caller.
     fn intent_of(&self, state: &State, subject: Subject, now: Timestamp) -> Option<Intent> {
-        if let Some(intent) = state.overlay.get(subject.ino) {
-            return Some(intent.clone());
+        let Subject { ino, known, real_size } = subject;
+        let mut intent = match state.overlay.get(ino) {
+            Some(intent) => intent.clone(),
+            None => Intent::about(ino, self.known(state, ino).or(known)?, now),
+        };
+        if let (Some(base), Some((tag, size))) = (&mut intent.base, real_size)
+            && base.content_tag.as_ref() == Some(&tag)
+        {
+            base.size = size;
         }
-        let known = self.known(state, subject.ino).or(subject.known)?;
-        Some(Intent::about(subject.ino, known, now))
+        Some(intent)
     }
 
     fn known(&self, state: &State, ino: Ino) -> Option<Known> {

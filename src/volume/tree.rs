@@ -161,7 +161,7 @@ impl Volume {
                     name: row.name.clone(),
                     meta_tag: row.meta_tag.clone(),
                     content_tag: row.content_tag.clone(),
-                    size: seen.version.as_ref().map_or(row.size, |(.., size)| *size),
+                    size: row.size,
                     modified: row.modified,
                     created: row.created,
                 },
@@ -170,7 +170,8 @@ impl Volume {
                 modified: row.modified,
             })
         });
-        Subject { ino: seen.ino, known }
+        let real_size = seen.version.as_ref().map(|(_, tag, size)| (tag.clone(), *size));
+        Subject { ino: seen.ino, known, real_size }
     }
 
     /// Looks at overlay and index as one. Between the two looks an intent may be acknowledged and go; then what the

@@ -204,8 +204,8 @@ async fn throttling_is_obeyed_by_all_and_no_storm_follows() {
     settle(&running.core).await;
     let after = graph();
     println!("throttled: 0 requests in the pause, {during} at its end, {after} until 60 files were stored");
-    // Each file takes one request; the feed and second looks some more.
-    assert!(after < 60 * 2, "{after} requests for sixty files");
+    // Each small file takes three: its content, a look, its time.
+    assert!(after < 60 * 4, "{after} requests for sixty files");
     assert_eq!(drive.tree().len(), 1 + 60 + 60);
     running.stop().await;
 }
@@ -243,7 +243,7 @@ async fn the_real_size_of_a_file_is_shown_once_it_is_read() {
     edited.extend_from_slice(b"!?");
     let stored = drive.read_file("longer.heic").expect("there");
     assert_eq!(stored.len(), edited.len());
-    assert!(stored == edited);
+    assert_eq!(stored.iter().zip(&edited).position(|(one, other)| one != other), None);
     running.stop().await;
 }
 
