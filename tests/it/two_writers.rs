@@ -434,8 +434,13 @@ impl Play {
     /// Lets everything reach the cloud that can.
     async fn rest(&mut self) -> Result<(), TestCaseError> {
         for _ in 0..200 {
-            let polled = self.core().poller.poll_now().await;
-            polled.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+            // A service that was out of reach is believed to be so for a moment.
+            let mut patience = 100;
+            while let Err(error) = self.core().poller.poll_now().await {
+                patience -= 1;
+                prop_assert!(patience > 0, "polling: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
             let mut worked = false;
             for _ in 0..50 {
                 if !self.step(Vec::new()).await {
