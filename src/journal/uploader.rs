@@ -22,7 +22,7 @@ use super::intent::{Intent, Kind, Step};
 use super::landing::Landed;
 use super::queue::{Pick, backoff};
 use super::store::SpoolBase;
-use super::{DamagedDraft, Draft, Journal, ParkReason, StoreError};
+use super::{DamagedDraft, Draft, Journal, ParkReason, SpoolId, StoreError};
 use crate::base::clock::Clock;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name;
@@ -63,6 +63,8 @@ pub struct Uploader {
     settings: UploadSettings,
     sink: Arc<dyn NoticeSink>,
     stopping: AtomicBool,
+    /// Content that arrived with other bytes than it was sent with, and is sent once more.
+    damaged: std::sync::Mutex<std::collections::HashSet<SpoolId>>,
 }
 
 /// Why a step was not acknowledged.
@@ -111,7 +113,8 @@ impl Uploader {
         settings: UploadSettings,
         sink: Arc<dyn NoticeSink>,
     ) -> Arc<Self> {
-        Arc::new(Self { journal, index, remote, versions, clock, settings, sink, stopping: AtomicBool::new(false) })
+        let (stopping, damaged) = (AtomicBool::new(false), std::sync::Mutex::default());
+        Arc::new(Self { journal, index, remote, versions, clock, settings, sink, stopping, damaged })
     }
 
     /// How many workers there should be.
@@ -251,8 +254,27 @@ impl Uploader {
     async fn look(&self, at: At<'_>) -> Result<Option<Item>, Setback> {
         match self.remote.stat(at).await {
             Ok(item) => Ok(Some(item)),
-            Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind == RemoteErrorKind::NotFound => {
+                if matches!(at, At::Id(_)) {
+                    self.expect_root().await?;
+                }
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// In bad minutes the service answers 404 to everything. Then an unknown item says nothing about the item, and
+    /// nothing of ours gives way to it.
+    async fn expect_root(&self) -> Result<(), Setback> {
+        let Some(root) = self.journal.resolve(Ino::ROOT) else { return Ok(()) };
+        match self.remote.stat(At::Id(&root)).await {
+            Err(error) if error.kind == RemoteErrorKind::NotFound => Err(Setback::Remote(RemoteError::new(
+                RemoteErrorKind::Unavailable,
+                Advice::Retry,
+                "the service does not find the root of the drive either",
+            ))),
+            other => other.map(drop).map_err(Setback::from),
         }
     }
 
@@ -374,6 +396,9 @@ impl Uploader {
                     _ if patch.modified.is_some() && patch.name.is_none() && patch.parent.is_none() => {
                         Err(error.into())
                     }
+                    // Nothing is there: a passing fault, unless it stays and the service means a name that only it
+                    // takes for the same.
+                    None if intent.attempts < 4 => Err(error.into()),
                     found => self.keep_both(intent, found.as_ref()),
                 }
             }
@@ -412,7 +437,11 @@ impl Uploader {
             // Deleting a folder deletes all that is in it. We deleted what we knew; is there more?
             let inside = match list_all(&*self.remote, item).await {
                 Ok(items) => items,
-                Err(error) if error.kind == RemoteErrorKind::NotFound => Vec::new(),
+                Err(error) if error.kind == RemoteErrorKind::NotFound => match self.look(At::Id(item)).await? {
+                    None => Vec::new(),
+                    // It is there and was not found: what is in it is unknown, so it is not deleted.
+                    Some(_) => return Err(error.into()),
+                },
                 Err(error) => return Err(error.into()),
             };
             if self.journal.has_intents_in(item) {

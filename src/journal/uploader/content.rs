@@ -124,6 +124,19 @@ impl Uploader {
         // sending ours again would start a quarrel that nobody wins
         // (https://github.com/OneDrive/onedrive-api-docs/issues/935).
         let exact = item.content_tag.as_ref() == Some(ours) && item.size == draft.size();
+        let mut damaged = self.damaged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // As many bytes, but others: rather damaged on the way than edited. Once, ours is sent again over it.
+        let again = !exact && item.size == draft.size() && damaged.insert(spool);
+        if !again {
+            damaged.remove(&spool);
+        }
+        drop(damaged);
+        if again {
+            tracing::warn!(name = intent.name, "the service stored other bytes than were sent; sending them again");
+            let landed = self.journal.acknowledge(intent.ino, item, None, false)?;
+            self.publish(landed);
+            return Err(Setback::Again);
+        }
         if !exact {
             tracing::info!(name = intent.name, "the service stored other bytes than were sent; its version counts");
         }

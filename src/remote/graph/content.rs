@@ -208,7 +208,10 @@ impl Graph {
         if range.is_empty() {
             return Err(RemoteError::protocol("cannot read content: the range is empty"));
         }
-        let (mut refetched, mut reread) = (false, false);
+        /// How often a whole small file is fetched until it has its hash or comes the same twice.
+        const READS: usize = 4;
+        let mut refetched = false;
+        let mut wrong: Vec<String> = Vec::new();
         loop {
             let at_hand = self.urls.get(item, self.clock.monotonic()).filter(|url| url.tags.contains(tag));
             let url = match at_hand {
@@ -221,17 +224,21 @@ impl Graph {
             }
             match self.fetch(item, tag, &range, &url).await? {
                 Fetched::Body(body) => return Ok(body),
-                Fetched::Doubtful(body) if reread => {
+                Fetched::Doubtful(body, hash) if wrong.contains(&hash) => {
                     warn_of_hash(item);
                     return Ok(body);
                 }
-                Fetched::Doubtful(_) => reread = true,
+                Fetched::Doubtful(_, hash) => wrong.push(hash),
                 Fetched::Refused(reply) if refetched => return refused(&reply, &range),
                 Fetched::Stale if refetched => return Err(changed()),
                 Fetched::Refused(_) | Fetched::Stale => {
                     self.urls.drop_url(item);
                     refetched = true;
                 }
+            }
+            if wrong.len() >= READS {
+                let context = "cannot read content: it arrives damaged, in another way each time";
+                return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context));
             }
         }
     }
@@ -335,14 +342,15 @@ impl Graph {
             Proof::Given => {}
             Proof::Hash(hash) => {
                 let bytes = collect(body).await?;
-                let matches = QuickXorHash::of(&bytes) == hash;
+                let found = QuickXorHash::of(&bytes);
+                let matches = found == hash;
                 if !matches {
                     self.look_again(item, tag, url).await?;
                 }
                 self.urls.prove(item, url.made, validator.as_deref());
                 let stream = futures_util::stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed();
                 let body = Body { range, total, stream };
-                return Ok(if matches { Fetched::Body(body) } else { Fetched::Doubtful(body) });
+                return Ok(if matches { Fetched::Body(body) } else { Fetched::Doubtful(body, found) });
             }
             Proof::Look => self.look_again(item, tag, url).await?,
         }
@@ -364,8 +372,8 @@ impl Graph {
 /// An answer of the storage host.
 enum Fetched {
     Body(Body),
-    /// A whole file whose bytes do not have the hash of the version.
-    Doubtful(Body),
+    /// A whole file whose bytes do not have the hash of the version, but this one.
+    Doubtful(Body, String),
     /// The URL was refused; a new one may not be.
     Refused(Reply),
     /// The host has another version than the URL was made for.

@@ -215,7 +215,7 @@ impl Graph {
         }
         let tag = tag_of(pre);
         if tag.is_some() && !self.still(item, pre).await? {
-            return Ok(());
+            return self.knows_the_root().await;
         }
         let with_tag = tag.filter(|_| self.delete_with_tag.load(Ordering::Relaxed));
         match self.send_delete(item, with_tag).await {
@@ -233,15 +233,31 @@ impl Graph {
                     Ok(now) => {
                         check(pre, &now.meta_tag)?;
                         match self.send_delete(item, None).await {
-                            Err(failure) if failure.kind == RemoteErrorKind::NotFound => Ok(()),
+                            Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
+                                let context = "cannot delete an item: the service shows it and does not find it";
+                                Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
+                            }
                             other => other,
                         }
                     }
-                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => Ok(()),
+                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => self.knows_the_root().await,
                     Err(failure) => Err(failure),
                 }
             }
             other => other,
+        }
+    }
+
+    /// Whether the service finds anything at all: in bad minutes it answers 404 to everything, and then an unknown
+    /// item says nothing about the item.
+    async fn knows_the_root(&self) -> RemoteResult<()> {
+        let root = self.known().await?.root.clone();
+        match self.stat_item(At::Id(&root)).await {
+            Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
+                let context = "cannot delete an item: the service does not find the root of the drive either";
+                Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
+            }
+            other => other.map(drop),
         }
     }
 

@@ -201,9 +201,17 @@ async fn a_delete_believes_in_absence_at_the_second_look() {
     graph.delete(&id("F"), &Precondition::None).await.expect("deleted");
     assert_eq!(server.lines().iter().filter(|line| line.starts_with("DELETE")).count(), 2);
     assert_eq!(clock.slept().len(), 1);
-    let gone = Server::start(|_, _| refusal(404, "itemNotFound")).await;
-    let (graph, _) = self::graph(&gone);
-    graph.delete(&id("F"), &Precondition::Unchanged(MetaTag("e1".into()))).await.expect("gone is deleted");
+    let pre = Precondition::Unchanged(MetaTag("e1".into()));
+    let gone = Server::start(|seen, _| match seen.target.contains("/items/F") {
+        true => refusal(404, "itemNotFound"),
+        false if seen.target.contains("/me/drive") => Answer::new(200, r#"{"id":"b!D","driveType":"business"}"#),
+        false => Answer::new(200, file("root", "e0")),
+    })
+    .await;
+    self::graph(&gone).0.delete(&id("F"), &pre).await.expect("gone is deleted");
+    // A service that knows no drive at all does not know that the file is gone.
+    let ill = Server::start(|_, _| refusal(404, "itemNotFound")).await;
+    self::graph(&ill).0.delete(&id("F"), &pre).await.expect_err("unknown is not gone");
 }
 
 fn target(place: Place) -> Target {

@@ -60,7 +60,7 @@ struct Host {
 
 #[derive(Default)]
 struct State {
-    /// When it was last found unreachable, unless it was heard of since.
+    /// When it was last found unreachable, unless it was heard of since; zero if that is only a suspicion.
     dead: Option<Mono>,
     /// The last attempt to connect and its outcome.
     attempt: Option<watch::Receiver<Option<bool>>>,
@@ -106,13 +106,18 @@ impl Reach {
         let result = if hurry {
             match select(call, Box::pin(host.out_of_reach())).await {
                 Either::Left((result, _)) => result,
-                Either::Right(_) => Err(silent(true)),
+                Either::Right(_) => {
+                    host.note(false);
+                    return Err(silent(true));
+                }
             }
         } else {
             call.await
         };
-        let offline = matches!(&result, Err(error) if error.kind == RemoteErrorKind::Offline);
-        host.note(!offline);
+        match &result {
+            Err(error) if error.kind == RemoteErrorKind::Offline => host.suspect(),
+            _ => host.note(true),
+        }
         result
     }
 
@@ -133,10 +138,15 @@ impl Host {
         lock(&self.state).dead = (!alive).then(|| self.clock.monotonic());
     }
 
+    /// A call failed. That may have been the call's own misfortune: the next one in a hurry finds out.
+    fn suspect(&self) {
+        lock(&self.state).dead.get_or_insert(Mono(0));
+    }
+
     /// `false` if it was out of reach a moment ago and still is.
     async fn may_be_alive(self: &Arc<Self>) -> bool {
         let Some(dead) = lock(&self.state).dead else { return true };
-        self.clock.monotonic().since(dead) >= FRESH && self.connects_within(LATER_DOUBT).await
+        (dead == Mono(0) || self.clock.monotonic().since(dead) >= FRESH) && self.connects_within(LATER_DOUBT).await
     }
 
     async fn out_of_reach(self: &Arc<Self>) {
