@@ -11,6 +11,8 @@
 //!   **cache**: clean bytes. "Changes" always means what the cloud tells us, "journal" what we tell the cloud.
 //! - **intent**: the wanted state of one inode ([`journal::Intent`]); **draft**: content that is being written or
 //!   waits to be sent ([`journal::Draft`]), its bytes in a **spool** file; **sealed**: closed, to be sent.
+//! - **parked**: an intent that waits for the user ([`journal::ParkReason`]); **held**: parked because it belongs to a
+//!   burst of deletions or overwrites ([`journal::burst`]).
 //! - **meta tag**: one state of an item, for preconditions; **content tag**: one version of its bytes.
 //!
 //! # Three durability classes

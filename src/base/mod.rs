@@ -1,5 +1,6 @@
 //! Leaf pieces that every layer may use: no protocol, no policy, no imports from above.
 
+pub mod caller;
 pub mod checksum;
 pub mod clock;
 pub mod disk;

@@ -250,6 +250,19 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// What is on its way here: content, and how many chunks of it.
+    pub(super) fn coming(&self) -> Vec<(CacheKey, u64)> {
+        let table = self.lock();
+        table.files.iter().map(|(key, coming)| (key.clone(), coming.slots.len() as u64)).collect()
+    }
+
+    /// Whether content that does not match its hash is taken for right: it came like that twice.
+    pub(super) fn is_trusted(&self, key: &CacheKey) -> bool {
+        self.lock().suspects.contains(key)
+    }
+}
+
 impl Table {
     fn slot(&self, key: &CacheKey, chunk: u64) -> Option<&Slot> {
         self.files.get(key)?.slots.get(&chunk)

@@ -137,6 +137,17 @@ impl Fetcher {
         self.shared.running.load(Ordering::Relaxed)
     }
 
+    /// Content on its way here, with the bytes that are still to come, at most.
+    pub fn coming(&self) -> Vec<(CacheKey, u64)> {
+        self.shared.coming().into_iter().map(|(key, chunks)| (key, chunks * CHUNK)).collect()
+    }
+
+    /// Whether content of this version was once found not to match the hash that the service gives for it. Fetched
+    /// again and found the same, it is taken as it is.
+    pub fn is_trusted(&self, key: &CacheKey) -> bool {
+        self.shared.is_trusted(key)
+    }
+
     /// Reads a range of a file of `size` bytes; what lies beyond its end is left out. Bytes that are not
     /// here are waited for no longer than `deadline`.
     ///

@@ -1,7 +1,9 @@
-//! The daemons of this user that are running, found by their control sockets.
+//! The daemons of this user that are running, found by their control sockets, and what of them a path means.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::{CliError, Kind};
 use crate::config::paths::Bases;
@@ -18,10 +20,57 @@ pub struct Running {
     pub status: Status,
 }
 
+impl Running {
+    /// Asks this daemon.
+    ///
+    /// # Errors
+    /// It has ended, it is of another version, or it refuses.
+    pub fn ask(&self, request: &Request) -> Result<Answer, CliError> {
+        self.take(ask(&self.socket, request))
+    }
+
+    /// What an answer of this daemon means for a command.
+    ///
+    /// # Errors
+    /// As for [`Running::ask`].
+    pub fn take(&self, answer: io::Result<Answer>) -> Result<Answer, CliError> {
+        let at = self.status.mountpoint.display();
+        match answer {
+            Ok(Answer::Refused { why }) => Err(CliError::new(Kind::Other, why)),
+            Ok(answer) => Ok(answer),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                let sentence = format!("the daemon of {at} has ended meanwhile; see its log");
+                Err(CliError::new(Kind::NotMounted, sentence).hint("what waits is safe and goes on at the next start"))
+            }
+            Err(error) => Err(CliError::new(Kind::Other, format!("the daemon of {at} does not answer: {error}"))),
+        }
+    }
+
+    /// The error for an answer to another question; only a daemon that is out of its mind gives one.
+    pub fn confused(&self, answer: &Answer) -> CliError {
+        let at = self.status.mountpoint.display();
+        CliError::new(Kind::Other, format!("the daemon of {at} answers what was not asked: {answer:?}"))
+    }
+}
+
+/// A daemon, and what of its mount is meant.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The daemon.
+    pub daemon: Running,
+    /// The path within its mount; `None` for all of it.
+    pub path: Option<String>,
+}
+
 /// All that answer, by profile. Sockets that a dead daemon left behind are passed over.
 ///
 /// # Errors
-/// The folder of sockets cannot be read.
+/// The folder of sockets cannot be read, or a daemon is of another version.
 pub fn all() -> Result<Vec<Running>, CliError> {
     let folder = Bases::of_user()?.runtime;
     let mut found: Vec<Running> = sockets(&folder)
@@ -30,7 +79,7 @@ pub fn all() -> Result<Vec<Running>, CliError> {
         .filter_map(|socket| {
             let profile = socket.file_stem()?.to_string_lossy().into_owned();
             match ask(&socket, &Request::Status) {
-                Ok(Answer::Status(status)) => Some(Running { profile, socket, status }),
+                Ok(Answer::Status(status)) => Some(Running { profile, socket, status: *status }),
                 _ => None,
             }
         })
@@ -39,28 +88,95 @@ pub fn all() -> Result<Vec<Running>, CliError> {
     Ok(found)
 }
 
-/// Those that serve the mount which `path` lies in; all if there is no path.
+/// Those that are meant: the one whose mount `path` lies in, or all if there is no path.
 ///
 /// # Errors
-/// None does.
-pub fn serving(path: Option<&Path>) -> Result<Vec<Running>, CliError> {
-    let mut found = all()?;
-    if let Some(path) = path {
-        let absolute = super::context::absolute(path)?;
-        // Resolving may ask the mount, which answers as long as its daemon does.
-        let resolved = crate::fuse::mounts::resolve(&absolute).unwrap_or(absolute);
-        found.retain(|daemon| resolved.starts_with(&daemon.status.mountpoint));
-        // The innermost, should one mount lie in another.
-        if let Some(longest) = found.iter().map(|daemon| daemon.status.mountpoint.components().count()).max() {
-            found.retain(|daemon| daemon.status.mountpoint.components().count() == longest);
+/// None is, or the path cannot be a path of OneDrive.
+pub fn meant(path: Option<&Path>) -> Result<Vec<Target>, CliError> {
+    let running = all()?;
+    let found = match path {
+        None => running.into_iter().map(|daemon| Target { daemon, path: None }).collect(),
+        Some(path) => {
+            let absolute = super::context::absolute(path)?;
+            let mounts: Vec<&Path> = running.iter().map(|daemon| daemon.status.mountpoint.as_path()).collect();
+            match inside(&absolute, &mounts, &|link| std::fs::read_link(link).ok()) {
+                None => Vec::new(),
+                Some((at, inner)) => {
+                    let inner = inner.to_str().map(str::to_owned).ok_or_else(|| {
+                        CliError::new(
+                            Kind::Usage,
+                            format!("{} is not UTF-8, so OneDrive has no such name", path.display()),
+                        )
+                    })?;
+                    let daemon = running.into_iter().nth(at).expect("invariant: `inside` returns a position");
+                    vec![Target { daemon, path: Some(inner).filter(|inner| !inner.is_empty()) }]
+                }
+            }
         }
-    }
+    };
     if found.is_empty() {
         let place = path.map_or(String::new(), |path| format!(" for {}", path.display()));
         return Err(CliError::new(Kind::NotMounted, format!("no OneDrive daemon is running{place}"))
             .hint("to start one: onedrive-mount MOUNTPOINT"));
     }
     Ok(found)
+}
+
+/// The one that is meant.
+///
+/// # Errors
+/// As for [`meant`]; and if there are several and no path tells which.
+pub fn the_one(path: Option<&Path>) -> Result<Target, CliError> {
+    let mut found = meant(path)?;
+    let last = found.pop().expect("invariant: `meant` finds one or fails");
+    if found.is_empty() {
+        return Ok(last);
+    }
+    Err(CliError::new(Kind::Usage, "more than one OneDrive is mounted").hint("say which: --at MOUNTPOINT"))
+}
+
+/// Which of the mounts an absolute path leads into, and where in it.
+///
+/// The mount itself is never asked: it might wait for the network, and the path may name something that was deleted.
+/// So links are followed outside of mounts only (there are none inside), and `..` inside takes a name away.
+fn inside(path: &Path, mounts: &[&Path], link: &dyn Fn(&Path) -> Option<PathBuf>) -> Option<(usize, PathBuf)> {
+    const MOST_LINKS: usize = 40;
+    let parts = |path: &Path| -> Vec<OsString> {
+        path.components()
+            .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+            .map(|part| part.as_os_str().to_owned())
+            .collect()
+    };
+    let mount_of = |at: &Path| {
+        let around = mounts.iter().enumerate().filter(|(_, mount)| at.starts_with(mount));
+        around.max_by_key(|(_, mount)| mount.components().count()).map(|(number, _)| number)
+    };
+    let mut left: VecDeque<OsString> = parts(path).into();
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(part) = left.pop_front() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        at.push(&part);
+        if mount_of(&at).is_some() || links >= MOST_LINKS {
+            continue;
+        }
+        if let Some(target) = link(&at) {
+            links += 1;
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            } else {
+                at.pop();
+            }
+            for part in parts(&target).into_iter().rev() {
+                left.push_front(part);
+            }
+        }
+    }
+    let number = mount_of(&at)?;
+    Some((number, at.strip_prefix(mounts[number]).ok()?.to_owned()))
 }
 
 fn sockets(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -73,10 +189,33 @@ fn sockets(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// So many changes, in words.
-pub fn changes(count: usize) -> String {
-    match count {
-        1 => "1 change".to_owned(),
-        count => format!("{count} changes"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(path: &str, mounts: &[&str]) -> Option<(usize, String)> {
+        let mounts: Vec<&Path> = mounts.iter().map(Path::new).collect();
+        let link = |at: &Path| match at.to_str()? {
+            "/home/ada/od" => Some(PathBuf::from("/mnt/od/Docs")),
+            "/home/ada/near" => Some(PathBuf::from("../ada/OneDrive")),
+            "/loop" => Some(PathBuf::from("/loop")),
+            inner if inner.starts_with("/mnt/od/") => panic!("the mount was asked for {inner}"),
+            _ => None,
+        };
+        inside(Path::new(path), &mounts, &link).map(|(number, path)| (number, path.to_str().expect("text").to_owned()))
+    }
+
+    #[test]
+    fn a_path_is_found_in_its_mount_without_asking_the_mount() {
+        let mounts = ["/mnt/od", "/home/ada/OneDrive"];
+        assert_eq!(look("/mnt/od", &mounts), Some((0, String::new())));
+        assert_eq!(look("/mnt/od/a/b.txt", &mounts), Some((0, "a/b.txt".into())));
+        assert_eq!(look("/mnt/od/a/../b/./c", &mounts), Some((0, "b/c".into())));
+        assert_eq!(look("/home/ada/od/x", &mounts), Some((0, "Docs/x".into())), "a link into the mount");
+        assert_eq!(look("/home/ada/near/y", &mounts), Some((1, "y".into())));
+        assert_eq!(look("/mnt/od/../../home/ada/OneDrive/z", &mounts), Some((1, "z".into())));
+        assert_eq!(look("/mnt/odd/a", &mounts), None);
+        assert_eq!(look("/loop/a", &mounts), None);
+        assert_eq!(look("/mnt/od/inner/a", &["/mnt/od", "/mnt/od/inner"]), Some((1, "a".into())), "the innermost");
     }
 }

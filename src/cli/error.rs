@@ -63,8 +63,12 @@ pub enum Kind {
     Disk = 32,
     /// Nothing of ours is mounted there.
     NotMounted = 33,
-    /// The mount is in use.
+    /// The mount is in use, or time is over.
     Busy = 34,
+    /// A change waits for the user, so that waiting longer is of no use.
+    Parked = 35,
+    /// Content on this machine is not what it shall be.
+    Corrupt = 36,
 }
 
 /// A failed command.

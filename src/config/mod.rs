@@ -59,6 +59,8 @@ pub struct Config {
     pub poll_interval: Duration,
     /// How files are sent.
     pub upload: Upload,
+    /// When many deletions and overwrites are held.
+    pub guard: Guard,
     /// Permission bits to take away, 0 to 0o777.
     pub umask: u32,
     /// The owner of every file.
@@ -168,6 +170,15 @@ pub struct Upload {
     pub fragment_size: u64,
     /// How long a file rests after its last close; at most an hour.
     pub debounce: Duration,
+}
+
+/// When many deletions and overwrites by one process are held until the user says that they were meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Guard {
+    /// So many files and folders may go or be replaced within the window; 0 never holds anything.
+    pub burst: usize,
+    /// The window; a second to a day.
+    pub window: Duration,
 }
 
 impl Config {

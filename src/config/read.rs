@@ -8,7 +8,7 @@ use url::{Host, Url};
 use super::size::{parse_amount, parse_duration, parse_size};
 use super::{
     CacheLimits, Client, Cloud, Config, ConfigError, Drive, Durability, Endpoints, FRAGMENT_LIMIT, FRAGMENT_STEP,
-    Protocol, Setting, Upload,
+    Guard, Protocol, Setting, Upload,
 };
 use crate::base::ids::DriveId;
 use crate::base::secret::Secret;
@@ -25,6 +25,8 @@ pub(super) const KEYS: &[&str] = &[
     "endpoints.graph",
     "endpoints.login",
     "gid",
+    "guard.burst",
+    "guard.window",
     "poll_interval",
     "protocol",
     "tenant",
@@ -75,6 +77,14 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             fragment_size: required(settings, "upload.fragment_size", fragment_size)?,
             debounce: required(settings, "upload.debounce", |text| {
                 duration_within(text, Duration::ZERO, Duration::from_secs(3_600), "from 0s to 1h")
+            })?,
+        },
+        guard: Guard {
+            burst: required(settings, "guard.burst", |text| {
+                text.parse().map_err(|_| "it is a number of files, or 0 for never".to_owned())
+            })?,
+            window: required(settings, "guard.window", |text| {
+                duration_within(text, Duration::from_secs(1), Duration::from_secs(86_400), "from 1s to 1d")
             })?,
         },
         umask: required(settings, "umask", umask)?,

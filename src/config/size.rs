@@ -97,7 +97,8 @@ pub fn display_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let mut unit = 0;
     let mut scaled = bytes as f64;
-    while scaled >= 1024.0 && unit + 1 < UNITS.len() {
+    // What would be shown as 1024.0 is one of the next unit.
+    while scaled >= 1023.95 && unit + 1 < UNITS.len() {
         scaled /= 1024.0;
         unit += 1;
     }
@@ -182,5 +183,7 @@ mod tests {
         assert_eq!(display_size(0), "0 bytes");
         assert_eq!(display_size(10 << 20), "10 MiB");
         assert_eq!(display_size(3 << 29), "1.5 GiB");
+        assert_eq!(display_size((1 << 40) - 1), "1.0 TiB");
+        assert_eq!(display_size(1023), "1023 bytes");
     }
 }

@@ -1,7 +1,7 @@
 //! The object graph of one drive, without a mount: journal, index, cache, volume and the tasks between them
 //! and the cloud. The daemon mounts it; tests drive it directly.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use crate::changes::{self, Poller};
 use crate::index::{Index, NoticeSink};
 use crate::journal::uploader::{UploadSettings, Uploader};
 use crate::journal::{Journal, JournalSettings, Opening, Recovered};
+use crate::remote::stack::Opened;
 use crate::remote::{DriveIdentity, Remote};
 use crate::volume::{CachedVersions, KernelSink, Parts, Volume, VolumeSettings};
 
 use super::DaemonError;
+use super::control::Answers;
 
 /// What a drive is built from.
 pub struct CoreParts {
@@ -98,7 +100,6 @@ impl Core {
                 .map_err(DaemonError::Index)?,
         );
         journal.attach(index.clone());
-        journal.shelter().map_err(DaemonError::Journal)?;
         index.write(|txn| txn.forget_gone()).map_err(DaemonError::Index)?;
         let cache =
             ChunkCache::open(&cache, settings.cache, disk.clone(), clock.clone()).map_err(DaemonError::Cache)?;
@@ -142,6 +143,19 @@ impl Core {
     pub async fn prepare(&self) {
         if let Err(error) = self.poller.prepare().await {
             tracing::info!(%error, "changes elsewhere are not followed yet");
+        }
+    }
+
+    /// Everything that may be asked about this drive through the control socket. `opened` is what its remote was
+    /// opened as.
+    pub fn answers(&self, mountpoint: &Path, opened: &Opened) -> Answers {
+        Answers {
+            mountpoint: mountpoint.to_owned(),
+            volume: self.volume.clone(),
+            journal: self.journal.clone(),
+            health: self.poller.health(),
+            counters: opened.counters.clone(),
+            gate: opened.gate.clone(),
         }
     }
 

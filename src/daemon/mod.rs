@@ -20,6 +20,7 @@ use crate::config::{Config, Drive, Durability, Protocol};
 use crate::fuse::notify::NotifyQueue;
 use crate::fuse::{self, MountError, MountOptions, Mounted, SessionEnd};
 use crate::index::IndexError;
+use crate::journal::burst::Limit;
 use crate::journal::uploader::UploadSettings;
 use crate::journal::{JournalSettings, StoreError};
 use crate::remote::graph::DriveChoice;
@@ -179,8 +180,9 @@ impl Daemon {
         if let Drive::Id(id) = &config.drive {
             remote_options.drive = DriveChoice::Id(id.as_str().to_owned());
         }
-        let remote =
-            stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?.remote;
+        let opened =
+            stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?;
+        let remote = opened.remote.clone();
         let (identity, is_new) = identify(&*remote, &places.state, &*disk).await?;
         if !is_new {
             confirm(&*remote, &identity, &places.state, &*clock).await?;
@@ -199,8 +201,13 @@ impl Daemon {
             boot: boot_id(),
             settings: settings(&config, read_only, total),
         })?;
+        core.journal.set_burst_limit(burst_limit(&config));
         report(&core);
         core.prepare().await;
+        // Before the mount, so that whoever sees the mount finds the socket.
+        let control = control::Server::start(&places.control_socket(), core.answers(&mountpoint, &opened))
+            .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
+            .ok();
         let runtime = tokio::runtime::Handle::current();
         let mount_options = MountOptions { allow_other, read_only, ..MountOptions::default() };
         let (volume, at, kernel_clock) = (core.volume.clone(), mountpoint.clone(), clock.clone());
@@ -217,9 +224,6 @@ impl Daemon {
             let (remote, state) = (remote, places.state.clone());
             tasks.spawn("identity", |stop| watch_identity(remote, identity, state, stop));
         }
-        let control = control::Server::start(&places.control_socket(), core.journal.clone(), &mountpoint)
-            .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
-            .ok();
         Ok(Self { core, mounted, tasks, control, clock, _single: single })
     }
 
@@ -332,6 +336,11 @@ fn settings(config: &Config, read_only: bool, total: u64) -> CoreSettings {
         cache: limits,
         poll_interval: config.poll_interval,
     }
+}
+
+/// When a burst of deletions or overwrites is held.
+fn burst_limit(config: &Config) -> Option<Limit> {
+    (config.guard.burst > 0).then_some(Limit { files: config.guard.burst, window: config.guard.window })
 }
 
 fn total_space(folder: &Path) -> u64 {

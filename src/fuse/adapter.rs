@@ -25,7 +25,7 @@ use tracing::{Span, debug_span};
 
 use super::answer::{Answerer, Call, Class, Refuse};
 use super::attr::{self, from_kernel_ino, to_kernel, to_kernel_ino, to_kernel_kind};
-use super::translate::{Listed, fresh_entries, moment, open_flags, open_how, rename_how, rest};
+use super::translate::{Listed, by, fresh_entries, moment, open_flags, open_how, rename_how, rest};
 use super::{errno, xattr};
 use crate::base::ids::Fh;
 use crate::volume::{Attributes, Entry, SetAttributes, Snapshot, Volume, VolumeError, VolumeResult};
@@ -159,7 +159,7 @@ impl Filesystem for Adapter {
 
     fn setattr(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -182,7 +182,7 @@ impl Filesystem for Adapter {
             "setattr",
             debug_span!("setattr", ino = ino.0, ?set),
             reply,
-            async move { volume.setattr(ino, fh, set).await },
+            by(request, async move { volume.setattr(ino, fh, set).await }),
             |attributes, reply| reply.attr(&attributes.ttl, &to_kernel(&attributes)),
         );
     }
@@ -211,16 +211,16 @@ impl Filesystem for Adapter {
         self.made("mkdir", span, reply, async move { volume.make_folder(parent, &name, mode).await });
     }
 
-    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let span = debug_span!("unlink", parent = parent.0, ?name);
         let (volume, parent, name) = (Arc::clone(&self.volume), from_kernel_ino(parent), name.to_owned());
-        self.local("unlink", span, reply, async move { volume.unlink(parent, &name).await }, done);
+        self.local("unlink", span, reply, by(request, async move { volume.unlink(parent, &name).await }), done);
     }
 
-    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let span = debug_span!("rmdir", parent = parent.0, ?name);
         let (volume, parent, name) = (Arc::clone(&self.volume), from_kernel_ino(parent), name.to_owned());
-        self.local("rmdir", span, reply, async move { volume.remove_folder(parent, &name).await }, done);
+        self.local("rmdir", span, reply, by(request, async move { volume.remove_folder(parent, &name).await }), done);
     }
 
     fn symlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
@@ -233,7 +233,7 @@ impl Filesystem for Adapter {
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -248,17 +248,17 @@ impl Filesystem for Adapter {
         let volume = Arc::clone(&self.volume);
         let (parent, name) = (from_kernel_ino(parent), name.to_owned());
         let (new_parent, new_name) = (from_kernel_ino(new_parent), new_name.to_owned());
-        let work = async move { volume.rename(parent, &name, new_parent, &new_name, how).await };
+        let work = by(request, async move { volume.rename(parent, &name, new_parent, &new_name, how).await });
         self.local("rename", span, reply, work, done);
     }
 
-    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (volume, late, ino) = (Arc::clone(&self.volume), Arc::clone(&self.volume), from_kernel_ino(ino));
         let how = open_how(flags.0);
         self.answerer.answer(
             Call { operation: "open", class: Class::Local, span: debug_span!("open", ino = ino.0, ?how) },
             reply,
-            async move { volume.open(ino, how).await },
+            by(request, async move { volume.open(ino, how).await }),
             move |opened, reply| reply.opened(FileHandle(opened.fh.0), open_flags(opened, how)),
             move |opened| late.release(ino, opened.fh),
         );
@@ -489,7 +489,7 @@ impl Filesystem for Adapter {
 
     fn create(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
@@ -504,7 +504,7 @@ impl Filesystem for Adapter {
         self.answerer.answer(
             Call { operation: "create", class: Class::Local, span },
             reply,
-            async move { volume.create(parent, &name, mode, how).await },
+            by(request, async move { volume.create(parent, &name, mode, how).await }),
             move |(attributes, opened), reply| {
                 let (attr, fh) = (to_kernel(&attributes), FileHandle(opened.fh.0));
                 reply.created(&attributes.ttl, &attr, GENERATION, fh, open_flags(opened, how));

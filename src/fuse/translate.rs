@@ -2,14 +2,20 @@
 
 use std::ffi::OsString;
 
-use fuser::{FopenFlags, OpenAccMode, OpenFlags, RenameFlags, TimeOrNow};
+use fuser::{FopenFlags, OpenAccMode, OpenFlags, RenameFlags, Request, TimeOrNow};
 use rustix::fs::OFlags;
 
+use crate::base::caller::on_behalf_of;
 use crate::base::clock::Timestamp;
 use crate::volume::{Attributes, DirEntry, OpenHow, Opened, PageUse, RenameHow, Volume, VolumeError, VolumeResult};
 
 /// Entries answered to one `readdirplus`: what fits the 32 KiB buffer that the C library reads with.
 const LISTED_AT_ONCE: usize = 200;
+
+/// Work on behalf of whoever made the request.
+pub fn by<F: Future>(request: &Request, work: F) -> impl Future<Output = F::Output> + use<F> {
+    on_behalf_of(request.pid(), work)
+}
 
 /// The flags of an answer to `open`: what the kernel does with the pages it has, and whether closing must
 /// be reported. A handle that cannot write has nothing to report.

@@ -116,6 +116,9 @@ pub enum ParkReason {
     Refused,
     /// The spool file is damaged.
     Damaged,
+    /// It belongs to a burst of deletions or overwrites by one process, which the user has not approved; see
+    /// `burst`.
+    Burst,
 }
 
 /// Where the work of an intent stands.
@@ -232,9 +235,18 @@ impl Intent {
         !self.deleted
     }
 
+    /// Whether it is held because of a burst. Only the user's word ends that, not another change of the file, which
+    /// may be the same process's.
+    pub fn is_held(&self) -> bool {
+        self.progress == Progress::Parked(ParkReason::Burst)
+    }
+
     /// The user touched it: whatever kept it waiting is to be tried again.
     pub fn touch(&mut self, now: Timestamp) {
         self.changed = now;
+        if self.is_held() {
+            return;
+        }
         self.attempts = 0;
         self.not_before = Timestamp(0);
         self.last_error = None;

@@ -13,8 +13,10 @@
 //! - Bytes go to the disk before the log that speaks of them; a file is removed after the log that says so.
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
-//! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `store` and `spool` (the files), `commit` (the group
-//! commit), `recover` (start-up), `uploader` (the worker).
+//! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `store` and `spool`
+//! (the files), `commit` (the group
+//! commit), `recover` (start-up), `uploader` (the worker), `burst` (what is held until the user says so), `report`
+//! and `discard` (what people see of all this, and how they take it back).
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -29,15 +31,18 @@ use crate::base::disk::Disk;
 use crate::base::ids::{Ino, InoSource, ItemId};
 use crate::index::Index;
 
+pub mod burst;
 mod coalesce;
 mod commit;
 pub mod conflict;
+mod discard;
 pub mod intent;
 mod landing;
 mod mutate;
 mod overlay;
 mod queue;
 mod recover;
+pub mod report;
 mod salvage;
 mod shelter;
 mod spool;
@@ -45,6 +50,7 @@ mod store;
 mod sums;
 pub mod uploader;
 
+pub use discard::{Refusal, Undone};
 pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
@@ -111,6 +117,7 @@ struct State {
     /// Sealed drafts that a newer seal replaced, until the newer one is safe on disk.
     superseded: Vec<(SpoolId, SpoolId)>,
     kept: Vec<SpoolRow>,
+    bursts: burst::Ledger,
     modes: HashMap<Ino, u16>,
 }
 
@@ -304,6 +311,7 @@ impl Journal {
 
     /// Writes a batch and makes it true in memory. Spools that nothing refers to any more are retired.
     fn apply(&self, state: &mut State, mut batch: Batch) -> JournalResult<()> {
+        self.guard(state, &mut batch);
         let mut referred = HashSet::new();
         for intent in &batch.put {
             referred.extend(intent.sealed);

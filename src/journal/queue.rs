@@ -133,7 +133,11 @@ fn leaver<'a>(intent: &Intent, overlay: &'a Overlay, resolve: &dyn Fn(Ino) -> Op
                 || holder.is_displaced(resolve(holder.parent).as_ref())
                 // Sent there without an answer: whether it holds the name is being found out.
                 || holder.sent.as_ref().is_some_and(|sent| sent.place.is_some()))
-            && !matches!(holder.progress, Progress::Parked(_))
+            // What is parked stays where it is until the user does something. But what is held will leave or come
+            // back; and a folder that could not be deleted must not be asked for again and again by a new one.
+            && (holder.is_held()
+                || (holder.deleted && holder.kind == Kind::Folder)
+                || !matches!(holder.progress, Progress::Parked(_)))
     })
 }
 

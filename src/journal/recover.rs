@@ -10,7 +10,7 @@
 //! | a spool file without a row | kept for the user |
 //! | a row without its file | parked as damaged |
 //! | after damage to the journal's file: a draft whose intent is missing | kept for the user |
-//! | work in a folder that neither journal nor index knows any more | stays, in a folder `recovered folder …` |
+//! | work in a folder that neither journal nor index knows any more | stays, see `shelter` |
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -165,34 +165,10 @@ impl Journal {
 
     /// Connects the index, which needs the journal's numbers and anchors first. Once.
     ///
-    /// Work in a folder that neither of the two knows any more (both were damaged) would be nowhere: it gets a folder in
-    /// the root of the drive.
+    /// Work in a folder that neither of the two knows any more would be nowhere; see [`Journal::shelter`].
     pub fn attach(&self, index: Arc<Index>) {
         let _ = self.index.set(index);
-        let mut state = self.lock();
-        let now = self.now();
-        let mut missing: Vec<Ino> = state
-            .overlay
-            .iter()
-            .filter(|intent| intent.is_live() && state.overlay.get(intent.parent).is_none())
-            .map(|intent| intent.parent)
-            .collect();
-        missing.sort_unstable();
-        missing.dedup();
-        // An index that cannot be asked proves nothing.
-        missing.retain(|ino| matches!(self.index().is_bound(*ino), Ok(false)));
-        if missing.is_empty() {
-            return;
-        }
-        let put: Vec<Intent> = missing
-            .into_iter()
-            .map(|ino| {
-                let name = format!("recovered folder {ino}");
-                tracing::error!(name, "the record of a folder was lost; what was made in it is in this one now");
-                Intent::new(ino, super::Kind::Folder, Ino::ROOT, &name, now)
-            })
-            .collect();
-        if let Err(error) = self.apply(&mut state, Batch { put, ..Batch::default() }) {
+        if let Err(error) = self.shelter() {
             tracing::error!(%error, "work whose folder was lost stays hidden until the next start");
         }
     }

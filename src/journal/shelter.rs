@@ -6,7 +6,7 @@
 //! | happened elsewhere | while here | becomes |
 //! | --- | --- | --- |
 //! | a folder was deleted | something in it, at any depth, is unsent | the folder is wanted again: made anew, with what is unsent in it |
-//! | the same, and its name is not known any more | the same | the same, as `Recovered` in the root |
+//! | the same, and its name is not known any more | the same | the same, as `recovered folder …` in the root |
 //! | a folder was moved below another one | that one was moved below the first here | our move is given up; theirs stands |
 //!
 //! What was only there and not changed here stays deleted: an edit outlives a deletion, a copy does not.
@@ -18,9 +18,6 @@ use super::store::Batch;
 use super::{Intent, Journal, JournalResult, Kind, State};
 use crate::base::ids::{Ino, ItemId};
 use crate::index::{Notice, What};
-
-/// The name of a folder that is made again and whose own name is not known.
-const NAMELESS_FOLDER: &str = "Recovered";
 
 /// No chain of folders is longer: paths are 400 characters at most.
 const DEEPEST: usize = 512;
@@ -42,7 +39,8 @@ impl Journal {
                 .filter(|intent| intent.is_live() && !intent.local_only && intent.parent != Ino::ROOT)
                 .map(|intent| intent.parent)
                 .filter(|parent| !state.overlay.get(*parent).is_some_and(Intent::is_live))
-                .filter(|parent| matches!(self.index().by_ino(*parent), Ok(None)))
+                // An index that cannot be asked proves nothing.
+                .filter(|parent| matches!(self.index().is_bound(*parent), Ok(false)))
                 .collect();
             if missing.is_empty() {
                 return Ok(notices);
@@ -50,11 +48,9 @@ impl Journal {
             let mut batch = Batch::default();
             for ino in missing {
                 let was = self.index().gone(ino).ok().flatten();
-                let (parent, name) = was.filter(|(_, name)| !name.is_empty()).unwrap_or_else(|| {
-                    let taken = |name: &str| state.overlay.at(Ino::ROOT, name).is_some();
-                    let name = (1..).map(|n| format!("{NAMELESS_FOLDER} {n}")).find(|name| !taken(name));
-                    (Ino::ROOT, name.unwrap_or_default())
-                });
+                let (parent, name) = was
+                    .filter(|(_, name)| !name.is_empty())
+                    .unwrap_or_else(|| (Ino::ROOT, format!("recovered folder {ino}")));
                 tracing::warn!(%ino, name, "a folder with unsent work was deleted elsewhere; it is made again");
                 notices.push(Notice { ino, parent, name: name.clone(), what: What::Added });
                 batch.put.push(Intent::new(ino, Kind::Folder, parent, &name, self.now()));

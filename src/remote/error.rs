@@ -143,3 +143,27 @@ impl RemoteError {
         }
     }
 }
+
+/// Takes a stored sentence of a [`RemoteError`] apart again: what happened, and the service's id of the request if it
+/// named one.
+pub fn split_request_id(sentence: &str) -> (&str, Option<&str>) {
+    const MARK: &str = " (request ";
+    let parts = sentence.strip_suffix(')').and_then(|rest| rest.rsplit_once(MARK));
+    match parts {
+        Some((context, id)) if !id.is_empty() && !id.contains([' ', '(', ')']) => (context, Some(id)),
+        _ => (sentence, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_gives_its_request_id_back() {
+        let error = RemoteError::protocol("cannot upload (at all)").with_request_id(Some("7f-1".into()));
+        assert_eq!(split_request_id(&error.to_string()), ("cannot upload (at all)", Some("7f-1")));
+        let silent = RemoteError::protocol("cannot upload (at all)").to_string();
+        assert_eq!(split_request_id(&silent), ("cannot upload (at all)", None));
+    }
+}

@@ -12,12 +12,14 @@
 //! - No tokens and no URLs in errors and logs.
 //! - There is no limit on how long a transfer may take, only on how long it may stand still.
 
+mod body;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -32,7 +34,6 @@ use crate::base::clock::Clock;
 use crate::base::name::presentable;
 use crate::base::secret::Secret;
 
-mod body;
 mod clients;
 mod reach;
 
@@ -504,11 +505,17 @@ impl Http {
 
     /// A body under the progress watchdog; if it comes from a host named here, also under that of [`Reach`].
     fn watch(&self, response: reqwest::Response, what: &'static str, from: Option<Url>) -> BodyStream {
-        let (inner, clock) = (self.inner.clone(), self.inner.clock.clone());
-        body::watched(response, clock, self.inner.patience.idle, what, move || match &from {
-            Some(from) => inner.reach.clone().out_of_reach(from.clone()).boxed(),
-            None => std::future::pending().boxed(),
-        })
+        let inner = self.inner.clone();
+        let gone = move || {
+            let (inner, from) = (inner.clone(), from.clone());
+            async move {
+                match from {
+                    Some(from) => inner.reach.clone().out_of_reach(from).await,
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        body::watched(response, self.inner.clock.clone(), self.inner.patience.idle, what, gone)
     }
 }
 

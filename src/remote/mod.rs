@@ -33,7 +33,7 @@ pub mod stack;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult};
+pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult, split_request_id};
 
 /// How a service behaves where services differ.
 #[derive(Clone, Debug)]

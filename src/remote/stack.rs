@@ -57,6 +57,8 @@ pub struct Opened {
     pub remote: SharedRemote,
     /// What it has been doing.
     pub counters: Arc<Counters>,
+    /// The gate that all its requests pass.
+    pub gate: Arc<Gate>,
 }
 
 /// Puts a remote together. Touches no network; fails with [`super::RemoteErrorKind::Local`] if the endpoint
@@ -77,9 +79,9 @@ pub fn open(
     };
     let protocol = Arc::new(Graph::new(http, clock.clone(), graph));
     let gate = Gate::new(options.lanes, clock.clone(), entropy.clone());
-    let gated = Arc::new(Gated::new(protocol, gate));
+    let gated = Arc::new(Gated::new(protocol, gate.clone()));
     let retried = Arc::new(Retrying::new(gated, clock.clone(), entropy));
     let counters = Arc::new(Counters::default());
     let remote = Arc::new(Observed::new(retried, counters.clone(), clock));
-    Ok(Opened { remote, counters })
+    Ok(Opened { remote, counters, gate })
 }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::handles::FileHandle;
 use super::tree::Seen;
 use super::{Durability, Extent, OpenHow, Opened, Volume, VolumeError, VolumeResult, locked};
+use crate::base::caller::on_behalf_of_now;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::CacheKey;
 use crate::journal::{Draft, Piece, Progress};
@@ -253,7 +254,7 @@ impl Volume {
         if !handle.write {
             return Ok(());
         }
-        let sealed = self.journal.seal(ino)?;
+        let sealed = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino))?;
         match self.settings.durability {
             Durability::Local => {}
             Durability::Strict if sealed => self.journal.sync().await?,
@@ -328,7 +329,7 @@ impl Volume {
     pub fn release(&self, ino: Ino, fh: Fh) {
         let Some((handle, last)) = self.unregister_file(fh) else { return };
         if handle.write {
-            if let Err(error) = self.journal.seal(ino) {
+            if let Err(error) = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino)) {
                 tracing::error!(%ino, %error, "what was written last is not safe");
             }
             self.journal.remove_writer(ino);

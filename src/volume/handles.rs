@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::tree::Seen;
 use super::{PageUse, Snapshot, Volume, VolumeError, VolumeResult, locked};
+use crate::base::caller;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::{CacheKey, PinGuard, ReadStream};
 use crate::journal::Draft;
@@ -27,6 +28,8 @@ pub(super) struct FileHandle {
     pub ino: Ino,
     pub read: bool,
     pub write: bool,
+    /// The thread that opened it: what was written through it was written on its behalf, whoever closes it.
+    pub opened_by: Option<u32>,
     /// The version it reads; `None` follows the edits on this machine.
     pub pin: Mutex<Option<Pin>>,
     pub stream: ReadStream,
@@ -131,7 +134,14 @@ impl Volume {
         if pages == PageUse::Drop {
             table.pages.insert(seen.ino, now);
         }
-        let handle = FileHandle { ino: seen.ino, read, write, pin: Mutex::new(pin), stream: ReadStream::default() };
+        let handle = FileHandle {
+            ino: seen.ino,
+            read,
+            write,
+            opened_by: caller::current(),
+            pin: Mutex::new(pin),
+            stream: ReadStream::default(),
+        };
         table.files.insert(fh, Arc::new(handle));
         table.by_ino.entry(seen.ino).or_default().push(fh);
         drop(table);

@@ -26,9 +26,11 @@ mod dirs;
 pub mod error;
 mod files;
 mod handles;
+pub mod inspect;
 mod names;
 mod news;
 mod tree;
+pub mod verify;
 
 pub use content::CachedVersions;
 pub use error::{VolumeError, VolumeResult};

@@ -66,6 +66,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("getrandom", &["auth/flow", "remote/http", "emulator"]),
     ("hyper", &["emulator"]),
     ("hyper_util", &["emulator"]),
+    ("indicatif", &["cli/cmd/wait"]),
     // Times as the wire writes them, and the date in a conflict name.
     ("jiff", &["remote/classify", "remote/graph", "journal/uploader", "emulator"]),
     ("lru", &["cache", "volume"]),

@@ -4,6 +4,9 @@
 mod world;
 
 mod bit_flips;
+mod burst;
+mod cli_help;
+mod control;
 mod faults_matrix;
 mod full;
 mod hostile;

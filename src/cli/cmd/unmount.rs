@@ -10,8 +10,9 @@ use std::time::Duration;
 use clap::Args;
 use rustix::mount::UnmountFlags;
 
-use crate::cli::daemons::{self, Running, changes};
+use crate::cli::daemons::{self, Running};
 use crate::cli::error::{CliError, Kind};
+use crate::cli::words::changes;
 use crate::daemon::control::{Answer, ask_to_stop};
 use crate::daemon::run::DRAIN_LIMIT;
 use crate::fuse::{mounts, unmount};

@@ -166,7 +166,7 @@ fn read_seen(path: &Path) -> i64 {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // SQLite gives the files beside it the mode of this one. If it cannot be made, opening it says why.
+    // SQLite gives the files beside it the mode of this one.
     let _ = crate::base::private::file(path);
     let connection = Connection::open(path)?;
     // Until it is known to be sound nothing of it is moved.

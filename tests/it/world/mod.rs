@@ -1,6 +1,7 @@
 //! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
 
 pub mod clock;
+pub mod desk;
 pub mod model;
 pub mod mount;
 pub mod ops;
@@ -24,7 +25,7 @@ use onedrive_mount::emulator::{Content, Emulator, Flavour, Options};
 use onedrive_mount::journal::JournalSettings;
 use onedrive_mount::journal::uploader::UploadSettings;
 use onedrive_mount::remote::http::system_entropy;
-use onedrive_mount::remote::stack::{self, RemoteOptions};
+use onedrive_mount::remote::stack::{self, Opened, RemoteOptions};
 use onedrive_mount::remote::{DriveIdentity, Remote, SharedRemote};
 use onedrive_mount::volume::{
     Durability, Entry, KernelNotice, KernelSink, OpenHow, VolumeError, VolumeResult, VolumeSettings,
@@ -65,9 +66,13 @@ impl World {
     }
 
     pub fn remote(&self) -> SharedRemote {
+        self.opened().remote
+    }
+
+    pub fn opened(&self) -> Opened {
         let tokens = Arc::new(StaticToken::new(self.emulator.oauth().issue_tokens().access));
         let options = RemoteOptions::new(self.emulator.endpoints().graph);
-        stack::open(&options, tokens, self.clock.clone(), system_entropy()).expect("the remote opens").remote
+        stack::open(&options, tokens, self.clock.clone(), system_entropy()).expect("the remote opens")
     }
 
     /// Opens the drive without starting its tasks.

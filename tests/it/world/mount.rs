@@ -155,6 +155,8 @@ impl Start {
                 && entry.is_ours()
                 // A dead mount of an earlier daemon may still be there until the new one has removed it.
                 && mounts::pulse(&at, PATIENCE) == Pulse::Alive
+                // Between the two looks the dead one may have gone; then it was the bare folder that answered.
+                && mounts::at(&at).expect("the mount table").is_some_and(|now| now.device_minor == entry.device_minor)
             {
                 break entry.device_minor;
             }

@@ -1,0 +1,91 @@
+//! `onedrive-cli retry` and `onedrive-cli approve`: let go what waits, and let go what is held.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::print_config::print;
+use super::status::json_line;
+use crate::cli::daemons;
+use crate::cli::error::CliError;
+use crate::cli::words::changes;
+use crate::daemon::control::protocol::Done;
+use crate::daemon::control::{Answer, Request};
+
+/// Arguments of `retry` and `approve`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Only what is at this path or below it
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+
+    /// As JSON, one object a line for each mount
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes what failed due now.
+///
+/// # Errors
+/// Nothing is mounted.
+pub fn run_retry(arguments: &Arguments) -> Result<(), CliError> {
+    run(arguments, |path| Request::Retry { path }, retried)
+}
+
+/// Makes what is held due now.
+///
+/// # Errors
+/// Nothing is mounted.
+pub fn run_approve(arguments: &Arguments) -> Result<(), CliError> {
+    run(arguments, |path| Request::Approve { path }, approved)
+}
+
+fn run(
+    arguments: &Arguments,
+    request: impl Fn(Option<String>) -> Request,
+    text: impl Fn(&Done) -> String,
+) -> Result<(), CliError> {
+    let mut all = String::new();
+    for target in daemons::meant(arguments.path.as_deref())? {
+        match target.daemon.ask(&request(target.path))? {
+            Answer::Done(done) if arguments.json => all.push_str(&json_line(&done)),
+            Answer::Done(done) => all.push_str(&format!("{}: {}\n", done.mountpoint.display(), text(&done))),
+            other => return Err(target.daemon.confused(&other)),
+        }
+    }
+    print(&all)
+}
+
+fn retried(done: &Done) -> String {
+    let mut text = match done.changes {
+        0 => "nothing to try again".to_owned(),
+        count => format!("{} tried again now; how it goes: onedrive-cli queue", changes(count)),
+    };
+    if done.held > 0 {
+        text.push_str(&format!("; {} held, which takes your word: onedrive-cli approve", changes(done.held)));
+    }
+    text
+}
+
+fn approved(done: &Done) -> String {
+    match done.changes {
+        0 => "nothing is held".to_owned(),
+        count => format!("{} approved and on the way to the cloud", changes(count)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_fits_what_was_done() {
+        let done = |changes, held| Done { changes, held, ..Done::default() };
+        assert_eq!(retried(&done(0, 0)), "nothing to try again");
+        assert!(
+            retried(&done(2, 5)).starts_with("2 changes tried again now") && retried(&done(2, 5)).ends_with("approve")
+        );
+        assert_eq!(approved(&done(0, 0)), "nothing is held");
+        assert_eq!(approved(&done(1, 0)), "1 change approved and on the way to the cloud");
+    }
+}

@@ -1,0 +1,254 @@
+//! The control socket: how `onedrive-cli` talks to a running daemon.
+//!
+//! The socket is in a folder of mode 0700, and every peer's user is checked: only the owner and root are heard. What
+//! is said is in [`protocol`], the asking side in [`client`], and what the daemon says about itself in `answers`.
+//! Nothing that is asked waits for the network.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::Farewell;
+
+mod answers;
+pub mod client;
+pub mod protocol;
+mod words;
+
+pub use answers::Answers;
+pub use client::{ask, ask_at_length, ask_to_stop};
+pub use protocol::{Answer, Request, Status};
+
+use protocol::{Line, VERSION, Verified};
+
+/// The daemon's side.
+pub struct Server {
+    path: PathBuf,
+    stop: watch::Receiver<bool>,
+    /// The last answer, for those who asked for the end. Each of them holds a receiver until it is delivered.
+    last: watch::Sender<Option<Answer>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// Peers that are served at once.
+const PEERS: usize = 32;
+
+/// The pause after a connection that could not be accepted.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// How long a peer may stay without asking anything.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How often a verification tells how far it is.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long those who asked for the end may take to hear that it has come.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+impl Server {
+    /// Listens. A socket that a dead daemon left is replaced: the caller holds the lock of the state folder.
+    ///
+    /// # Errors
+    ///
+    /// The folder or the socket cannot be made.
+    pub fn start(path: &Path, answers: Answers) -> io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        if let Some(folder) = path.parent() {
+            crate::base::private::folder(folder)?;
+        }
+        let _ = std::fs::remove_file(path);
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let (tell, stop) = watch::channel(false);
+        let last = watch::Sender::new(None);
+        let listeners = last.clone();
+        let task = tokio::spawn(async move {
+            let desk = Arc::new(Desk { answers, stop: tell, last: listeners });
+            let room = Arc::new(Semaphore::new(PEERS));
+            loop {
+                // A peer too many waits in the queue of the socket.
+                let Ok(place) = room.clone().acquire_owned().await else { return };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of descriptors, perhaps: that passes.
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                };
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    let _place = place;
+                    if let Err(error) = desk.serve(stream).await {
+                        tracing::debug!(%error, "a control connection broke");
+                    }
+                });
+            }
+        });
+        Ok(Self { path: path.to_owned(), stop, last, task })
+    }
+
+    /// Tells those who asked for the end how it went, and stops listening.
+    pub async fn close(self, farewell: &Farewell) {
+        let answer = Answer::Stopped {
+            waiting: farewell.waiting,
+            parked: farewell.parked,
+            trouble: farewell.unmounted.clone().err(),
+        };
+        self.last.send_replace(Some(answer));
+        // A peer that does not read must not hold up the end of the process.
+        let _ = tokio::time::timeout(LAST_WORDS, self.last.closed()).await;
+    }
+
+    /// Completes when somebody asks the daemon to stop.
+    pub async fn stop_requested(&self) {
+        let mut stop = self.stop.clone();
+        if stop.wait_for(|asked| *asked).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What all connections share.
+struct Desk {
+    answers: Answers,
+    stop: watch::Sender<bool>,
+    last: watch::Sender<Option<Answer>>,
+}
+
+impl Desk {
+    async fn serve(self: Arc<Self>, stream: UnixStream) -> io::Result<()> {
+        const LONGEST: u64 = 64 * 1024;
+        let peer = stream.peer_cred()?.uid();
+        let (read, mut write) = stream.into_split();
+        if !may_ask(peer, rustix::process::getuid().as_raw()) {
+            return say(&mut write, &refused("this daemon belongs to another user")).await;
+        }
+        let mut lines = tokio::io::BufReader::new(tokio::io::AsyncReadExt::take(read, LONGEST)).lines();
+        loop {
+            // Whoever connects and says nothing gives its place up.
+            let Ok(line) = tokio::time::timeout(SILENCE, lines.next_line()).await else { return Ok(()) };
+            let Some(line) = line? else { return Ok(()) };
+            match understood(&line) {
+                Err(why) => say(&mut write, &refused(why)).await?,
+                Ok(Request::Stop) => return self.stop(&mut write).await,
+                Ok(Request::Verify { path }) => self.verify(&mut write, path).await?,
+                Ok(request) => {
+                    let desk = self.clone();
+                    let answered = tokio::task::spawn_blocking(move || desk.answers.answer(&request)).await;
+                    let answer = answered.unwrap_or_else(|_| refused("the daemon failed to answer; see its log"));
+                    say(&mut write, &answer).await?;
+                }
+            }
+        }
+    }
+
+    async fn stop(&self, write: &mut OwnedWriteHalf) -> io::Result<()> {
+        let (waiting, parked) = self.answers.journal.backlog();
+        // Subscribed before the answer goes out, so that the end cannot come between.
+        let mut end = self.last.subscribe();
+        self.stop.send_replace(true);
+        say(write, &Answer::Stopping { waiting, parked }).await?;
+        let answer = end.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
+        match answer {
+            Some(answer) => say(write, &answer).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn verify(self: &Arc<Self>, write: &mut OwnedWriteHalf, path: Option<String>) -> io::Result<()> {
+        let seen = Arc::new(Mutex::new(Verified::default()));
+        let gone = Arc::new(AtomicBool::new(false));
+        let (desk, found, unwanted) = (self.clone(), seen.clone(), gone.clone());
+        let mut work = tokio::task::spawn_blocking(move || {
+            desk.answers.verify(path.as_deref(), &found, &|| !unwanted.load(Ordering::Relaxed))
+        });
+        let so_far = || seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        loop {
+            tokio::select! {
+                ended = &mut work => {
+                    let answer = match ended {
+                        Ok(Ok(())) => Answer::Verified(so_far()),
+                        Ok(Err(why)) => refused(why),
+                        Err(_) => refused("the daemon failed to answer; see its log"),
+                    };
+                    return say(write, &answer).await;
+                }
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    // What was found is told at the end.
+                    let progress = Verified { findings: Vec::new(), ..so_far() };
+                    if let Err(error) = say(write, &Answer::Verifying(progress)).await {
+                        gone.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a peer of this user is heard by a daemon of that one.
+fn may_ask(peer: u32, owner: u32) -> bool {
+    peer == owner || peer == 0
+}
+
+/// The request in a line. To stop is understood in every version, so that a new program can replace an old daemon.
+fn understood(line: &str) -> Result<Request, String> {
+    let line: Line<serde_json::Value> =
+        serde_json::from_str(line).map_err(|error| format!("not understood: {error}"))?;
+    match serde_json::from_value(line.body) {
+        Ok(Request::Stop) => Ok(Request::Stop),
+        _ if line.protocol != VERSION => Err(format!(
+            "this daemon speaks version {VERSION} of the protocol, not {}; unmount and mount again, so that both \
+             programs are of the same version",
+            line.protocol
+        )),
+        Ok(request) => Ok(request),
+        Err(error) => Err(format!("not understood: {error}")),
+    }
+}
+
+fn refused(why: impl Into<String>) -> Answer {
+    Answer::Refused { why: why.into() }
+}
+
+async fn say(write: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_vec(&Line { protocol: VERSION, body: answer })?;
+    text.push(b'\n');
+    write.write_all(&text).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_and_root_are_heard() {
+        assert!(may_ask(1000, 1000) && may_ask(0, 1000));
+        assert!(!may_ask(1001, 1000) && !may_ask(65_534, 1000) && !may_ask(1000, 0));
+    }
+
+    #[test]
+    fn another_version_is_told_so_and_can_still_stop_the_daemon() {
+        assert_eq!(understood(r#"{"protocol":1,"ask":"status"}"#), Ok(Request::Status));
+        for other in [r#"{"protocol":2,"ask":"status"}"#, r#"{"ask":"status"}"#, r#"{"protocol":9,"ask":"dance"}"#] {
+            assert!(understood(other).expect_err("refused").contains("version 1 of the protocol"), "{other}");
+        }
+        for version in ["", r#""protocol":7,"#] {
+            assert_eq!(understood(&format!(r#"{{{version}"ask":"stop"}}"#)), Ok(Request::Stop));
+        }
+        assert!(understood("{").expect_err("refused").starts_with("not understood"));
+        assert!(understood(r#"{"protocol":1,"ask":"dance"}"#).expect_err("refused").starts_with("not understood"));
+    }
+}

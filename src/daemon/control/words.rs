@@ -1,0 +1,105 @@
+//! The words of the protocol: one for each state, and what a person can do about it. Pure.
+
+use crate::journal::ParkReason;
+use crate::journal::report::{Pending, Standing, Work};
+use crate::volume::inspect::Connection;
+
+/// The word for what a change is.
+pub(super) fn work(work: Work) -> &'static str {
+    match work {
+        Work::Upload => "upload",
+        Work::Update => "update",
+        Work::NewFolder => "new-folder",
+        Work::Rename => "rename",
+        Work::Move => "move",
+        Work::Delete => "delete",
+        Work::SetTime => "set-time",
+        Work::Nothing => "nothing",
+    }
+}
+
+/// The word for where a change stands.
+pub(super) fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Open => "open",
+        Standing::Waiting => "waiting",
+        Standing::Sending => "sending",
+        Standing::Parked(ParkReason::Burst) => "held",
+        Standing::Parked(_) => "parked",
+        Standing::Local => "local",
+    }
+}
+
+/// The word for why a change waits for the user.
+pub(super) fn reason(reason: ParkReason) -> &'static str {
+    match reason {
+        ParkReason::QuotaFull => "quota-full",
+        ParkReason::NameRefused => "name-refused",
+        ParkReason::Denied => "denied",
+        ParkReason::TooLarge => "too-large",
+        ParkReason::FolderGone => "folder-gone",
+        ParkReason::BaseGone => "base-gone",
+        ParkReason::Refused => "refused",
+        ParkReason::Damaged => "damaged",
+        ParkReason::Burst => "burst",
+    }
+}
+
+/// What the user can do, if a change waits for that.
+pub(super) fn advice(entry: &Pending) -> Option<&'static str> {
+    let Standing::Parked(reason) = entry.standing else { return None };
+    Some(match reason {
+        ParkReason::QuotaFull => "free some space in OneDrive or get more, then: onedrive-cli retry",
+        ParkReason::NameRefused => "give it another name, or move it to a shorter path",
+        ParkReason::Denied if entry.work == Work::Delete => {
+            "ask the owner of the drive for the right to delete it, then: onedrive-cli retry; or get it back: \
+             onedrive-cli discard PATH"
+        }
+        ParkReason::Denied => {
+            "move it to a folder that you may write to; or ask the owner for the right, then: onedrive-cli retry"
+        }
+        ParkReason::TooLarge => "split it, or keep it elsewhere; a copy: onedrive-cli export PATH FILE",
+        ParkReason::FolderGone => "move it to another folder",
+        ParkReason::BaseGone => {
+            "get what was edited here with onedrive-cli export --partial PATH FILE, then take the file as it is in the \
+             cloud: onedrive-cli discard PATH"
+        }
+        ParkReason::Refused => "read the error; when its cause is gone: onedrive-cli retry",
+        ParkReason::Damaged => {
+            "save the file again from a copy, or take it as it is in the cloud: onedrive-cli discard PATH"
+        }
+        ParkReason::Burst => {
+            "if it was meant: onedrive-cli approve. If it was not: onedrive-cli discard --held brings everything back"
+        }
+    })
+}
+
+/// The word for the state of the connection.
+pub(super) fn connection(connection: Connection) -> &'static str {
+    match connection {
+        Connection::Online => "online",
+        Connection::Starting => "starting",
+        Connection::Offline => "offline",
+        Connection::Throttled => "throttled",
+        Connection::SignedOut => "signed-out",
+    }
+}
+
+/// Whether a path is another one or lies below it. Paths are parts separated by `/`; an empty one is the root.
+pub(super) fn lies_at_or_below(path: &str, other: &str) -> bool {
+    other.is_empty() || path == other || path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_lies_below_whole_names_only() {
+        assert!(lies_at_or_below("a/b", ""));
+        assert!(lies_at_or_below("a/b", "a"));
+        assert!(lies_at_or_below("a/b", "a/b"));
+        assert!(!lies_at_or_below("ab", "a"));
+        assert!(!lies_at_or_below("a", "a/b"));
+    }
+}

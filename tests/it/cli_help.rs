@@ -1,0 +1,221 @@
+//! What the programs say on a terminal, word for word: help texts, and the shape of what `--json` prints.
+//!
+//! Scripts and people rely on both. A change shows here as a difference of a file in `tests/it/snapshots`; if it is
+//! meant, run the test once with `UPDATE_SNAPSHOTS=1` and look at the difference in the commit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::world::mount::{Home, program};
+use crate::world::service::Service;
+use onedrive_mount::emulator::Flavour;
+
+const COMMANDS: &[&str] = &[
+    "auth",
+    "unmount",
+    "status",
+    "queue",
+    "wait",
+    "why",
+    "retry",
+    "approve",
+    "export",
+    "discard",
+    "verify",
+    "print-config",
+    "emulator",
+];
+
+fn snapshot(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots").join(name)
+}
+
+/// Compares with the file of this name.
+#[track_caller]
+fn same(name: &str, text: &str) {
+    let path = snapshot(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("the folder of snapshots");
+        return fs::write(path, text).expect("a snapshot");
+    }
+    let wanted = fs::read_to_string(&path).unwrap_or_default();
+    if wanted != text {
+        let differs = wanted.lines().zip(text.lines()).position(|(one, other)| one != other).unwrap_or(0) + 1;
+        panic!(
+            "{name} differs from its snapshot, first in line {differs}. If that is meant: UPDATE_SNAPSHOTS=1 cargo test \
+             --test it -- cli_help\n--- snapshot\n{wanted}\n--- now\n{text}"
+        );
+    }
+}
+
+fn help_of(home: &Home, program: &Path, arguments: &[&str]) -> String {
+    let output = home.command(program).args(arguments).arg("--help").output().expect("runs");
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn every_command_explains_itself_as_it_always_did() {
+    let home = Home::new();
+    let cli = PathBuf::from(env!("CARGO_BIN_EXE_onedrive-cli"));
+    same("help-onedrive-mount.txt", &help_of(&home, &program(), &[]));
+    let overview = help_of(&home, &cli, &[]);
+    for command in COMMANDS {
+        assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in the overview");
+        same(&format!("help-{command}.txt"), &help_of(&home, &cli, &[command]));
+    }
+    let listed = overview.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("commands");
+    let entries = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")).count();
+    assert_eq!(entries, COMMANDS.len(), "a command has no snapshot:\n{overview}");
+    same("help-onedrive-cli.txt", &overview);
+}
+
+/// A value reduced to its shape: the names of its members with the kinds of their values.
+fn shape(value: &Value, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(members) => {
+            text.push_str("object\n");
+            for (name, member) in members {
+                text.push_str(&format!("{indent}  {name}: "));
+                shape(member, depth + 1, text);
+            }
+        }
+        Value::Array(items) => {
+            text.push_str("list of ");
+            match items.first() {
+                Some(item) => shape(item, depth, text),
+                None => text.push_str("nothing\n"),
+            }
+        }
+        Value::String(_) => text.push_str("text\n"),
+        Value::Number(_) => text.push_str("number\n"),
+        Value::Bool(_) => text.push_str("yes or no\n"),
+        Value::Null => text.push_str("nothing\n"),
+    }
+}
+
+struct Mounted {
+    home: Home,
+}
+
+impl Mounted {
+    fn cli(&self) -> Command {
+        let mut command = self.home.command(env!("CARGO_BIN_EXE_onedrive-cli"));
+        command.current_dir(self.home.path(""));
+        command
+    }
+
+    /// Runs a command; the exit code is part of what it says.
+    fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.cli().args(arguments).output().expect("onedrive-cli runs");
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.cli().args(arguments).output().expect("onedrive-cli runs");
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// Replaces what differs from run to run.
+fn without_chance(text: &str, at: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let line = line.replace(at, "MOUNT");
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        for index in 0..words.len() {
+            let word = words[index].clone();
+            let counted =
+                ["s", "min", "min,", "s,", "s)", "s;"].contains(&words.get(index + 1).map_or("", String::as_str));
+            if counted && word.parse::<u64>().is_ok() {
+                words[index] = "N".to_owned();
+            }
+            if word.starts_with("q:") || (index > 0 && line.trim_start().starts_with("id ") && !word.is_empty()) {
+                words[index] = "ID".to_owned();
+            }
+        }
+        out.push_str(words.join(" ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn the_main_commands_print_what_they_always_did() {
+    let service = Service::new(Flavour::Business);
+    service.drive().create_file("/report.txt", b"the report".to_vec());
+    service.drive().create_file("/far.bin", vec![1; 2_000]);
+    // Longer than the test: what is written stays in the queue.
+    let mounted = Mounted { home: service.home("upload:\n  debounce: 1h\n") };
+    let mount = service.mount(&mounted.home);
+    let at = mount.at().to_str().expect("text").to_owned();
+    let inside = |name: &str| format!("{at}/{name}");
+    assert_eq!(fs::read(mount.path("report.txt")).expect("readable"), b"the report");
+    let quota = std::time::Instant::now();
+    // Content is kept a moment after it was read, and the quota is asked for by a task.
+    while mounted.json(&["status", "--json"])["quota"]["total"].is_null()
+        || mounted.json(&["why", "--json", &inside("report.txt")])["state"] != "cached"
+    {
+        assert!(quota.elapsed().as_secs() < 60, "the quota never came");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let mut said = String::new();
+    let mut record = |title: &str, arguments: &[&str]| {
+        let (code, text) = mounted.run(arguments);
+        said.push_str(&format!("$ onedrive-cli {title}\n{}[exit code {code}]\n\n", without_chance(&text, &at)));
+    };
+    record("why report.txt", &["why", &inside("report.txt")]);
+    record("why far.bin", &["why", &inside("far.bin")]);
+    record("why nothing", &["why", &inside("nothing")]);
+    record("verify", &["verify"]);
+    record("wait", &["wait"]);
+    record("retry", &["retry"]);
+    record("approve", &["approve"]);
+    fs::write(mount.path("draft.txt"), "a draft").expect("written");
+    record("status", &["status"]);
+    record("queue draft.txt", &["queue", &inside("draft.txt")]);
+    record("why draft.txt", &["why", &inside("draft.txt")]);
+    record("wait --timeout 1s report.txt", &["wait", "--timeout", "1s", &inside("report.txt")]);
+    record("wait --timeout 1s", &["wait", "--timeout", "1s"]);
+    let out = mounted.home.path("copy.txt");
+    record("export draft.txt out.txt", &["export", &inside("draft.txt"), "out.txt"]);
+    let (code, text) = mounted.run(&["export", &inside("draft.txt"), out.to_str().expect("text")]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(fs::read(&out).expect("readable"), b"a draft");
+    let (code, text) = mounted.run(&["export", &inside("draft.txt"), out.to_str().expect("text")]);
+    assert!(code == 2 && text.contains("exists"), "{text}");
+    record("export 9999 x", &["export", "9999", "x"]);
+    record("discard draft.txt", &["discard", &inside("draft.txt")]);
+    let mut shapes = String::new();
+    let mut record_shape = |title: &str, arguments: &[&str]| {
+        shapes.push_str(&format!("onedrive-cli {title}: "));
+        shape(&mounted.json(arguments), 0, &mut shapes);
+        shapes.push('\n');
+    };
+    record_shape("status --json", &["status", "--json"]);
+    record_shape("queue --json", &["queue", "--json"]);
+    record_shape("why --json draft.txt", &["why", "--json", &inside("draft.txt")]);
+    record_shape("why --json report.txt", &["why", "--json", &inside("report.txt")]);
+    record_shape("wait --json report.txt", &["wait", "--json", &inside("report.txt")]);
+    record_shape("verify --json", &["verify", "--json"]);
+    record_shape("retry --json", &["retry", "--json"]);
+    let other = mounted.home.path("other.txt");
+    record_shape(
+        "export --json draft.txt FILE",
+        &["export", "--json", &inside("draft.txt"), other.to_str().expect("text")],
+    );
+    record_shape("discard --json --yes draft.txt", &["discard", "--json", "--yes", &inside("draft.txt")]);
+    record("status, after it was taken back", &["status"]);
+    record("status /", &["status", "/"]);
+    assert!(!mount.path("draft.txt").exists());
+    drop(mount);
+    same("json-shapes.txt", &shapes);
+    same("outputs.txt", &said);
+}
