@@ -15,7 +15,7 @@
 //! One writer, many readers; readers never wait for the writer (write-ahead log).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
@@ -31,6 +31,10 @@ pub mod meta;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod watch;
+
+pub use watch::FolderWatch;
+use watch::Watches;
 
 pub use items::Txn;
 
@@ -124,7 +128,7 @@ pub struct Index {
     writer: Mutex<Connection>,
     readers: Vec<Mutex<Connection>>,
     next_reader: AtomicUsize,
-    epoch: AtomicU64,
+    watches: Watches,
     inos: Arc<dyn InoSource>,
     /// Made when damage is met, so that the next start builds a new index.
     marker: PathBuf,
@@ -170,7 +174,7 @@ impl Index {
             writer: Mutex::new(writer),
             readers,
             next_reader: AtomicUsize::new(0),
-            epoch: AtomicU64::new(1),
+            watches: Watches::default(),
             inos,
             marker,
             met_damage: AtomicBool::new(false),
@@ -187,12 +191,6 @@ impl Index {
     /// The drive this index is of.
     pub fn drive(&self) -> &DriveId {
         &self.drive
-    }
-
-    /// A number that moves with every transaction that changed rows: a listing taken at one epoch must not be
-    /// written at another.
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
     }
 
     /// Runs a transaction; everything in it happens or nothing does. Returns what it made and what it means
@@ -212,9 +210,7 @@ impl Index {
         let value = f(&mut txn)?;
         let notices = txn.into_notices();
         sql.commit()?;
-        if !notices.is_empty() {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
-        }
+        self.watches.note(&notices);
         Ok((value, notices))
     }
 

@@ -63,8 +63,8 @@ pub struct Uploader {
     settings: UploadSettings,
     sink: Arc<dyn NoticeSink>,
     stopping: AtomicBool,
-    /// Content that arrived with other bytes than it was sent with, and is sent once more.
-    damaged: std::sync::Mutex<std::collections::HashSet<SpoolId>>,
+    /// Content that arrived with other bytes than it was sent with, and as what.
+    damaged: std::sync::Mutex<std::collections::HashMap<SpoolId, Vec<ContentTag>>>,
 }
 
 /// Why a step was not acknowledged.

@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::handles::Pin;
 use super::tree::Seen;
-use super::{NodeKind, Volume, VolumeError, VolumeResult};
-use crate::base::ids::{ContentTag, ItemId};
+use super::{KernelNotice, NodeKind, Volume, VolumeError, VolumeResult, locked};
+use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::cache::{CacheKey, ChunkCache, FetchError, Fetcher, ReadStream};
 use crate::journal::uploader::Versions;
 use crate::journal::{Draft, SpoolBase};
@@ -29,14 +31,50 @@ impl From<FetchError> for VolumeError {
 }
 
 impl Volume {
+    /// Bytes of a version; fewer where it ends. The service reports wrong sizes of some files for good (photos from
+    /// iOS, protected documents); the bytes are right, so what a reader holds of the size is corrected on the way
+    /// (<https://github.com/rclone/rclone/issues/2599>).
     pub(super) async fn read_version(
         &self,
-        key: &CacheKey,
-        size: u64,
-        range: Range<u64>,
+        ino: Ino,
+        pin: &mut Pin,
+        wanted: Range<u64>,
         stream: &ReadStream,
     ) -> VolumeResult<Bytes> {
-        Ok(self.fetcher.read(key, size, range, stream, self.settings.patience).await?)
+        let mut corrected = false;
+        loop {
+            let range = wanted.start..wanted.end.min(pin.size);
+            if range.is_empty() {
+                return Ok(Bytes::new());
+            }
+            match self.fetcher.read(&pin.key, pin.size, range, stream, self.settings.patience).await {
+                Err(FetchError::Size { actual }) if !corrected => {
+                    corrected = true;
+                    self.note_real_size(ino, &pin.key, actual);
+                    pin.size = actual;
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// The size that the bytes of a version have, if it is known to be another one than the service reports.
+    pub(super) fn real_size(&self, item: &ItemId, tag: &ContentTag) -> Option<u64> {
+        if self.wrong_sizes.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        locked(&self.real_sizes).get(&CacheKey::new(item, tag)).copied()
+    }
+
+    fn note_real_size(&self, ino: Ino, key: &CacheKey, size: u64) {
+        tracing::info!(%ino, size, "the file really has another size than the service reports");
+        let count = {
+            let mut sizes = locked(&self.real_sizes);
+            sizes.put(key.clone(), size);
+            sizes.len()
+        };
+        self.wrong_sizes.store(count, Ordering::Relaxed);
+        self.kernel.post(KernelNotice::Attributes(ino));
     }
 
     /// Puts what the cache has of a draft's base into the draft.
@@ -89,7 +127,12 @@ impl Versions for CachedVersions {
     async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError> {
         let key = CacheKey { item: version.item.clone(), tag: version.tag.clone() };
         let stream = ReadStream::new();
-        self.fetcher.read(&key, version.size, range, &stream, self.patience).await.map_err(|error| match error {
+        let mut read = self.fetcher.read(&key, version.size, range.clone(), &stream, self.patience).await;
+        if let Err(FetchError::Size { actual }) = read {
+            // The file was edited before anybody had read it. The bytes are right, and the reported size was not.
+            read = self.fetcher.read(&key, actual, range, &stream, self.patience).await;
+        }
+        read.map_err(|error| match error {
             FetchError::Stale => {
                 RemoteError::new(RemoteErrorKind::Changed, Advice::GiveUp, "the file has another version now")
             }

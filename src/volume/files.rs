@@ -149,7 +149,7 @@ impl Volume {
             }
             pin.clone()
         };
-        let Some(pin) = pin else {
+        let Some(mut pin) = pin else {
             // A file that is only here and has no content: the disk lost it. Nothing is not what was written.
             if self.journal.content(ino).is_none() && self.journal.get(ino).is_some_and(|intent| intent.item.is_none())
             {
@@ -157,11 +157,12 @@ impl Volume {
             }
             return Ok(Bytes::new());
         };
-        let end = wanted.end.min(pin.size);
-        if wanted.start >= end {
-            return Ok(Bytes::new());
+        let size = pin.size;
+        let bytes = self.read_version(ino, &mut pin, wanted, &handle.stream).await?;
+        if pin.size != size {
+            *locked(&handle.pin) = Some(pin);
         }
-        self.read_version(&pin.key, pin.size, wanted.start..end, &handle.stream).await
+        Ok(bytes)
     }
 
     async fn read_draft(&self, handle: &FileHandle, draft: &Arc<Draft>, wanted: Extent) -> VolumeResult<Bytes> {
@@ -178,8 +179,8 @@ impl Volume {
                 Piece::Base(range) => {
                     let base =
                         draft.base().ok_or_else(|| VolumeError::Failed("a draft misses bytes of nothing".into()))?;
-                    let key = CacheKey { item: base.item, tag: base.tag };
-                    let bytes = self.read_version(&key, base.size, range.clone(), &handle.stream).await?;
+                    let mut pin = self.pin(CacheKey { item: base.item, tag: base.tag }, base.size);
+                    let bytes = self.read_version(handle.ino, &mut pin, range.clone(), &handle.stream).await?;
                     if bytes.len() as u64 != range.end - range.start {
                         return Err(VolumeError::Stale);
                     }

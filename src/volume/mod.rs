@@ -283,6 +283,10 @@ pub struct Volume {
     lookups: Mutex<HashMap<Ino, u64>>,
     /// Times of folders and of clean files that changed here; they are not the cloud's business.
     times: Mutex<lru::LruCache<Ino, attrs::LocalTimes>>,
+    /// Versions whose bytes are more or fewer than the service reports.
+    real_sizes: Mutex<lru::LruCache<crate::cache::CacheKey, u64>>,
+    /// How many there are; mostly none, and then nobody looks.
+    wrong_sizes: std::sync::atomic::AtomicUsize,
     listing: Mutex<HashMap<Ino, Arc<tokio::sync::Mutex<()>>>>,
     /// When folders were listed that no stream of changes covers.
     listed: Mutex<HashMap<Ino, Mono>>,
@@ -313,6 +317,8 @@ impl Volume {
             next_handle: AtomicU64::new(1),
             lookups: Mutex::default(),
             times: Mutex::new(lru::LruCache::new(capacity)),
+            real_sizes: Mutex::new(lru::LruCache::new(capacity)),
+            wrong_sizes: Default::default(),
             listing: Mutex::default(),
             listed: Mutex::default(),
             quota: RwLock::default(),

@@ -108,6 +108,7 @@ impl Volume {
             }
             None => {
                 seen.version = base.and_then(|base| Some((intent.item.clone()?, base.content_tag.clone()?, base.size)));
+                self.correct_size(&mut seen);
             }
         }
         if intent.kind == Kind::Folder && intent.item.is_some() {
@@ -119,7 +120,7 @@ impl Volume {
     pub(super) fn seen_row(&self, row: Row) -> Seen {
         let foreign = row.link_to.is_some() || row.id.drive != *self.index.drive();
         let kind = if row.kind == ItemKind::File { NodeKind::File } else { NodeKind::Folder };
-        Seen {
+        let mut seen = Seen {
             ino: row.ino,
             parent: row.parent,
             kind,
@@ -135,6 +136,18 @@ impl Volume {
             foreign,
             name: row.name.clone(),
             row: Some(Box::new(row)),
+        };
+        self.correct_size(&mut seen);
+        seen
+    }
+
+    /// Puts the size that the bytes really have in place of the one the service reports.
+    fn correct_size(&self, seen: &mut Seen) {
+        if let Some((item, tag, size)) = &mut seen.version
+            && let Some(real) = self.real_size(item, tag)
+        {
+            *size = real;
+            seen.size = real;
         }
     }
 
@@ -148,7 +161,7 @@ impl Volume {
                     name: row.name.clone(),
                     meta_tag: row.meta_tag.clone(),
                     content_tag: row.content_tag.clone(),
-                    size: row.size,
+                    size: seen.version.as_ref().map_or(row.size, |(.., size)| *size),
                     modified: row.modified,
                     created: row.created,
                 },
@@ -305,15 +318,15 @@ impl Volume {
         let Some(row) = self.index.by_ino(ino)? else { return Err(VolumeError::NotFound) };
         let folder = row.link_to.clone().unwrap_or_else(|| row.id.clone());
         for last in [false, false, true] {
-            let epoch = self.index.epoch();
+            let watch = self.index.watch(ino);
             let mut items = list_all(&*self.remote, &folder).await?;
             for item in &mut items {
                 // Below a shortcut the service names the folder elsewhere; here they are below the shortcut.
                 item.parent = Some(row.id.clone());
             }
             let (complete, notices) = self.index.write(|txn| {
-                // A listing taken while something else changed the index may be older than the index.
-                let current = self.index.epoch() == epoch;
+                // A listing taken while something else changed the folder may be older than what is known of it.
+                let current = watch.is_quiet();
                 if !current && !last {
                     return Ok(false);
                 }

@@ -124,19 +124,14 @@ impl Uploader {
         // sending ours again would start a quarrel that nobody wins
         // (https://github.com/OneDrive/onedrive-api-docs/issues/935).
         let exact = item.content_tag.as_ref() == Some(ours) && item.size == draft.size();
-        let mut damaged = self.damaged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // As many bytes, but others: rather damaged on the way than edited. Once, ours is sent again over it.
-        let again = !exact && item.size == draft.size() && damaged.insert(spool);
-        if !again {
-            damaged.remove(&spool);
-        }
-        drop(damaged);
-        if again {
-            tracing::warn!(name = intent.name, "the service stored other bytes than were sent; sending them again");
+        if !exact && item.size == draft.size() && self.is_damage(spool, item) {
+            // What arrived is ours by its place; its content still has to be sent.
             let landed = self.journal.acknowledge(intent.ino, item, None, false)?;
             self.publish(landed);
-            return Err(Setback::Again);
+            let why = "the service stored other bytes than were sent; they are sent again";
+            return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, why).into());
         }
+        self.damaged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&spool);
         if !exact {
             tracing::info!(name = intent.name, "the service stored other bytes than were sent; its version counts");
         }
@@ -148,6 +143,20 @@ impl Uploader {
         tracing::info!(ino = %intent.ino, name = intent.name, size = draft.size(), "in the cloud");
         self.publish(landed);
         Ok(())
+    }
+
+    /// Whether bytes that arrived otherwise than they were sent, and as many, were damaged on the way. A service that
+    /// edits what it gets makes the same of it each time; damage differs.
+    fn is_damage(&self, spool: SpoolId, item: &Item) -> bool {
+        let mut damaged = self.damaged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = damaged.entry(spool).or_default();
+        match &item.content_tag {
+            Some(tag) if !seen.contains(tag) => {
+                seen.push(tag.clone());
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Our content was refused: because of what is there now, or for another reason?

@@ -75,6 +75,7 @@ pub enum Means {
     At(Fault, &'static [Aim], u64),
     /// A new place each time, so that no two damages are alike.
     Corrupt,
+    CorruptUp,
     Delta(DeltaBehaviour),
     ReadLag,
     PatchIgnored,
@@ -91,7 +92,8 @@ pub struct Trouble {
     pub fits: fn(&VolumeError) -> bool,
     /// Whether what is sent may wait for the user.
     pub parks: bool,
-    /// Whether bytes that were read may be wrong while it lasts: below TLS nothing can be told about them.
+    /// Whether bytes may be wrong while it lasts: of a part that is read nobody but TLS can tell, and what the
+    /// service stored wrong stays in its history.
     pub damages: bool,
 }
 
@@ -135,11 +137,7 @@ pub fn all() -> Vec<Trouble> {
         trouble("empty body, good status", Means::Fault(Fault::EmptyBody), ill),
         trouble("body too long", Means::Fault(Fault::Lengthen { by: 100 }), ill),
         Trouble { damages: true, ..trouble("corrupt bytes down", Means::Corrupt, ill) },
-        trouble(
-            "corrupt bytes up",
-            Means::At(Fault::CorruptUpload { at: 77 }, &[("PUT", "*", Host::Graph), ("PUT", "*", Host::Storage)], 0),
-            |_| false,
-        ),
+        Trouble { damages: true, ..trouble("corrupt bytes up", Means::CorruptUp, |_| false) },
         trouble("service acts twice", Means::Fault(Fault::Twice), |_| false),
         trouble("502 after the service acted", Means::Fault(Fault::status(When::After, 502, "UnknownError")), ill),
         trouble(
@@ -258,6 +256,19 @@ impl Trouble {
                         let at = if *host == Host::Graph { 0 } else { 10 + number * 13 % 900 };
                         let rule = Rule::once(method, path, Fault::Corrupt { at }).on(*host);
                         made.rules.push(emulator.faults().add(rule));
+                    }
+                }
+            }
+            Means::CorruptUp => {
+                let count = match extent {
+                    Extent::Once => 1,
+                    Extent::Several => 4,
+                    Extent::Lasting => 400,
+                };
+                for number in 0..count {
+                    for host in [Host::Graph, Host::Storage] {
+                        let rule = Rule::once("PUT", "*", Fault::CorruptUpload { at: 10 + number * 13 % 900 });
+                        made.rules.push(emulator.faults().add(rule.on(host)));
                     }
                 }
             }
