@@ -64,7 +64,7 @@ pub use drive::{DeltaBehaviour, ReadLag, Resync};
 pub use faults::{Fault, FaultBody, Faults, Host, Rule, RuleId, When};
 pub use network::Network;
 pub use strict::{DeleteMatch, PatchAnswer, Strict, UnsetConflict};
-pub use witness::{Course, Moment};
+pub use witness::{Course, Moment, Onlooker};
 pub use world::RequestRecord;
 
 use crate::base::clock::{Clock, SystemClock};
@@ -335,7 +335,7 @@ impl Emulator {
 
     /// Lets `witness` see every exchange from now on; `None` ends that. It is called on the server's tasks and must not
     /// block; it may use the [`DriveHandle`].
-    pub fn set_witness(&self, witness: Option<Arc<dyn Fn(Moment<'_>) -> Course + Send + Sync>>) {
+    pub fn set_witness(&self, witness: Option<Onlooker>) {
         self.world.witness().set(witness);
     }
 

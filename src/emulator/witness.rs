@@ -32,14 +32,15 @@ pub enum Course {
     Vanish,
 }
 
-type Callback = Arc<dyn Fn(Moment<'_>) -> Course + Send + Sync>;
+/// Who watches.
+pub type Onlooker = Arc<dyn Fn(Moment<'_>) -> Course + Send + Sync>;
 
 /// The place where a witness stands; empty at first.
 #[derive(Clone, Default)]
-pub(crate) struct Witness(Arc<RwLock<Option<Callback>>>);
+pub(crate) struct Witness(Arc<RwLock<Option<Onlooker>>>);
 
 impl Witness {
-    pub(crate) fn set(&self, callback: Option<Callback>) {
+    pub(crate) fn set(&self, callback: Option<Onlooker>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = callback;
     }
 

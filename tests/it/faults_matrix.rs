@@ -355,7 +355,7 @@ impl Case {
             assert!(scratch || self.deleted.contains(&item.name.as_str()), "{} was deleted", item.name);
         }
         let ours = |name: &&str| drive.recycle_bin().iter().any(|item| item.name == **name);
-        assert!(self.deleted.iter().all(|name| ours(&name)), "not everything went to the recycle bin");
+        assert!(self.deleted.iter().all(ours), "not everything went to the recycle bin");
     }
 }
 

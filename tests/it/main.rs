@@ -7,6 +7,7 @@ mod bit_flips;
 mod burst;
 mod cli_help;
 mod control;
+mod crash_points;
 mod faults_matrix;
 mod full;
 mod hostile;

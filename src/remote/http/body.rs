@@ -15,7 +15,8 @@ use crate::remote::{BodyStream, RemoteError};
 const LEAST: usize = 4 << 10;
 
 /// The body of an answer. It ends with an error if it breaks off, or if fewer than [`LEAST`] bytes come while somebody
-/// has waited for it for `idle` in all, or if `gone` completes: it is asked anew for each wait. The time in which nobody waits does not count: a reader may be slow.
+/// has waited for it for `idle` in all, or if `gone` completes: it is asked anew for each wait. The time in which nobody
+/// waits does not count: a reader may be slow.
 pub(super) fn watched(
     response: reqwest::Response,
     clock: Arc<dyn Clock>,

@@ -1,6 +1,7 @@
 //! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
 
 pub mod clock;
+pub mod counted_disk;
 pub mod desk;
 pub mod model;
 pub mod mount;

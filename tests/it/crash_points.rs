@@ -1,0 +1,251 @@
+//! Death at every point: the daemon dies at the n-th change of its disk or the n-th moment of an exchange with the
+//! service, before it acted or after, whichever comes. What it left is taken as it is at that instant, and a new daemon
+//! starts on it.
+//!
+//! Every operation that had returned is there at once, whole and in its place; the one that was under way is there or
+//! not, never half. When all has come to rest the cloud has exactly the same tree: nothing twice, nothing deleted that
+//! nobody deleted.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use onedrive_mount::emulator::{Course, Flavour};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::volume_model::local_tree_of;
+use crate::world::counted_disk::CountedDisk;
+use crate::world::model::Model;
+use crate::world::ops::{Op, cloud_tree, op};
+use crate::world::{Running, User, World};
+
+/// Where the count stands, and what is to happen at its end.
+struct Fate {
+    left: AtomicU64,
+    /// The picture is being taken: what returns from now on may be on it or not.
+    dying: AtomicBool,
+    dead: AtomicBool,
+    /// Held while the picture is taken, so that nothing moves meanwhile.
+    picture: Mutex<()>,
+    home: std::path::PathBuf,
+    remains: std::path::PathBuf,
+}
+
+impl Fate {
+    /// One more point is reached; at the last one the folders are copied as they are.
+    fn reach(&self) {
+        if self.dead.load(Ordering::Acquire) {
+            return;
+        }
+        let _turn = self.picture.lock().expect("nobody panics with it");
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.dying.store(true, Ordering::Release);
+            copy(&self.home, &self.remains);
+            self.dead.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Copies a folder; SQLite's main files before their logs, so that the copy is never older than its log.
+fn copy(from: &Path, to: &Path) {
+    // At the end of a case the folder goes under the feet of a thread that still ticks.
+    let Ok(entries) = std::fs::read_dir(from) else { return };
+    std::fs::create_dir_all(to).expect("a folder");
+    let mut names: Vec<_> = entries.filter_map(Result::ok).collect();
+    // What takes time must come in the order in which it would be safe to die in between: what is acknowledged is in
+    // the index before it goes from the journal, so the index is copied last.
+    names.sort_by_key(|entry| (entry.file_name() == "index", entry.file_name()));
+    for entry in names {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            // It may have been removed since the listing.
+            let _ = std::fs::copy(entry.path(), target);
+        }
+    }
+}
+
+/// The states that may be found after an operation was cut: before it, after it, and in between for what is two calls.
+fn outcomes(model: &Model, op: &Op) -> Vec<Model> {
+    let mut after = model.clone();
+    let mut between = model.clone();
+    match op {
+        Op::Mkdir(path) => {
+            let _ = after.mkdir(path);
+        }
+        Op::Write(path, bytes) => {
+            let _ = after.write(path, bytes);
+            // A new file is there, empty, from its creation on; until it is closed nobody was told that it is safe.
+            let _ = between.write(path, &[]);
+        }
+        Op::Patch(path, at, bytes) => {
+            let _ = after.patch(path, *at, bytes);
+        }
+        Op::Unlink(path) => {
+            let _ = after.unlink(path);
+        }
+        Op::Rmdir(path) => {
+            let _ = after.rmdir(path);
+        }
+        Op::Rename(from, to) => {
+            let _ = after.rename(from, to);
+        }
+        Op::Save(path, bytes) => {
+            let temporary = format!("{path}.tmp");
+            if after.write(&temporary, bytes).is_ok() {
+                between = after.clone();
+                let _ = after.rename(&temporary, path);
+            }
+        }
+        _ => {}
+    }
+    vec![model.clone(), after, between]
+}
+
+async fn carry_out(user: &User<'_>, op: &Op) -> bool {
+    match op {
+        Op::Mkdir(path) => user.mkdir(path).await.is_ok(),
+        Op::Write(path, bytes) => user.write(path, bytes).await.is_ok(),
+        Op::Patch(path, at, bytes) => user.patch(path, *at as u64, bytes).await.is_ok(),
+        Op::Unlink(path) => user.unlink(path).await.is_ok(),
+        Op::Rmdir(path) => user.rmdir(path).await.is_ok(),
+        Op::Rename(from, to) => user.rename(from, to).await.is_ok(),
+        Op::Save(path, bytes) => {
+            let temporary = format!("{path}.tmp");
+            user.write(&temporary, bytes).await.is_ok() && user.rename(&temporary, path).await.is_ok()
+        }
+        Op::Read(path) => user.read(path).await.is_ok(),
+        _ => true,
+    }
+}
+
+async fn start(world: &World, home: &Path, disk: Arc<dyn onedrive_mount::base::disk::Disk>) -> Running {
+    let core = world.open_with(world.remote(), home, disk, 0).await;
+    world.run_core(core).await
+}
+
+/// Plays until death or the end; whether there was a death.
+async fn play(flavour: Flavour, point: u64, ops: &[Op]) -> Result<bool, TestCaseError> {
+    let mut world = World::new(flavour).await;
+    world.debounce = Duration::from_millis(5);
+    let first = world.home.path().join("first");
+    let remains = world.home.path().join("remains");
+    let fate = Arc::new(Fate {
+        left: AtomicU64::new(u64::MAX),
+        dying: AtomicBool::new(false),
+        dead: AtomicBool::new(false),
+        picture: Mutex::new(()),
+        home: first.clone(),
+        remains: remains.clone(),
+    });
+    let (disk_fate, exchange_fate) = (fate.clone(), fate.clone());
+    let running = start(&world, &first, Arc::new(CountedDisk(Arc::new(move || disk_fate.reach())))).await;
+    fate.left.store(point, Ordering::Release);
+    world.emulator.set_witness(Some(Arc::new(move |_| {
+        exchange_fate.reach();
+        if exchange_fate.dead.load(Ordering::Acquire) { Course::Vanish } else { Course::Go }
+    })));
+
+    let mut possible = vec![Model::default()];
+    for op in ops {
+        let model = possible.swap_remove(1.min(possible.len() - 1));
+        possible = outcomes(&model, op);
+        let user = User(&running.core);
+        let died = async {
+            while !fate.dead.load(Ordering::Acquire) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // Whatever it still does, it does in a world that is gone.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        tokio::select! {
+            _ = carry_out(&user, op) => {}
+            () = died => {}
+        }
+        if matches!(op, Op::Settle) && !fate.dying.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        if fate.dying.load(Ordering::Acquire) {
+            break;
+        }
+    }
+    let mut died = fate.dying.load(Ordering::Acquire);
+    if !died {
+        // The rest of the points lies in what the uploader does.
+        let model = possible.swap_remove(1.min(possible.len() - 1));
+        possible = vec![model];
+        for _ in 0..200 {
+            if running.core.journal.backlog() == (0, 0) || fate.dying.load(Ordering::Acquire) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        died = fate.dying.load(Ordering::Acquire);
+    }
+    while died && !fate.dead.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if !died {
+        // No death any more while it is taken down.
+        fate.dead.store(true, Ordering::Release);
+    }
+    let home = if died { remains } else { first };
+    running.kill().await;
+    world.emulator.set_witness(None);
+
+    let running = start(&world, &home, onedrive_mount::base::disk::RealDisk::shared()).await;
+    let local = local_tree_of(&running.core).await.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
+    let known = possible.clone();
+    let found = possible.into_iter().find(|model| model.0 == local);
+    let Some(model) = found else {
+        let recovered = &running.core.recovered;
+        return Err(TestCaseError::fail(
+            format!("after the death: {local:?}, not one of {known:?}; {recovered:?}")
+                .chars()
+                .take(6000)
+                .collect::<String>(),
+        ));
+    };
+    running.settle().await;
+    running.core.poller.poll_now().await.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+    let local = local_tree_of(&running.core).await.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
+    prop_assert_eq!(&local, &model.0, "here");
+    prop_assert_eq!(&cloud_tree(world.emulator.drive()), &model.0, "the cloud");
+    running.stop().await;
+    Ok(died)
+}
+
+fn run(flavour: Flavour, cases: u32) {
+    let cases = std::env::var("CRASH_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
+    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let deaths = AtomicU64::new(0);
+    // Of this alphabet only what our user does: the second writer has a test of his own.
+    let ours = op().prop_filter("ours", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill));
+    let input = (prop_oneof![3 => 1..40u64, 1 => 40..120u64], prop::collection::vec(ours, 4..30));
+    runner
+        .run(&input, |(point, ops)| {
+            let died = runtime.block_on(play(flavour, point, &ops))?;
+            deaths.fetch_add(u64::from(died), Ordering::Relaxed);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    let deaths = deaths.into_inner();
+    println!("crash points, {flavour:?}: {deaths} deaths, nothing lost");
+    assert!(deaths > 0, "no point was reached");
+}
+
+#[test]
+fn a_death_at_any_point_loses_nothing_on_a_personal_drive() {
+    run(Flavour::PersonalNew, 40);
+}
+
+#[test]
+fn a_death_at_any_point_loses_nothing_on_a_business_drive() {
+    run(Flavour::Business, 40);
+}
