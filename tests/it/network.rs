@@ -12,6 +12,7 @@ use onedrive_mount::remote::{At, RemoteErrorKind, URGENCY, Urgency};
 use onedrive_mount::volume::VolumeError;
 
 use crate::world::clock::FastClock;
+use crate::world::service::{Service, wait_until_uploaded};
 use crate::world::trouble::Issued;
 use crate::world::{Running, User, World, settle};
 
@@ -272,4 +273,65 @@ async fn a_folder_is_listed_once_while_the_drive_is_enumerated() {
     assert!(listings() <= 1, "{} listings of one folder", listings());
     tasks.stop(Duration::from_secs(5)).await;
     running.journal.close();
+}
+
+#[test]
+fn a_mount_lives_through_a_network_that_swallows_everything() {
+    let service = Service::new(Flavour::PersonalNew);
+    for number in 0..5u8 {
+        service.drive().create_file(&format!("docs/{number}"), vec![number; 30_000]);
+    }
+    let home = service.home("");
+    let mount = service.mount(&home);
+    let read = |number: u8| std::fs::read(mount.path(format!("docs/{number}")));
+    assert_eq!(read(0).expect("no trouble yet"), vec![0; 30_000]);
+    assert_eq!(std::fs::read_dir(mount.path("docs")).expect("listed").count(), 5);
+    service.emulator().set_network(Network::Vanishing);
+    std::thread::sleep(Duration::from_millis(100));
+
+    let begun = Instant::now();
+    let failure = read(1).expect_err("it is not here");
+    assert_eq!(failure.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    std::fs::write(mount.path("docs/offline"), b"written offline").expect("writing is local");
+    std::fs::rename(mount.path("docs/offline"), mount.path("docs/kept")).expect("renaming is local");
+    std::fs::create_dir(mount.path("docs/folder")).expect("making folders is local");
+    std::fs::remove_file(mount.path("docs/4")).expect("removing is local");
+    assert_eq!(std::fs::read_dir(mount.path("docs")).expect("listed").count(), 6);
+    assert_eq!(std::fs::metadata(mount.path("docs/2")).expect("known").len(), 30_000);
+    assert!(rustix::fs::statvfs(mount.at()).is_ok());
+    assert_eq!(read(0).expect("cached"), vec![0; 30_000]);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+
+    service.emulator().set_network(Network::Up);
+    let begun = Instant::now();
+    while read(2).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not recover");
+    }
+    wait_until_uploaded(&home);
+    assert_eq!(service.drive().read_file("docs/kept").as_deref(), Some(&b"written offline"[..]));
+    assert_eq!(service.drive().read_file("docs/4"), None);
+}
+
+#[test]
+fn the_kernel_learns_the_real_size() {
+    let service = Service::new(Flavour::PersonalNew);
+    let sizes = [("shorter.heic", 50_000usize, 90_000), ("longer.heic", 90_000, 50_000)];
+    let bytes = |length: usize| -> Vec<u8> { (0..length).map(|at| (at % 253) as u8).collect() };
+    for (name, real, claimed) in sizes {
+        service.drive().create_file(name, bytes(real));
+        service.drive().claim_size(name, claimed);
+    }
+    let home = service.home("");
+    let mount = service.mount(&home);
+    for (name, real, _) in sizes {
+        assert_eq!(std::fs::read(mount.path(name)).expect("readable"), bytes(real), "{name}");
+        let begun = Instant::now();
+        while std::fs::metadata(mount.path(name)).expect("there").len() != real as u64 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the kernel never hears of it");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(std::fs::read(mount.path(name)).expect("readable"), bytes(real), "{name}");
+    }
 }

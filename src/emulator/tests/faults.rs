@@ -131,6 +131,63 @@ async fn off_the_network_and_back() {
 }
 
 #[tokio::test]
+async fn a_network_can_refuse_and_swallow() {
+    use crate::emulator::Network;
+    let w = world(Flavour::PersonalNew).await;
+    w.get("/me").await.expect(200);
+    w.emulator.set_network(Network::Refusing);
+    let mut refused = try_send(w.request("GET", "/me")).await.err();
+    while !refused.as_ref().is_some_and(reqwest::Error::is_connect) {
+        tokio::task::yield_now().await;
+        refused = try_send(w.request("GET", "/me")).await.err();
+    }
+    w.emulator.set_network(Network::Up);
+    while try_send(w.request("GET", "/me")).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    // On an open connection and on a new one: nothing comes back, nothing takes effect.
+    w.emulator.set_network(Network::Vanishing);
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    for _ in 0..2 {
+        let sending = tokio::spawn(try_send(w.request("PUT", "/me/drive/root:/f:/content").body("x")));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert!(!sending.is_finished());
+        sending.abort();
+    }
+    assert!(w.emulator.drive().stat("/f").is_none());
+    w.emulator.set_network(Network::Up);
+    while try_send(w.request("GET", "/me")).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(w.emulator.drive().stat("/f").is_none());
+}
+
+#[tokio::test]
+async fn bodies_are_cut_lengthened_and_damaged_and_pages_disturbed() {
+    let w = world(Flavour::PersonalNew).await;
+    w.emulator.drive().create_file("/a", "content");
+    w.emulator.drive().create_file("/b", "more");
+    let listed = |got: super::Got| got.json()["value"].as_array().map_or(0, Vec::len);
+    let children = "/me/drive/root/children";
+    for (fault, items, link) in [(Fault::EmptyPage, 0, true), (Fault::PageLoop, 2, true), (Fault::Disorder, 4, false)] {
+        w.emulator.faults().add(Rule::once("GET", "*children", fault));
+        let got = w.get(children).await.expect(200);
+        assert_eq!(got.json().get("@odata.nextLink").is_some(), link);
+        assert_eq!(listed(got), items);
+    }
+    let whole = w.get(children).await.expect(200).body.len();
+    for (fault, length) in [(Fault::Truncate { to: 10 }, 10), (Fault::Lengthen { by: 5 }, whole + 5)] {
+        w.emulator.faults().add(Rule::once("GET", "*children", fault));
+        assert_eq!(w.get(children).await.expect(200).body.len(), length);
+    }
+    w.emulator.faults().add(Rule::once("PUT", "*", Fault::CorruptUpload { at: 0 }));
+    w.put("/me/drive/root:/c:/content", "abc").await.expect(201);
+    let stored = w.emulator.drive().read_file("/c").expect("stored");
+    assert_eq!((stored.len(), &stored[1..]), (3, &b"bc"[..]));
+    assert_ne!(stored[0], b'a');
+}
+
+#[tokio::test]
 async fn a_stall_lasts_until_the_clock_says_so() {
     let w = world(Flavour::PersonalNew).await;
     w.emulator.faults().add(Rule::once(

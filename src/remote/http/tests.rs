@@ -183,3 +183,19 @@ fn guids_look_like_guids() {
     assert_eq!(guid(u64::MAX, u64::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
     assert_eq!(guid(0, 0), "00000000-0000-4000-8000-000000000000");
 }
+
+/// The label is too long for any resolver to ask anybody: the failure is the resolver's own.
+#[tokio::test]
+async fn a_name_that_is_not_found_is_no_connection_as_a_refusal_is() {
+    let nameless = door(&format!("https://{}.example", "n".repeat(64)), Arc::new(Hasty::default()));
+    let refusing = door("http://127.0.0.1:1", Arc::new(Hasty::default()));
+    let mut failures = Vec::new();
+    for http in [nameless, refusing] {
+        let url = http.graph_url("/me/drive").expect("a path");
+        let ask = Ask::new(Method::POST, url, Effect::Once, "try it");
+        let failure = http.graph(&ask).await.expect_err("nobody there");
+        failures.push((failure.kind, failure.advice));
+    }
+    assert_eq!(failures[0], (RemoteErrorKind::Offline, Advice::Retry));
+    assert_eq!(failures[0], failures[1]);
+}
