@@ -89,6 +89,8 @@ struct Queue {
     phase: Phase,
     order: VecDeque<Waiting>,
     known: HashSet<Waiting>,
+    /// One is on its way into the kernel.
+    sending: bool,
 }
 
 /// The queue in front of the kernel. Made before the volume, which posts to it; attached once the mount
@@ -102,7 +104,12 @@ impl NotifyQueue {
     /// A queue that drops everything until [`NotifyQueue::attach`].
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            queue: Mutex::new(Queue { phase: Phase::Before, order: VecDeque::new(), known: HashSet::new() }),
+            queue: Mutex::new(Queue {
+                phase: Phase::Before,
+                order: VecDeque::new(),
+                known: HashSet::new(),
+                sending: false,
+            }),
             wake: Condvar::new(),
         })
     }
@@ -157,8 +164,10 @@ impl NotifyQueue {
             if let Some(next) = queue.order.pop_front() {
                 // Before it is sent, so that what is posted while it is on its way is sent again.
                 queue.known.remove(&next);
+                queue.sending = true;
                 return Some(next);
             }
+            queue.sending = false;
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -185,6 +194,11 @@ impl KernelSink for NotifyQueue {
             queue.order.push_back(notice);
             self.wake.notify_one();
         }
+    }
+
+    fn has_heard(&self) -> bool {
+        let queue = self.lock();
+        queue.phase != Phase::Open || (queue.order.is_empty() && !queue.sending)
     }
 }
 

@@ -45,12 +45,17 @@ impl Volume {
         loop {
             let range = wanted.start..wanted.end.min(pin.size);
             if range.is_empty() {
-                return Ok(Bytes::new());
+                // The kernel reads ahead to the end that it was told. A first answer of nothing beyond the real end
+                // would make it take that place for the end; an error leaves that to the read in which the file
+                // ends.
+                let beyond = wanted.start > pin.size && wanted.start < pin.told;
+                return if beyond { Err(VolumeError::Stale) } else { Ok(Bytes::new()) };
             }
             match self.fetcher.read(&pin.key, pin.size, range, stream, self.settings.patience).await {
                 Err(FetchError::Size { actual }) if !corrected => {
                     corrected = true;
-                    self.note_real_size(ino, &pin.key, actual);
+                    self.note_real_size(&pin.key, actual);
+                    self.tell_size(ino, pin.told, actual).await;
                     pin.size = actual;
                 }
                 other => return Ok(other?),
@@ -66,15 +71,39 @@ impl Volume {
         locked(&self.real_sizes).get(&CacheKey::new(item, tag)).copied()
     }
 
-    fn note_real_size(&self, ino: Ino, key: &CacheKey, size: u64) {
-        tracing::info!(%ino, size, "the file really has another size than the service reports");
+    fn note_real_size(&self, key: &CacheKey, size: u64) {
+        tracing::info!(item = ?key.item, size, "the file really has another size than the service reports");
         let count = {
             let mut sizes = locked(&self.real_sizes);
             sizes.put(key.clone(), size);
             sizes.len()
         };
         self.wrong_sizes.store(count, Ordering::Relaxed);
-        self.kernel.post(KernelNotice::Attributes(ino));
+    }
+
+    /// Lets the kernel know the real size before it gets the first bytes.
+    ///
+    /// A file that is longer than it was told ends for a reader where it was told, unless the kernel has forgotten
+    /// that by then. Of a shorter one it learns by the short answer itself, if nothing else has touched the
+    /// attributes meanwhile (`fuse_short_read` in the kernel's fs/fuse/file.c), so it is reminded later.
+    async fn tell_size(&self, ino: Ino, told: u64, real: u64) {
+        const STEP: Duration = Duration::from_millis(5);
+        const STEPS: u32 = 200;
+        if real > told {
+            self.kernel.post(KernelNotice::Attributes(ino));
+            for _ in 0..STEPS {
+                if self.kernel.has_heard() {
+                    break;
+                }
+                self.clock.sleep(STEP).await;
+            }
+        } else {
+            let (kernel, later) = (self.kernel.clone(), self.clock.sleep(Duration::from_secs(2)));
+            tokio::spawn(async move {
+                later.await;
+                kernel.post(KernelNotice::Attributes(ino));
+            });
+        }
     }
 
     /// Puts what the cache has of a draft's base into the draft.

@@ -19,6 +19,8 @@ use crate::journal::Draft;
 pub(super) struct Pin {
     pub key: CacheKey,
     pub size: u64,
+    /// What the kernel was told of its size, in bytes; another one only if the service had reported a wrong one.
+    pub told: u64,
     /// Keeps the cached bytes of the version from being evicted.
     _guard: Arc<PinGuard>,
 }
@@ -101,7 +103,7 @@ impl Volume {
 
     pub(super) fn pin(&self, key: CacheKey, size: u64) -> Pin {
         let guard = Arc::new(self.cache.pin(&key));
-        Pin { key, size, _guard: guard }
+        Pin { key, size, told: size, _guard: guard }
     }
 
     /// Registers an open file and says what the kernel may do with its pages.

@@ -201,6 +201,11 @@ pub enum KernelNotice {
 pub trait KernelSink: Send + Sync + 'static {
     /// Takes a notice; never blocks, never fails, may be called with locks held.
     fn post(&self, notice: KernelNotice);
+
+    /// Whether the kernel has heard all that was posted.
+    fn has_heard(&self) -> bool {
+        true
+    }
 }
 
 /// A range of bytes within a file, half-open.

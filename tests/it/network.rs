@@ -317,7 +317,12 @@ fn a_mount_lives_through_a_network_that_swallows_everything() {
 #[test]
 fn the_kernel_learns_the_real_size() {
     let service = Service::new(Flavour::PersonalNew);
-    let sizes = [("shorter.heic", 50_000usize, 90_000), ("longer.heic", 90_000, 50_000)];
+    let sizes = [
+        ("shorter.heic", 50_000usize, 90_000),
+        ("longer.heic", 90_000, 50_000),
+        ("much-shorter.heic", 3_000_000, 3_500_000),
+        ("much-longer.heic", 3_500_000, 3_000_000),
+    ];
     let bytes = |length: usize| -> Vec<u8> { (0..length).map(|at| (at % 253) as u8).collect() };
     for (name, real, claimed) in sizes {
         service.drive().create_file(name, bytes(real));

@@ -103,9 +103,10 @@ async fn after_a_pause_one_asks_the_most_urgent_first_and_the_others_follow_the_
     let (answer, _) = tokio::sync::broadcast::channel::<bool>(4);
     let mut waiting = Vec::new();
     for urgency in [Urgency::Background, Urgency::Background, Urgency::Upload, Urgency::Interactive] {
-        let (gate, order, mut answers) = (gate.clone(), order.clone(), answer.subscribe());
+        let (gate, order, answer) = (gate.clone(), order.clone(), answer.clone());
         waiting.push(tokio::spawn(async move {
             let _pass = gate.enter(urgency).await.expect("a place");
+            let mut answers = answer.subscribe();
             order.lock().expect("no panic").push(urgency);
             let good = answers.recv().await.expect("an answer");
             gate.learn(&if good { Ok(()) } else { Err(throttled(Some(5))) });
@@ -129,7 +130,6 @@ async fn after_a_pause_one_asks_the_most_urgent_first_and_the_others_follow_the_
     assert_eq!(seen().len(), 4, "recovered: all follow");
     answer.send(true).expect("heard");
     for waiter in waiting {
-        // The first answers were meant for those who had asked by then; later ones get the last.
         waiter.await.expect("no panic");
     }
 }
