@@ -36,7 +36,7 @@ The demo drive is mounted. Try:
     ls -la '$mountpoint'
     df -h '$mountpoint'
     echo 'hello from Linux' > '$mountpoint/hello.txt'
-    getfattr -d '$mountpoint/hello.txt'       # pending, then cached: it has reached the cloud
+    getfattr -n user.onedrive.state '$mountpoint/hello.txt'      # pending, then cached: it has reached the cloud
     git init '$mountpoint/project'
     $(dirname "$program")/onedrive-cli status
 
