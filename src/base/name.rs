@@ -120,6 +120,13 @@ pub fn to_local(remote: &str) -> String {
     out
 }
 
+/// Whether a name is the same here and in the cloud, because nothing in it is mapped or stands for something mapped.
+pub fn is_plain(name: &str) -> bool {
+    !name.starts_with([' ', '~'])
+        && !name.ends_with([' ', '.'])
+        && !name.chars().any(|c| c == QUOTE || look_alike(c).is_some() || original(c).is_some())
+}
+
 /// A text of somebody else (a service, the name of a file) made fit for a line on a terminal or in a log: one line, at
 /// most 200 characters, nothing that moves the cursor or turns the direction of writing, no URL and no long word that
 /// may be a credential.
@@ -372,6 +379,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_name_is_the_same_on_both_sides(name in "[ ~.a:*“\u{201B}\u{FF1A}\u{2420}é]{1,6}") {
+            let mapped = map(name.as_ref());
+            let same = mapped.as_deref() == Ok(name.as_str()) && to_local(&name) == name;
+            // Of dots alone there is no name; anything else is plain exactly if nothing happens to it.
+            prop_assert!(!is_plain(&name) || same, "{name:?}");
+        }
+
         #[test]
         fn the_mapping_is_reversible(name in "[a-c .~:\u{201B}\u{FF1A}\u{2420}\u{FF0E}\u{FF5E}\u{2401}\u{1}\\\\|]{1,8}") {
             if let Ok(remote) = map(OsStr::new(&name)) {

@@ -24,6 +24,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::key::Digest;
 use super::{CHUNK, chunks_of};
+use crate::base::checksum::crc32c;
 use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::ranges::RangeSet;
 
@@ -248,7 +249,7 @@ impl CacheFile {
         match self.state(index) {
             VERIFIED => true,
             UNVERIFIED => {
-                let right = crc32c::crc32c(bytes) == self.sums[at].load(Ordering::Relaxed);
+                let right = crc32c(bytes) == self.sums[at].load(Ordering::Relaxed);
                 if right {
                     self.states[at].store(VERIFIED, Ordering::Release);
                 } else {
@@ -258,7 +259,7 @@ impl CacheFile {
                 right
             }
             UNSUMMED => {
-                let sum = crc32c::crc32c(bytes);
+                let sum = crc32c(bytes);
                 self.sums[at].store(sum, Ordering::Relaxed);
                 self.states[at].store(VERIFIED, Ordering::Release);
                 // Without this entry the chunk stays unsummed on disk, which is no harm.
@@ -281,7 +282,7 @@ impl CacheFile {
                 self.finish_run(run.take())?;
                 continue;
             }
-            let sum = crc32c::crc32c(piece);
+            let sum = crc32c(piece);
             self.data.write_at(piece, offset)?;
             self.sums[index as usize].store(sum, Ordering::Relaxed);
             let entry = entry(index, sum, MARK_SUMMED);
@@ -395,7 +396,7 @@ fn header(key: &str, size: u64) -> Vec<u8> {
     bytes.extend_from_slice(&size.to_le_bytes());
     bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
     bytes.extend_from_slice(key.as_bytes());
-    let sum = crc32c::crc32c(&bytes);
+    let sum = crc32c(&bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
     bytes
 }

@@ -155,23 +155,29 @@ impl DriveHandle {
 
     /// Renames or moves an item; nothing may be at the new path, its parent has to be there.
     pub fn rename(&self, path: &str, to: &str) {
+        self.relocate(path, to).unwrap_or_else(|error| panic!("cannot rename {path:?} to {to:?}: {error:?}"));
+    }
+
+    fn relocate(&self, path: &str, to: &str) -> Result<(), DriveError> {
         let mut drive = self.cell.lock();
-        let index = Self::expect(&drive, path);
-        let mut parts: Vec<_> = names(to).collect();
-        let name = parts.pop().unwrap_or_else(|| panic!("{to:?} names the root"));
-        let parent = drive.walk(ROOT, parts).unwrap_or_else(|error| panic!("no parent of {to:?}: {error:?}"));
-        let to_place = Relocation { parent: Some(parent), name: Some(name.to_owned()) };
-        let done = drive.relocate(index, &to_place, Conflict::Fail, self.now());
-        done.unwrap_or_else(|error| panic!("cannot rename {path:?} to {to:?}: {error:?}"));
+        let index = drive.walk(ROOT, names(path))?;
+        let (parent, name) = Self::place(&drive, to)?;
+        let place = Relocation { parent: Some(parent), name: Some(name.to_owned()) };
+        drive.relocate(index, &place, Conflict::Fail, self.now()).map(drop)
+    }
+
+    /// The folder that a path leads to, and the last name in it, which may be free.
+    fn place<'p>(drive: &Drive, path: &'p str) -> Result<(Index, &'p str), DriveError> {
+        let mut parts: Vec<_> = names(path).collect();
+        let name = parts.pop().unwrap_or_else(|| panic!("{path:?} names the root"));
+        Ok((drive.walk(ROOT, parts)?, name))
     }
 
     /// What another device does that looks before it acts: writes a file whose folder is there. The content that was
     /// replaced (`Some(None)` if there was none), or `None` if the service refused.
     pub fn try_write(&self, path: &str, bytes: impl Into<Vec<u8>>) -> Option<Option<Vec<u8>>> {
         let mut drive = self.cell.lock();
-        let mut parts: Vec<_> = names(path).collect();
-        let name = parts.pop()?;
-        let parent = drive.walk(ROOT, parts).ok()?;
+        let (parent, name) = Self::place(&drive, path).ok()?;
         let before = match drive.child(parent, name).ok()? {
             Some(index) => Some(drive.content(index).ok()?.to_vec()),
             None => None,
@@ -186,22 +192,14 @@ impl DriveHandle {
     /// The same for a new folder: whether it was made.
     pub fn try_create_folder(&self, path: &str) -> bool {
         let mut drive = self.cell.lock();
-        let mut parts: Vec<_> = names(path).collect();
-        let Some(name) = parts.pop() else { return false };
-        let Ok(parent) = drive.walk(ROOT, parts) else { return false };
+        let Ok((parent, name)) = Self::place(&drive, path) else { return false };
         let now = self.now();
         drive.make_folder(parent, name, Conflict::Fail, ClientTimes { created: now, modified: now }, now).is_ok()
     }
 
     /// The same for renaming or moving: whether it was done.
     pub fn try_rename(&self, path: &str, to: &str) -> bool {
-        let mut drive = self.cell.lock();
-        let Some(index) = Self::find(&drive, path) else { return false };
-        let mut parts: Vec<_> = names(to).collect();
-        let Some(name) = parts.pop() else { return false };
-        let Ok(parent) = drive.walk(ROOT, parts) else { return false };
-        let place = Relocation { parent: Some(parent), name: Some(name.to_owned()) };
-        drive.relocate(index, &place, Conflict::Fail, self.now()).is_ok()
+        self.relocate(path, to).is_ok()
     }
 
     /// Deletes an item and all below it; the contents of the files that went with it, `None` if there was none or

@@ -108,6 +108,13 @@ async fn passes(world: &World, socket: &std::net::TcpStream) -> Result<(), Cut> 
     Err(Cut)
 }
 
+/// Lets the witness see a moment; never ends if nothing more is to happen in the exchange.
+async fn witnessed(world: &World, moment: Moment<'_>) {
+    if world.witness().see(moment) == Course::Vanish {
+        std::future::pending().await
+    }
+}
+
 /// Makes the coming close a reset.
 fn reset(socket: &std::net::TcpStream) {
     let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
@@ -178,9 +185,7 @@ async fn exchange(
     // The stall and the body took time: the server acts now.
     call.now = world.now();
     let moment = |when| Moment { host, when, method: call.method.as_str(), target: &target };
-    if world.witness().see(moment(When::Before)) == Course::Vanish {
-        std::future::pending::<()>().await;
-    }
+    witnessed(world, moment(When::Before)).await;
     let mut answer = match early {
         Some(answer) => answer,
         None => {
@@ -189,9 +194,7 @@ async fn exchange(
             scripted(&fault, When::After, &call).unwrap_or(answer)
         }
     };
-    if world.witness().see(moment(When::After)) == Course::Vanish {
-        std::future::pending::<()>().await;
-    }
+    witnessed(world, moment(When::After)).await;
     match &fault {
         Some(Fault::Reset { when: When::After }) => {
             world.record(record(&call, host, None, bytes, 0));

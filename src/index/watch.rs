@@ -27,7 +27,7 @@ impl Watches {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A transaction is about to be seen by others.
+    /// A transaction was committed, and the writer's turn is not over.
     pub(super) fn note(&self, notices: &[Notice]) {
         let mut table = self.lock();
         if table.watched.is_empty() {

@@ -108,7 +108,8 @@ pub enum ParkReason {
     Denied,
     /// The file is larger than the service accepts.
     TooLarge,
-    /// The folder it belongs to is gone in the cloud.
+    /// The folder it belongs to is gone in the cloud. Only in rows of earlier versions: such folders are made again
+    /// now, see `shelter`.
     FolderGone,
     /// The version that an edit was made on is gone, and its bytes were not all on this machine.
     BaseGone,
@@ -255,6 +256,12 @@ impl Intent {
         }
     }
 
+    /// Whether its time is to be set in the cloud. The service keeps whole seconds.
+    pub fn is_retimed(&self) -> bool {
+        let other = self.base.as_ref().is_some_and(|base| self.modified.seconds() != base.modified.seconds());
+        self.set_modified && other
+    }
+
     /// Whether it stands elsewhere than in the cloud. `parent` is the folder's identity there, `None` if the
     /// folder is not in the cloud.
     pub fn is_displaced(&self, parent: Option<&ItemId>) -> bool {
@@ -329,7 +336,7 @@ pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
             (Kind::File, Some(spool), Some(parent)) => Step::Create { parent: parent.clone(), spool },
         };
     };
-    let other_time = intent.set_modified && intent.modified.seconds() != base.modified.seconds();
+    let other_time = intent.is_retimed();
     if intent.is_displaced(parent) {
         let Some(parent) = parent else { return Step::AwaitParent };
         return Step::Change(Patch {
@@ -350,7 +357,7 @@ pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::base::ids::DriveId;
 
@@ -358,7 +365,8 @@ mod tests {
         ItemId::new(&DriveId::new("b!d"), text)
     }
 
-    fn known() -> Known {
+    /// A file in the cloud.
+    pub(in crate::journal) fn known() -> Known {
         Known {
             item: id("i"),
             base: Base {

@@ -14,9 +14,8 @@
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
 //! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `store` and `spool`
-//! (the files), `commit` (the group
-//! commit), `recover` (start-up), `uploader` (the worker), `burst` (what is held until the user says so), `report`
-//! and `discard` (what people see of all this, and how they take it back).
+//! (the files), `commit` (the group commit), `recover` (start-up), `uploader` (the worker), `burst` (what is held
+//! until the user says so), `report` and `discard` (what people see of all this, and how they take it back).
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -54,10 +53,11 @@ pub use discard::{Refusal, Undone};
 pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
-pub use spool::{DamagedDraft, Draft, Piece};
+pub use spool::{Draft, Piece};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use store::fuzz as fuzz_row;
 pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
+pub use sums::DamagedDraft;
 
 use commit::Pending;
 use queue::Queue;

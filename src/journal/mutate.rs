@@ -27,7 +27,7 @@ impl Journal {
         Some(intent)
     }
 
-    fn known(&self, state: &State, ino: Ino) -> Option<Known> {
+    pub(super) fn known(&self, state: &State, ino: Ino) -> Option<Known> {
         let row = self.index().by_ino(ino).ok().flatten()?;
         Some(Known {
             base: Base {
@@ -231,7 +231,7 @@ impl Journal {
     }
 
     /// Intents that want nothing (renamed there and back again) are dropped.
-    fn drop_settled(&self, state: &State, outcome: &mut Outcome) {
+    pub(super) fn drop_settled(&self, state: &State, outcome: &mut Outcome) {
         let settled: Vec<Ino> = outcome
             .put
             .iter()

@@ -90,7 +90,7 @@ pub fn work_of(intent: &Intent, parent: Option<&ItemId>) -> Work {
         Work::Move
     } else if base.name != intent.name {
         Work::Rename
-    } else if intent.set_modified && intent.modified.seconds() != base.modified.seconds() {
+    } else if intent.is_retimed() {
         Work::SetTime
     } else {
         Work::Nothing
@@ -169,8 +169,7 @@ fn entry(state: &State, intent: &Intent) -> Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::{ContentTag, DriveId, MetaTag};
-    use crate::journal::intent::{Base, Known};
+    use crate::base::ids::DriveId;
 
     fn id(text: &str) -> ItemId {
         ItemId::new(&DriveId::new("b!d"), text)
@@ -182,17 +181,7 @@ mod tests {
         let fresh = Intent::new(Ino(9), Kind::File, Ino(2), "n", now);
         assert_eq!(work_of(&fresh, None), Work::Upload);
         assert_eq!(work_of(&Intent { kind: Kind::Folder, ..fresh }, None), Work::NewFolder);
-        let base = Base {
-            parent: id("p"),
-            name: "n".into(),
-            meta_tag: MetaTag("1".into()),
-            content_tag: Some(ContentTag("c".into())),
-            size: 1,
-            modified: Timestamp::from_seconds(5),
-            created: Timestamp::from_seconds(4),
-        };
-        let modified = base.modified;
-        let known = Known { item: id("i"), base, kind: Kind::File, parent: Ino(2), modified };
+        let known = crate::journal::intent::tests::known();
         let same = Intent::about(Ino(9), known, now);
         let parent = id("p");
         assert_eq!(work_of(&same, Some(&parent)), Work::Nothing);

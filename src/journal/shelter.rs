@@ -13,10 +13,10 @@
 
 use std::collections::HashSet;
 
-use super::intent::{Base, Step, next_step};
+use super::coalesce::Outcome;
 use super::store::Batch;
 use super::{Intent, Journal, JournalResult, Kind, State};
-use crate::base::ids::{Ino, ItemId};
+use crate::base::ids::Ino;
 use crate::index::{Notice, What};
 
 /// No chain of folders is longer: paths are 400 characters at most.
@@ -64,17 +64,24 @@ impl Journal {
         self.lock().overlay.placed_in(folder).any(|intent| !intent.local_only)
     }
 
-    fn parent_of(&self, state: &State, ino: Ino) -> Option<Ino> {
+    /// Where an inode stands: its folder, and its name in the spelling of the service. `None` if neither an intent nor
+    /// the index knows.
+    pub fn place_of(&self, ino: Ino) -> Option<(Ino, String)> {
+        let state = self.lock();
+        self.place_in(&state, ino)
+    }
+
+    fn place_in(&self, state: &State, ino: Ino) -> Option<(Ino, String)> {
         match state.overlay.get(ino) {
-            Some(intent) => Some(intent.parent),
-            None => self.index().by_ino(ino).ok().flatten().map(|row| row.parent),
+            Some(intent) => Some((intent.parent, intent.name.clone())),
+            None => self.index().by_ino(ino).ok().flatten().map(|row| (row.parent, row.name)),
         }
     }
 
     fn is_circular(&self, state: &State, ino: Ino) -> bool {
         let mut at = ino;
         for _ in 0..DEEPEST {
-            match self.parent_of(state, at) {
+            match self.place_in(state, at).map(|(parent, _)| parent) {
                 None | Some(Ino::ROOT) => return false,
                 Some(parent) if parent == ino => return true,
                 Some(parent) if parent == at => return false,
@@ -96,26 +103,21 @@ impl Journal {
             if !self.is_circular(state, ino) {
                 continue;
             }
-            let Some(row) = self.index().by_ino(ino).ok().flatten() else { continue };
-            let Some(mut intent) = state.overlay.get(ino).cloned() else { continue };
-            if row.parent == intent.parent {
+            let (Some(theirs), Some(mut intent)) = (self.known(state, ino), state.overlay.get(ino).cloned()) else {
+                continue;
+            };
+            if theirs.parent == intent.parent {
                 continue;
             }
             tracing::warn!(%ino, name = intent.name, "moved into itself by two moves at once; ours is given up");
-            let (from, name) = (intent.parent, std::mem::replace(&mut intent.name, row.name.clone()));
-            intent.parent = row.parent;
-            let parent: Option<ItemId> = self.resolve_in(&state.overlay, row.parent);
-            if let (Some(base), Some(parent)) = (&mut intent.base, &parent) {
-                *base = Base { parent: parent.clone(), name: row.name.clone(), meta_tag: row.meta_tag, ..base.clone() };
-            }
-            notices.push(Notice { ino, parent: row.parent, name: row.name, what: What::Moved { from, name } });
-            let settled = !state.busy.contains_key(&ino) && next_step(&intent, parent.as_ref()) == Step::Settled;
-            let batch = if settled {
-                Batch { drop: vec![ino], ..Batch::default() }
-            } else {
-                Batch { put: vec![intent], ..Batch::default() }
-            };
-            self.apply(state, batch)?;
+            let from = std::mem::replace(&mut intent.parent, theirs.parent);
+            let old = std::mem::replace(&mut intent.name, theirs.base.name.clone());
+            let name = intent.name.clone();
+            notices.push(Notice { ino, parent: theirs.parent, name, what: What::Moved { from, name: old } });
+            intent.base = Some(theirs.base);
+            let mut outcome = Outcome { put: vec![intent], drop: Vec::new() };
+            self.drop_settled(state, &mut outcome);
+            self.join(state, outcome)?;
         }
         Ok(notices)
     }

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::intent::SpoolId;
 use super::store::{SpoolBase, SpoolRow};
-use super::sums::{self, BlockSums, Verdict};
+use super::sums::{self, BlockSums, DamagedDraft, Verdict};
 use crate::base::clock::Timestamp;
 use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::hash::QuickXorHash;
@@ -49,30 +49,6 @@ struct Inner {
     /// Moves with every change of the bytes.
     generation: u64,
     synced: u64,
-}
-
-/// The disk has changed a draft; it is kept, and never sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "the unsent content of this file is damaged on the local disk near byte {at}; it is kept as it is and not sent: \
-     write the file again, or export what is left of it"
-)]
-pub struct DamagedDraft {
-    /// Where the damaged block begins, in bytes.
-    pub at: u64,
-}
-
-impl DamagedDraft {
-    /// The damage behind a failure, if that is what it is.
-    pub fn behind(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref::<Self>().copied()
-    }
-}
-
-impl From<DamagedDraft> for io::Error {
-    fn from(damage: DamagedDraft) -> Self {
-        Self::new(io::ErrorKind::InvalidData, damage)
-    }
 }
 
 /// A part of a read: from the draft, or to be fetched from the base.
@@ -460,6 +436,22 @@ impl Draft {
         Ok(bytes.slice((range.start - span.start) as usize..(range.end - span.start) as usize))
     }
 
+    /// Hands out the first `size` bytes in order, a piece at a time; see [`Draft::read_complete`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Draft::read_complete`], after the pieces before.
+    pub fn read_all(&self, size: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        const PIECE: u64 = 1 << 20;
+        let mut at = 0;
+        while at < size {
+            let end = size.min(at + PIECE);
+            take(&self.read_complete(at..end)?);
+            at = end;
+        }
+        Ok(())
+    }
+
     /// Compares everything that is here with its checksums: where damaged blocks begin, in bytes. Blocks on the disk.
     ///
     /// # Errors
@@ -531,12 +523,7 @@ impl Draft {
             (inner.size, inner.generation)
         };
         let mut hash = QuickXorHash::new();
-        let mut at = 0;
-        while at < size {
-            let end = size.min(at + (1 << 20));
-            hash.update(&self.read_complete(at..end)?);
-            at = end;
-        }
+        self.read_all(size, |bytes| hash.update(bytes))?;
         let text = hash.finish_base64();
         let mut inner = self.lock();
         if inner.generation == generation {

@@ -9,6 +9,7 @@
 //! that what a reader gets from there is zeros. Pure; the draft does the reading.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 
 use crate::base::checksum::{crc32c, crc32c_append};
@@ -45,6 +46,30 @@ pub(super) enum Verdict {
     Wrong,
     /// Nothing is known.
     Unknown,
+}
+
+/// The disk has changed a draft; it is kept, and never sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the unsent content of this file is damaged on the local disk near byte {at}; it is kept as it is and not sent: \
+     write the file again, or export what is left of it"
+)]
+pub struct DamagedDraft {
+    /// Where the damaged block begins, in bytes.
+    pub at: u64,
+}
+
+impl DamagedDraft {
+    /// The damage behind a failure, if that is what it is.
+    pub fn behind(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().copied()
+    }
+}
+
+impl From<DamagedDraft> for io::Error {
+    fn from(damage: DamagedDraft) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damage)
+    }
 }
 
 impl BlockSums {

@@ -254,27 +254,8 @@ impl Uploader {
     async fn look(&self, at: At<'_>) -> Result<Option<Item>, Setback> {
         match self.remote.stat(at).await {
             Ok(item) => Ok(Some(item)),
-            Err(error) if error.kind == RemoteErrorKind::NotFound => {
-                if matches!(at, At::Id(_)) {
-                    self.expect_root().await?;
-                }
-                Ok(None)
-            }
+            Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// In bad minutes the service answers 404 to everything. Then an unknown item says nothing about the item, and
-    /// nothing of ours gives way to it.
-    async fn expect_root(&self) -> Result<(), Setback> {
-        let Some(root) = self.journal.resolve(Ino::ROOT) else { return Ok(()) };
-        match self.remote.stat(At::Id(&root)).await {
-            Err(error) if error.kind == RemoteErrorKind::NotFound => Err(Setback::Remote(RemoteError::new(
-                RemoteErrorKind::Unavailable,
-                Advice::Retry,
-                "the service does not find the root of the drive either",
-            ))),
-            other => other.map(drop).map_err(Setback::from),
         }
     }
 

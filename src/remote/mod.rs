@@ -361,7 +361,8 @@ pub trait Remote: Send + Sync + 'static {
     async fn identity(&self) -> RemoteResult<DriveIdentity>;
 
     /// One item. [`RemoteErrorKind::NotFound`] is believed only after spaced repeats by the retry layer,
-    /// because fresh items are sometimes unknown for seconds.
+    /// because fresh items are sometimes unknown for seconds; and of an id only from a service that finds the root,
+    /// because in bad minutes it finds nothing at all and says [`RemoteErrorKind::NotFound`] of everything.
     async fn stat(&self, at: At<'_>) -> RemoteResult<Item>;
 
     /// A page of a folder's children; `from` continues. Pages are no snapshot: de-duplicate by id.

@@ -53,6 +53,17 @@ pub struct Sight {
     pub complete: bool,
 }
 
+/// A path within the mount without what means nothing in it: no slash in front, none doubled.
+pub fn plain(path: &str) -> String {
+    path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
+
+/// The path of a name, in the spelling of the service, in the folder at a path.
+pub fn joined(folder: &str, remote_name: &str) -> String {
+    let name = name::to_local(remote_name);
+    if folder.is_empty() { name } else { format!("{folder}/{name}") }
+}
+
 /// Paths within the mount by inode, each folder looked up once. Parts are separated by `/`; the root is empty.
 pub struct Paths<'a> {
     volume: &'a Volume,
@@ -62,12 +73,7 @@ pub struct Paths<'a> {
 impl Paths<'_> {
     /// The path of a name in a folder, also of one that was deleted with its folder.
     pub fn of(&mut self, parent: Ino, remote_name: &str) -> String {
-        let mut path = self.folder(parent, 0);
-        if !path.is_empty() {
-            path.push('/');
-        }
-        path.push_str(&name::to_local(remote_name));
-        path
+        joined(&self.folder(parent, 0), remote_name)
     }
 
     fn folder(&mut self, ino: Ino, depth: usize) -> String {
@@ -78,16 +84,8 @@ impl Paths<'_> {
         if let Some(path) = self.folders.get(&ino) {
             return path.clone();
         }
-        let known = match self.volume.journal.get(ino) {
-            Some(intent) => Some((intent.parent, intent.name)),
-            None => self.volume.index.by_ino(ino).ok().flatten().map(|row| (row.parent, row.name)),
-        };
-        let path = match known {
-            Some((parent, name)) => {
-                let above = self.folder(parent, depth + 1);
-                let name = name::to_local(&name);
-                if above.is_empty() { name } else { format!("{above}/{name}") }
-            }
+        let path = match self.volume.journal.place_of(ino) {
+            Some((parent, name)) => joined(&self.folder(parent, depth + 1), &name),
             None => "?".to_owned(),
         };
         self.folders.insert(ino, path.clone());
@@ -103,12 +101,11 @@ impl Volume {
 
     /// The path of an item of the cloud, if it is known.
     pub fn path_of_item(&self, item: &ItemId) -> Option<String> {
-        let row = self.index.by_id(item).ok().flatten()?;
-        if row.ino == Ino::ROOT {
+        let ino = self.index.by_id(item).ok().flatten()?.ino;
+        if ino == Ino::ROOT {
             return Some(String::new());
         }
-        let intent = self.journal.get(row.ino);
-        let (parent, name) = intent.map_or((row.parent, row.name), |intent| (intent.parent, intent.name));
+        let (parent, name) = self.journal.place_of(ino)?;
         Some(self.paths().of(parent, &name))
     }
 

@@ -17,12 +17,11 @@ use crate::index::{Notice, NoticeSink, What};
 
 impl Volume {
     /// Hands notices to the kernel. Called with no lock held.
-    pub(super) fn tell(&self, notices: Vec<Notice>) {
+    pub(super) fn tell(&self, mut notices: Vec<Notice>) {
         if notices.iter().any(|notice| matches!(notice.what, What::Added | What::Moved { .. })) {
             // Work may have waited for a folder that was not known.
             self.journal.nudge();
         }
-        let mut notices = notices;
         let pulls_ground = |notice: &Notice| {
             matches!(notice.what, What::Removed | What::Moved { .. })
                 && self.journal.view(|overlay| overlay.has_any_in(notice.ino))

@@ -205,6 +205,9 @@ impl Volume {
     /// The child that another program stored under a name that we would have mapped: `~x` from a system where that is
     /// no special name. It is shown as the mapped one would be, so it must be found by it too.
     fn unmapped_child(&self, parent: Ino, name: &str) -> VolumeResult<Option<Row>> {
+        if crate::base::name::is_plain(name) {
+            return Ok(None);
+        }
         let plain = crate::base::name::to_local(name);
         if plain == name {
             return Ok(None);
@@ -228,6 +231,9 @@ impl Volume {
         let rows = self.index.children(parent)?;
         // An item that another program stored under an unmapped name stands behind the mapped one.
         let unmapped = |row: &Row| {
+            if crate::base::name::is_plain(&row.name) {
+                return false;
+            }
             let shown = crate::base::name::to_local(&row.name);
             shown == row.name && crate::base::name::map(shown.as_ref()).is_ok_and(|mapped| mapped != row.name)
         };

@@ -14,6 +14,7 @@
 
 use std::collections::VecDeque;
 
+use super::inspect::{joined, plain};
 use super::tree::Seen;
 use super::{NodeKind, Volume, VolumeResult};
 use crate::base::hash::QuickXorHash;
@@ -54,8 +55,7 @@ impl Volume {
     /// [`VolumeError`](super::VolumeError) if the index fails.
     pub fn verify(&self, path: &str, report: &mut dyn FnMut(Checked) -> bool) -> VolumeResult<bool> {
         let Ok(start) = self.walk_known(path)? else { return Ok(false) };
-        let path = path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-        let mut open = VecDeque::from([(start, path)]);
+        let mut open = VecDeque::from([(start, plain(path))]);
         while let Some((seen, path)) = open.pop_front() {
             if seen.kind == NodeKind::File {
                 let (bytes, verdict) = self.verify_file(&seen);
@@ -65,8 +65,7 @@ impl Volume {
                 continue;
             }
             for child in self.children(seen.ino)? {
-                let name = crate::base::name::to_local(&child.name);
-                let below = if path.is_empty() { name } else { format!("{path}/{name}") };
+                let below = joined(&path, &child.name);
                 open.push_back((child, below));
             }
         }
@@ -118,22 +117,18 @@ impl Volume {
 }
 
 fn verify_draft(draft: &Draft) -> (u64, Verdict) {
-    const PIECE: u64 = 1 << 20;
     let Some(wanted) = draft.hash() else { return (0, Verdict::Unknown("no hash was taken when it was written")) };
     if !draft.missing().is_empty() {
         return (0, Verdict::Unknown("an edit; the rest of the file is not on this machine"));
     }
     let size = draft.size();
-    let mut hash = QuickXorHash::new();
-    let mut at = 0;
-    while at < size {
-        match draft.read_complete(at..size.min(at + PIECE)) {
-            Ok(bytes) => {
-                at += bytes.len() as u64;
-                hash.update(&bytes);
-            }
-            Err(_) => return (at, Verdict::Damaged("its file, which waits for the upload, cannot be read")),
-        }
+    let (mut hash, mut read) = (QuickXorHash::new(), 0);
+    let all = draft.read_all(size, |bytes| {
+        read += bytes.len() as u64;
+        hash.update(bytes);
+    });
+    if all.is_err() {
+        return (read, Verdict::Damaged("its file, which waits for the upload, cannot be read"));
     }
     let verdict = if hash.finish_base64() == wanted {
         Verdict::Intact

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use onedrive_mount::emulator::{Course, Flavour};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
 use crate::volume_model::local_tree_of;
-use crate::world::counted_disk::CountedDisk;
+use crate::world::disk::{Behind, Counter};
+use crate::world::generated;
 use crate::world::model::Model;
 use crate::world::ops::{Op, cloud_tree, op};
 use crate::world::{Running, User, World};
@@ -142,7 +143,7 @@ async fn play(flavour: Flavour, point: u64, ops: &[Op]) -> Result<bool, TestCase
         remains: remains.clone(),
     });
     let (disk_fate, exchange_fate) = (fate.clone(), fate.clone());
-    let running = start(&world, &first, Arc::new(CountedDisk(Arc::new(move || disk_fate.reach())))).await;
+    let running = start(&world, &first, Arc::new(Behind(Arc::new(Counter(move || disk_fate.reach()))))).await;
     fate.left.store(point, Ordering::Release);
     world.emulator.set_witness(Some(Arc::new(move |_| {
         exchange_fate.reach();
@@ -219,22 +220,17 @@ async fn play(flavour: Flavour, point: u64, ops: &[Op]) -> Result<bool, TestCase
 }
 
 fn run(flavour: Flavour, cases: u32) {
-    let cases = std::env::var("CRASH_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
-    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = generated::runtime(2);
     let deaths = AtomicU64::new(0);
     // Of this alphabet only what our user does: the second writer has a test of his own.
     let ours = op().prop_filter("ours", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill));
     let input = (prop_oneof![3 => 1..40u64, 1 => 40..120u64], prop::collection::vec(ours, 4..30));
-    runner
-        .run(&input, |(point, ops)| {
-            let died = runtime.block_on(play(flavour, point, &ops))?;
-            deaths.fetch_add(u64::from(died), Ordering::Relaxed);
-            Ok(())
-        })
-        .unwrap_or_else(|error| panic!("{error}"));
+    generated::run("CRASH_CASES", cases, 200, &input, |(point, ops)| {
+        let died = runtime.block_on(play(flavour, point, &ops))?;
+        deaths.fetch_add(u64::from(died), Ordering::Relaxed);
+        Ok(())
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
     let deaths = deaths.into_inner();
     println!("crash points, {flavour:?}: {deaths} deaths, nothing lost");
     assert!(deaths > 0, "no point was reached");

@@ -62,6 +62,8 @@ enum Sees {
     Waits,
     /// The file arrived in spite of it.
     Arrives,
+    /// Exactly these bytes as the whole of the file.
+    Reads(&'static str),
     /// Nothing in particular, as long as it ends.
     AnEnd,
 }
@@ -292,6 +294,7 @@ async fn verdict(row: &Row, bench: &Bench, outcome: Result<Vec<u8>, VolumeError>
     let user = User(bench.core());
     match (row.sees, outcome) {
         (Sees::AnEnd, _) => Ok(()),
+        (Sees::Reads(wanted), Ok(seen)) if seen == wanted.as_bytes() => Ok(()),
         (Sees::Names(names), Ok(seen)) => {
             let mut wanted: Vec<&str> = names.to_vec();
             wanted.sort_unstable();

@@ -59,7 +59,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["base/hash", "auth", "emulator"]),
     ("bytes", ANYWHERE),
     ("clap", &["cli"]),
-    ("crc32c", &["base/checksum", "cache/file"]),
+    ("crc32c", &["base/checksum"]),
     ("dirs", &["config/paths"]),
     ("fuser", &["fuse"]),
     ("futures_util", ANYWHERE),

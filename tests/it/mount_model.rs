@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use onedrive_mount::emulator::Flavour;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
+use crate::world::generated;
 use crate::world::model::{Model, Node, Refusal};
 use crate::world::mount::{Home, Mount};
 use crate::world::ops::{Op, cloud_tree, op, play_elsewhere};
@@ -153,10 +154,8 @@ fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
 }
 
 fn run(flavour: Flavour, cases: u32) {
-    let cases = std::env::var("MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
-    let config = Config { cases, max_shrink_iters: 30, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config)
-        .run(&prop::collection::vec(op(), 20..40), |ops| play(flavour, ops))
+    let inputs = prop::collection::vec(op(), 20..40);
+    generated::run("MODEL_CASES", cases, 30, &inputs, |ops| play(flavour, ops))
         .unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -13,8 +13,9 @@ use onedrive_mount::emulator::{Course, DriveHandle, Fault, Flavour, Rule, When};
 use onedrive_mount::journal::Progress;
 use onedrive_mount::volume::{Entry, OpenHow, SetAttributes, VolumeError, VolumeResult};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError};
 
+use crate::world::generated;
 use crate::world::model::Node;
 use crate::world::ops::cloud_tree;
 use crate::world::{User, World};
@@ -548,20 +549,19 @@ async fn play(flavour: Flavour, ops: Vec<Op>, trace: bool) -> Result<(), TestCas
 }
 
 fn run(flavour: Flavour, cases: u32) {
-    let cases = std::env::var("WRITERS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     let trace = std::env::var_os("WRITERS_TRACE").is_some();
-    let config = Config { cases, max_shrink_iters: 2000, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
-    let outcome = runner.run(&prop::collection::vec(op(), 1..30), |ops| runtime.block_on(play(flavour, ops, false)));
-    if let Err(error) = outcome {
-        if trace && let proptest::test_runner::TestError::Fail(_, ops) = &error {
-            eprintln!("{:?}", runtime.block_on(play(flavour, ops.clone(), true)));
+    let (inputs, runtime) = (prop::collection::vec(op(), 1..30), generated::runtime(4));
+    let outcome =
+        generated::run("WRITERS_CASES", cases, 2000, &inputs, |ops| runtime.block_on(play(flavour, ops, false)));
+    match outcome {
+        Ok(cases) => println!("two writers, {flavour:?}: {cases} interleavings, no version lost"),
+        Err(error) => {
+            if trace && let TestError::Fail(_, ops) = &error {
+                eprintln!("{:?}", runtime.block_on(play(flavour, ops.clone(), true)));
+            }
+            panic!("{error}");
         }
-        panic!("{error}");
     }
-    println!("two writers, {flavour:?}: {cases} interleavings, no version lost");
 }
 
 #[test]

@@ -233,3 +233,54 @@ async fn an_edit_that_keeps_the_hash_is_sent_all_the_same() {
     assert_eq!(User(&running.core).read("records.db").await.expect("read"), after);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_deleted_elsewhere_comes_back_for_what_is_unsent_in_it() {
+    for flavour in FLAVOURS {
+        let mut world = World::new(flavour).await;
+        world.debounce = std::time::Duration::ZERO;
+        let drive = world.emulator.drive();
+        drive.create_file("/a/b/kept.txt", b"theirs");
+        drive.create_file("/a/b/edited.txt", b"before");
+        let core = world.open().await;
+        core.prepare().await;
+        let user = User(&core);
+        assert_eq!(user.list("a/b").await.expect("list"), ["edited.txt", "kept.txt"]);
+        user.write("a/b/edited.txt", b"after").await.expect("write");
+        user.write("a/b/new.txt", b"new").await.expect("write");
+        drive.remove("/a");
+        core.poller.poll_now().await.expect("polls");
+        assert_eq!(user.list("a/b").await.expect("still there"), ["edited.txt", "new.txt"]);
+        assert_eq!(user.read("a/b/edited.txt").await.expect("read"), b"after");
+        while core.uploader.step().await {}
+        assert_eq!(drive.read_file("/a/b/edited.txt").as_deref(), Some(&b"after"[..]));
+        assert_eq!(drive.read_file("/a/b/new.txt").as_deref(), Some(&b"new"[..]));
+        assert_eq!(drive.list("/a/b").len(), 2, "what nobody changed here stays deleted");
+        assert_eq!(core.journal.backlog(), (0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_moves_into_each_other_ours_is_given_up() {
+    for flavour in FLAVOURS {
+        let mut world = World::new(flavour).await;
+        world.debounce = std::time::Duration::ZERO;
+        let drive = world.emulator.drive();
+        drive.create_file("/a/in a", b"1");
+        drive.create_file("/b/in b", b"2");
+        let core = world.open().await;
+        core.prepare().await;
+        let user = User(&core);
+        assert_eq!(user.list("").await.expect("list"), ["a", "b"]);
+        assert_eq!((user.list("a").await.expect("list").len(), user.list("b").await.expect("list").len()), (1, 1));
+        user.rename("a", "b/a").await.expect("rename");
+        drive.rename("/b", "/a/b");
+        core.poller.poll_now().await.expect("polls");
+        assert_eq!(user.list("").await.expect("list"), ["a"]);
+        assert_eq!(user.list("a").await.expect("list"), ["b", "in a"]);
+        assert_eq!(user.list("a/b").await.expect("list"), ["in b"]);
+        assert_eq!(core.journal.backlog(), (0, 0), "nothing is left to be sent");
+        while core.uploader.step().await {}
+        assert_eq!(drive.path_of(&drive.id("/a/b").expect("theirs stands")).as_deref(), Some("/a/b"));
+    }
+}

@@ -8,8 +8,9 @@ use onedrive_mount::daemon::core::Core;
 use onedrive_mount::emulator::Flavour;
 use onedrive_mount::volume::{VolumeError, VolumeResult};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
+use crate::world::generated;
 use crate::world::model::{Model, Node, Refusal};
 use crate::world::ops::{Op, Remote, cloud_tree, op, play_elsewhere};
 use crate::world::{Running, User, World};
@@ -148,13 +149,8 @@ async fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
 }
 
 fn run(flavour: Flavour, cases: u32) {
-    let cases = std::env::var("MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
-    let config = Config { cases, max_shrink_iters: 300, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runner
-        .run(&prop::collection::vec(op(), 1..40), |ops| runtime.block_on(play(flavour, ops)))
+    let (inputs, runtime) = (prop::collection::vec(op(), 1..40), generated::runtime(2));
+    generated::run("MODEL_CASES", cases, 300, &inputs, |ops| runtime.block_on(play(flavour, ops)))
         .unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -20,7 +20,7 @@ use crate::journal::{Intent, Journal, ParkReason, SpoolId};
 use crate::remote::layers::gate::Gate;
 use crate::remote::layers::observe::Counters;
 use crate::remote::split_request_id;
-use crate::volume::inspect::{Connection, Located, Signs, connection};
+use crate::volume::inspect::{Connection, Located, Signs, connection, joined, plain};
 use crate::volume::verify::Verdict;
 use crate::volume::{NodeKind, Volume, VolumeError};
 
@@ -50,14 +50,6 @@ pub struct Answers {
 struct Entry {
     path: String,
     pending: Pending,
-}
-
-fn seconds(at: Timestamp) -> i64 {
-    at.seconds()
-}
-
-fn plain(path: &str) -> String {
-    path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
 impl Answers {
@@ -92,9 +84,7 @@ impl Answers {
         let from = match (pending.work, &intent.base) {
             (Work::Rename | Work::Move | Work::Update, Some(base)) => {
                 let above = self.volume.path_of_item(&base.parent).unwrap_or_default();
-                let name = name::to_local(&base.name);
-                let from = if above.is_empty() { name } else { format!("{above}/{name}") };
-                Some(from).filter(|from| from != path)
+                Some(joined(&above, &base.name)).filter(|from| from != path)
             }
             _ => None,
         };
@@ -111,11 +101,11 @@ impl Answers {
             size: pending.size,
             sent: pending.sent,
             draft: pending.draft.map(|id| id.0),
-            changed: seconds(intent.changed),
+            changed: intent.changed.seconds(),
             attempts: intent.attempts,
             error,
             request_id,
-            next_attempt: self.journal.next_attempt(intent).filter(|_| waits).map(seconds),
+            next_attempt: self.journal.next_attempt(intent).filter(|_| waits).map(Timestamp::seconds),
             reason: match pending.standing {
                 Standing::Parked(reason) => Some(words::reason(reason).to_owned()),
                 _ => None,
@@ -173,7 +163,7 @@ impl Answers {
                 limit: usage.limits.max_size,
                 keeping: usage.keeping,
             },
-            last_poll: health.current_at.map(seconds),
+            last_poll: health.current_at.map(Timestamp::seconds),
             listed: health.enumerating,
         }
     }
@@ -201,7 +191,7 @@ impl Answers {
                 name: name::to_local(&kept.name),
                 why: kept.why,
                 size: row.size,
-                since: seconds(kept.at),
+                since: kept.at.seconds(),
             })
         });
         let mut kept: Vec<Kept> = kept.collect();

@@ -279,10 +279,8 @@ impl Uploader {
                 return Err(Setback::Overtaken);
             }
             let end = self.fragment_end(at, size, fragment, matches!(target.place, Place::Replace(_)));
-            if end == size
-                && let Err(setback) = self.still_replaces(intent, target, &ticket).await
-            {
-                return Err(setback);
+            if end == size {
+                self.still_replaces(intent, target, &ticket).await?;
             }
             let bytes = {
                 let draft = draft.clone();

@@ -59,6 +59,25 @@ impl Graph {
         }
     }
 
+    /// Looks at an item, and believes that it is gone only if the service finds the root of the drive: in bad minutes it
+    /// answers 404 to everything, and then an unknown item says nothing about the item. That no item has a name is
+    /// believed as it is said.
+    pub(super) async fn stat_surely(&self, at: At<'_>) -> RemoteResult<Item> {
+        let unknown = match self.stat_item(at).await {
+            Err(failure) if failure.kind == RemoteErrorKind::NotFound && matches!(at, At::Id(_)) => failure,
+            other => return other,
+        };
+        let root = async { self.stat_item(At::Id(&self.known().await?.root)).await };
+        match root.await {
+            Ok(_) => Err(unknown),
+            Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
+                let context = "cannot look at an item: the service does not find the root of the drive either";
+                Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     pub(super) async fn fetch_item(&self, at: At<'_>) -> RemoteResult<WireItem> {
         let select = format!("?$select={SELECT}");
         let url = match at {
@@ -215,7 +234,7 @@ impl Graph {
         }
         let tag = tag_of(pre);
         if tag.is_some() && !self.still(item, pre).await? {
-            return self.knows_the_root().await;
+            return Ok(());
         }
         let with_tag = tag.filter(|_| self.delete_with_tag.load(Ordering::Relaxed));
         match self.send_delete(item, with_tag).await {
@@ -229,7 +248,7 @@ impl Graph {
             }
             Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
                 self.clock.sleep(SECOND_LOOK).await;
-                match self.stat_item(At::Id(item)).await {
+                match self.stat_surely(At::Id(item)).await {
                     Ok(now) => {
                         check(pre, &now.meta_tag)?;
                         match self.send_delete(item, None).await {
@@ -240,7 +259,7 @@ impl Graph {
                             other => other,
                         }
                     }
-                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => self.knows_the_root().await,
+                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => Ok(()),
                     Err(failure) => Err(failure),
                 }
             }
@@ -248,22 +267,9 @@ impl Graph {
         }
     }
 
-    /// Whether the service finds anything at all: in bad minutes it answers 404 to everything, and then an unknown
-    /// item says nothing about the item.
-    async fn knows_the_root(&self) -> RemoteResult<()> {
-        let root = self.known().await?.root.clone();
-        match self.stat_item(At::Id(&root)).await {
-            Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
-                let context = "cannot delete an item: the service does not find the root of the drive either";
-                Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
-            }
-            other => other.map(drop),
-        }
-    }
-
     /// Whether an item is still there, in the state of the precondition; another state is an error.
     async fn still(&self, item: &ItemId, pre: &Precondition) -> RemoteResult<bool> {
-        match self.stat_item(At::Id(item)).await {
+        match self.stat_surely(At::Id(item)).await {
             Ok(now) => check(pre, &now.meta_tag).map(|()| true),
             Err(failure) if failure.kind == RemoteErrorKind::NotFound => Ok(false),
             Err(failure) => Err(failure),

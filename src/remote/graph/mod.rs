@@ -192,7 +192,7 @@ impl Remote for Graph {
     }
 
     async fn stat(&self, at: At<'_>) -> RemoteResult<Item> {
-        self.stat_item(at).await
+        self.stat_surely(at).await
     }
 
     async fn list(&self, folder: &ItemId, from: Option<&Link>) -> RemoteResult<ItemPage> {

@@ -212,7 +212,12 @@ async fn a_delete_believes_in_absence_at_the_second_look() {
     self::graph(&gone).0.delete(&id("F"), &pre).await.expect("gone is deleted");
     // A service that knows no drive at all does not know that the file is gone.
     let ill = Server::start(|_, _| refusal(404, "itemNotFound")).await;
-    self::graph(&ill).0.delete(&id("F"), &pre).await.expect_err("unknown is not gone");
+    let (graph, _) = self::graph(&ill);
+    let unknown = graph.delete(&id("F"), &pre).await.expect_err("unknown is not gone");
+    assert_eq!((unknown.kind, unknown.advice), (RemoteErrorKind::Unavailable, Advice::Retry));
+    let unknown = graph.stat(At::Id(&id("F"))).await.expect_err("for nobody");
+    assert_eq!(unknown.kind, RemoteErrorKind::Unavailable);
+    assert_eq!(self::graph(&gone).0.stat(At::Id(&id("F"))).await.expect_err("gone").kind, RemoteErrorKind::NotFound);
 }
 
 fn target(place: Place) -> Target {

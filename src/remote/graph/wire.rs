@@ -212,10 +212,8 @@ impl WireItem {
         // The name of a tombstone is not believed anyway.
         let name = self.name.as_deref().filter(|_| !self.is_deleted()).unwrap_or_default();
         let parent = self.parent_reference.as_ref();
-        let ids = [&self.id, &parent.and_then(|parent| parent.id.clone()), &parent.and_then(|p| p.drive_id.clone())]
-            .into_iter()
-            .flatten()
-            .any(|id| !is_sound_id(id));
+        let above = parent.map(|parent| (parent.id.as_deref(), parent.drive_id.as_deref())).unwrap_or_default();
+        let ids = [self.id.as_deref(), above.0, above.1].into_iter().flatten().any(|id| !is_sound_id(id));
         if name.len() > LONGEST_NAME_BYTES {
             Some("a name that is longer than names can be")
         } else if matches!(name, "." | "..") || name.contains(['/', '\0']) {

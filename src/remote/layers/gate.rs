@@ -122,7 +122,7 @@ impl Gate {
         };
         self.let_in();
         loop {
-            let left = until(*pause.borrow_and_update(), self.clock.monotonic());
+            let left = pause.borrow_and_update().since(self.clock.monotonic());
             if urgency == Urgency::Interactive && left > INTERACTIVE_PAUSE {
                 // One may have been given meanwhile; it is returned when the receiver is dropped.
                 let context = format!("the service asks for patience for {} more seconds", left.as_secs() + 1);
@@ -160,7 +160,7 @@ impl Gate {
     /// Takes the waiters that fit now out of the queues and counts them as running.
     fn admit(&self, state: &mut State) -> Vec<(oneshot::Sender<Pass>, Urgency)> {
         let mut admitted = Vec::new();
-        if !until(state.paused_until, self.clock.monotonic()).is_zero() {
+        if !state.paused_until.since(self.clock.monotonic()).is_zero() {
             return admitted;
         }
         for urgency in [Urgency::Interactive, Urgency::Upload, Urgency::Background] {
@@ -230,16 +230,12 @@ impl Gate {
     /// How long nobody may start.
     pub fn remaining_pause(&self) -> Duration {
         let paused_until = self.lock().paused_until;
-        until(paused_until, self.clock.monotonic())
+        paused_until.since(self.clock.monotonic())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-fn until(end: Mono, now: Mono) -> Duration {
-    end.since(now)
 }
 
 /// Whether one more of this urgency may run: there is room among all, and among those no more urgent than

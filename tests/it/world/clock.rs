@@ -16,7 +16,6 @@ pub struct FastClock {
     set: Arc<AtomicI64>,
 }
 
-#[allow(dead_code, reason = "the tests of suspended machines are on their way")]
 impl FastClock {
     pub fn new(speed: u32) -> Self {
         Self { start: Instant::now(), speed, slept: Arc::default(), set: Arc::default() }

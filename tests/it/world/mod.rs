@@ -1,14 +1,14 @@
 //! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
 
 pub mod clock;
-pub mod counted_disk;
 pub mod desk;
+pub mod disk;
+pub mod generated;
 pub mod model;
 pub mod mount;
 pub mod ops;
 pub mod proxy;
 pub mod service;
-pub mod small_disk;
 pub mod trouble;
 
 use std::path::Path;
