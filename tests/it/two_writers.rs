@@ -434,7 +434,12 @@ impl Play {
 
     /// Lets everything reach the cloud that can.
     async fn rest(&mut self) -> Result<(), TestCaseError> {
-        for _ in 0..200 {
+        for round in 0..60 {
+            if round == 20 {
+                // A work drive keeps a name taken for a quarter of an hour by an upload session whose address was lost
+                // with the answer. That time is over now.
+                self.world.emulator.drive().lose_sessions();
+            }
             // A service that was out of reach is believed to be so for a moment.
             let mut patience = 100;
             while let Err(error) = self.core().poller.poll_now().await {
@@ -551,8 +556,9 @@ async fn play(flavour: Flavour, ops: Vec<Op>, trace: bool) -> Result<(), TestCas
 fn run(flavour: Flavour, cases: u32) {
     let trace = std::env::var_os("WRITERS_TRACE").is_some();
     let (inputs, runtime) = (prop::collection::vec(op(), 1..30), generated::runtime(4));
-    let outcome =
-        generated::run("WRITERS_CASES", cases, 2000, &inputs, |ops| runtime.block_on(play(flavour, ops, false)));
+    let outcome = generated::run("WRITERS_CASES", cases, if trace { 2000 } else { 100 }, &inputs, |ops| {
+        runtime.block_on(play(flavour, ops, false))
+    });
     match outcome {
         Ok(cases) => println!("two writers, {flavour:?}: {cases} interleavings, no version lost"),
         Err(error) => {
@@ -572,4 +578,16 @@ fn no_version_is_lost_between_two_writers_on_a_personal_drive() {
 #[test]
 fn no_version_is_lost_between_two_writers_on_a_business_drive() {
     run(Flavour::Business, 60);
+}
+
+/// What the generator finds once in a thousand cases.
+#[test]
+fn a_session_whose_address_was_lost_holds_its_name_only_for_a_while() {
+    let runtime = generated::runtime(4);
+    for flavour in [Flavour::PersonalNew, Flavour::Business] {
+        for lost in 0..4 {
+            let ops = vec![Op::Local(Local::Write("a".into(), Size::Large)), Op::LoseAnswer(lost)];
+            runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}, {lost}: {error}"));
+        }
+    }
 }
