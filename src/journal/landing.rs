@@ -440,7 +440,7 @@ impl Journal {
             .superseded
             .iter()
             .copied()
-            .partition(|(_, new)| state.drafts.get(new).is_none_or(|draft| draft.is_synced()));
+            .partition(|(_, new)| state.drafts.get(new).is_none_or(|draft| draft.is_safe()));
         state.superseded = open;
         let held: Vec<SpoolId> = state.superseded.iter().map(|(old, _)| *old).collect();
         let retire: Vec<SpoolId> = done.into_iter().map(|(old, _)| old).filter(|old| !held.contains(old)).collect();

@@ -17,6 +17,7 @@ mod mount_cloud;
 mod mount_model;
 mod mount_ops;
 mod network;
+mod power_loss;
 mod remote_faults;
 mod remote_suite;
 mod suites;
