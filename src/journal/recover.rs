@@ -171,6 +171,11 @@ impl Journal {
     /// Work in a folder that neither of the two knows any more would be nowhere; see [`Journal::shelter`].
     pub fn attach(&self, index: Arc<Index>) {
         let _ = self.index.set(index);
+        let new: Vec<Ino> = self.view(|all| all.iter().filter(|intent| intent.item.is_none()).map(|i| i.ino).collect());
+        let apart = self.index().write(|txn| new.iter().try_for_each(|ino| txn.make_way(*ino, None)));
+        if let Err(error) = apart {
+            tracing::error!(%error, "the index keeps numbers that belong to new work");
+        }
         if let Err(error) = self.shelter() {
             tracing::error!(%error, "work whose folder was lost stays hidden until the next start");
         }

@@ -11,6 +11,7 @@ mod crash_points;
 mod faults_matrix;
 mod full;
 mod hostile;
+mod kills;
 mod layers;
 mod leaks;
 mod mount_cloud;

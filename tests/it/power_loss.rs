@@ -448,7 +448,13 @@ impl Take {
         let here: BTreeMap<String, Node> =
             found.iter().map(|(path, node)| (path.clone(), node.clone().expect("online"))).collect();
         if here != cloud {
-            return Err(clip(format!("seed {seed}: here {here:?}\nthe cloud {cloud:?}")));
+            return Err(clip(format!(
+                "seed {seed}: here {here:?}\nthe cloud {cloud:?}\nrecovered {:?}\nindex {:?}\njournal {:?}\nsteps {:?}",
+                running.core.recovered,
+                running.core.index.children(onedrive_mount::base::ids::Ino::ROOT),
+                running.core.journal.view(|all| all.iter().cloned().collect::<Vec<_>>()),
+                self.steps,
+            )));
         }
         let shadows = self.shadows(moment);
         if let Some(path) = missing(&found, &shadows, &contents_of(&cloud)) {
@@ -498,7 +504,7 @@ fn run(flavour: Flavour, online: bool, points: u32) {
     let tried = AtomicU64::new(0);
     let ours = op()
         .prop_filter("ours", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill | Op::Settle | Op::Read(_)));
-    let per_take = 100;
+    let per_take = std::env::var("POWER_PER_TAKE").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let input = (prop::collection::vec(ours, 8..50), prop::collection::vec(any::<u8>(), 1..20), any::<u64>());
     let takes = u32::try_from(wanted.div_ceil(per_take)).expect("not that many");
     generated::run("POWER_TAKES", takes, 60, &input, |(ops, syncs, seed)| {
