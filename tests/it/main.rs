@@ -21,6 +21,7 @@ mod network;
 mod power_loss;
 mod remote_faults;
 mod remote_suite;
+mod soak;
 mod suites;
 mod two_writers;
 mod volume_basics;
