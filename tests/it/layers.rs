@@ -68,7 +68,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["emulator"]),
     ("indicatif", &["cli/cmd/wait"]),
     // Times as the wire writes them, and the date in a conflict name.
-    ("jiff", &["remote/classify", "remote/graph", "journal/uploader", "emulator"]),
+    ("jiff", &["cli/object", "remote/classify", "remote/graph", "journal/uploader", "emulator"]),
     ("lru", &["cache", "volume"]),
     ("percent_encoding", &["remote/graph"]),
     // The HTTP door is `remote/http`; the protocol beside it names header and method types, and opens nothing.

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod ops;
 pub mod proxy;
 pub mod service;
+pub mod shell;
 pub mod trouble;
 
 use std::path::Path;

@@ -1,0 +1,193 @@
+//! One command's conversation with the cloud: opened when it is needed, with the sign-in that a mount of the same
+//! account uses too.
+//!
+//! A running mount and a command never fight: both renew their tokens through the same locked file, and whatever a
+//! command changes reaches the mount as every other change made elsewhere does.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::context::Context;
+use super::error::{CliError, Kind};
+use super::object;
+use super::options::Global;
+use super::print::{Output, tamed};
+use super::target::{self, Meaning, Special, Taken, meaning};
+use crate::auth::TokenSource;
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::ids::ItemId;
+use crate::config::{Drive, Protocol};
+use crate::remote::graph::DriveChoice;
+use crate::remote::http::system_entropy;
+use crate::remote::stack::{self, RemoteOptions};
+use crate::remote::{At, DriveIdentity, Item, ItemKind, RemoteErrorKind, SharedRemote, list_all};
+
+/// An open drive, and how to talk to the user.
+pub struct Session {
+    /// Settings and folders.
+    pub context: Context,
+    /// The drive.
+    pub remote: SharedRemote,
+    /// Where results go.
+    pub out: Output,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    taken: Taken,
+    identity: OnceCell<DriveIdentity>,
+}
+
+impl Session {
+    /// Opens the drive. Touches no network.
+    ///
+    /// # Errors
+    /// Options or settings that cannot be used, or no known application.
+    pub fn open(global: &Global) -> Result<Self, CliError> {
+        let out = Output::new(global)?;
+        let context = Context::open(&global.selection())?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let tokens: Arc<dyn TokenSource> = Arc::new(context.tokens(clock.clone())?);
+        let mut options = RemoteOptions::new(context.config.graph_url());
+        options.fragment = Some(context.config.upload.fragment_size);
+        if let Drive::Id(id) = &context.config.drive {
+            options.drive = DriveChoice::Id(id.as_str().to_owned());
+        }
+        let remote = stack::open(&options, tokens, clock.clone(), system_entropy())?.remote;
+        let taken = match (global.path, global.id) {
+            (true, _) => Taken::Paths,
+            (_, true) => Taken::Ids,
+            _ => Taken::Guess,
+        };
+        Ok(Self { context, remote, out, clock, taken, identity: OnceCell::new() })
+    }
+
+    /// Which drive this is; asked once.
+    ///
+    /// # Errors
+    /// As [`crate::remote::Remote::identity`].
+    pub async fn identity(&self) -> Result<&DriveIdentity, CliError> {
+        Ok(self.identity.get_or_try_init(|| self.remote.identity()).await?)
+    }
+
+    /// The object that an argument means; no argument means the root.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], with the part of the path that is missing.
+    pub async fn find(&self, argument: Option<&str>) -> Result<Item, CliError> {
+        let argument = argument.unwrap_or("");
+        let missing = |sentence: String| CliError::new(Kind::NotFound, sentence);
+        let (start, names) = match meaning(argument, self.taken) {
+            Meaning::Root => (self.root().await?, Vec::new()),
+            Meaning::Id(id) => return self.find_id(&id).await,
+            Meaning::Names { special: None, names } => (self.root().await?, names),
+            Meaning::Names { special: Some(special), names } => (self.special(special).await?, names),
+        };
+        let mut found = start;
+        for (depth, name) in names.iter().enumerate() {
+            let folder = found.link_to.as_ref().unwrap_or(&found.id).clone();
+            found = self.remote.stat(At::Child(&folder, name)).await.map_err(|error| match error.kind {
+                RemoteErrorKind::NotFound => missing(format!(
+                    "there is no \"{}\"{}",
+                    tamed(&names[..=depth].join("/")),
+                    if depth + 1 < names.len() {
+                        format!(" (looking for \"{}\")", tamed(argument))
+                    } else {
+                        String::new()
+                    }
+                )),
+                _ => error.into(),
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// The folder that an argument means.
+    ///
+    /// # Errors
+    /// As [`Session::find`]; [`Kind::WrongType`] if it is no folder.
+    pub async fn find_folder(&self, argument: Option<&str>) -> Result<Item, CliError> {
+        let found = self.find(argument).await?;
+        if is_folder(&found) {
+            return Ok(found);
+        }
+        Err(CliError::new(Kind::WrongType, format!("{} is not a folder", shown(&found))))
+    }
+
+    /// The root folder.
+    ///
+    /// # Errors
+    /// As every call to the cloud.
+    pub async fn root(&self) -> Result<Item, CliError> {
+        let id = self.identity().await?.root.clone();
+        Ok(self.remote.stat(At::Id(&id)).await?)
+    }
+
+    async fn find_id(&self, id: &str) -> Result<Item, CliError> {
+        let identity = self.identity().await?;
+        let id = match self.context.config.protocol {
+            Protocol::Graph => target::on_graph(id),
+            Protocol::Live => Some(id.to_owned()),
+        };
+        let id = id.map_or_else(|| identity.root.clone(), |id| ItemId::new(&identity.drive, id));
+        self.remote.stat(At::Id(&id)).await.map_err(|error| match error.kind {
+            RemoteErrorKind::NotFound => {
+                CliError::new(Kind::NotFound, format!("there is no object with the id \"{}\"", tamed(&id.id)))
+                    .hint("if it is a name: onedrive-cli -p COMMAND ...")
+            }
+            _ => error.into(),
+        })
+    }
+
+    /// A folder known by its purpose, as far as this protocol has it.
+    async fn special(&self, special: Special) -> Result<Item, CliError> {
+        let root = self.root().await?;
+        let names: &[&str] = match special {
+            Special::Documents => &["Documents"],
+            Special::Photos => &["Pictures"],
+            Special::CameraRoll => &["Pictures", "Camera Roll"],
+            Special::Public => &["Public"],
+            Special::Music => &["Music"],
+            Special::AppRoot => &["Apps"],
+        };
+        let mut found = root;
+        for name in names {
+            found = self.remote.stat(At::Child(&found.id, name)).await?;
+        }
+        Ok(found)
+    }
+
+    /// A folder's children in the order of their names' code points, duplicates kept.
+    ///
+    /// # Errors
+    /// As every call to the cloud.
+    pub async fn children(&self, folder: &Item) -> Result<Vec<Item>, CliError> {
+        let id = folder.link_to.as_ref().unwrap_or(&folder.id);
+        let mut items = list_all(&*self.remote, id).await?;
+        items.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+        Ok(items)
+    }
+
+    /// Gives an object a description.
+    ///
+    /// # Errors
+    /// As every call to the cloud.
+    pub async fn describe(&self, item: &Item, _description: &str) -> Result<(), CliError> {
+        Err(CliError::new(Kind::NotOffered, format!("{} cannot have a description here", shown(item))))
+    }
+
+    /// The object as it is printed.
+    pub fn object(&self, item: &Item) -> Value {
+        object::of_item(item)
+    }
+}
+
+/// Whether an object has children that can be listed.
+pub fn is_folder(item: &Item) -> bool {
+    item.kind == ItemKind::Folder || item.link_to.is_some()
+}
+
+/// An object's name in a sentence.
+pub fn shown(item: &Item) -> String {
+    if item.parent.is_none() { "the root folder".to_owned() } else { format!("\"{}\"", tamed(&item.name)) }
+}

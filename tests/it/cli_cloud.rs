@@ -1,0 +1,88 @@
+//! The commands of `onedrive-cli` against the cloud, whole: standard output, standard error and exit code, word for
+//! word. The files in `tests/it/snapshots` are what scripts rely on; `UPDATE_SNAPSHOTS=1` writes them anew.
+
+use onedrive_mount::emulator::Flavour;
+
+use crate::world::shell::Shell;
+
+#[test]
+fn looking_around() {
+    let shell = Shell::new(Flavour::PersonalNew);
+    shell.stock();
+    let mut said = shell.record();
+    said.run(&["quota"]);
+    said.run(&["--json", "quota"]);
+    said.run(&["info"]);
+    said.run(&["info", "Documents/notes.txt"]);
+    said.run(&["stat", "Documents\\notes.txt"]);
+    said.run(&["--json", "info", "Documents/notes.txt"]);
+    said.run(&["info", "me/skydrive"]);
+    said.run(&["info", "me/skydrive/my_documents/notes.txt"]);
+    said.run(&["info", "Documents/missing/deeper.txt"]);
+    said.run(&["-k", "name", "info", "Documents"]);
+    said.run(&["-k", "{0[name]} {0[size]:>6}", "info", "Documents/notes.txt"]);
+    said.run(&["-k", "nothing", "info", "Documents"]);
+    said.run(&["-k", "{0[name", "info", "Documents"]);
+    said.run(&["-e", "latin1", "info", "Documents"]);
+    said.run(&["-p", "-i", "info", "Documents"]);
+    said.run(&["ls"]);
+    said.run(&["ls", "Documents"]);
+    said.run(&["ls", "Documents/notes.txt"]);
+    said.run(&["ls", "-o", "Documents"]);
+    said.run(&["--json", "ls"]);
+    said.run(&["-k", "{0[type]} {0[name]}", "ls", "-o"]);
+    said.run(&["ls", "-r", "1-2"]);
+    said.run(&["ls", "-r", "2"]);
+    said.run(&["ls", "-r", "2-"]);
+    said.run(&["ls", "-r", "-1"]);
+    said.run(&["ls", "-r", "x"]);
+    said.run(&["tree"]);
+    said.run(&["tree", "-o", "Documents/Letters"]);
+    said.run(&["--json", "tree", "Documents/Letters"]);
+    said.run(&["-k", "name", "tree", "Documents"]);
+    said.run(&["du"]);
+    said.run(&["du", "-s", "Documents"]);
+    said.run(&["--json", "du", "-s"]);
+    said.run(&["find", "-n", "*.TXT"]);
+    said.run(&["find", "--type", "folder"]);
+    said.run(&["--json", "find", "-n", "n*", "--larger", "1"]);
+    said.same("cli-looking.txt");
+}
+
+#[test]
+fn changing_things() {
+    let shell = Shell::new(Flavour::PersonalNew);
+    shell.stock();
+    let mut said = shell.record();
+    said.run(&["mkdir", "New"]);
+    said.run(&["mkdir", "New"]);
+    said.run(&["mkdir", "Sub/Deep", "New"]);
+    said.run(&["mkdir", "--dry-run", "-p", "Sub/Deep", "New"]);
+    said.run(&["mkdir", "-p", "Sub/Deep", "New"]);
+    said.run(&["mkdir", "-p", "Sub/Deep", "New"]);
+    said.run(&["mkdir", "New\\Other"]);
+    said.run(&["mkdir", "Documents/notes.txt/x"]);
+    said.run(&["mkdir", "-m", "[1]", "Odd"]);
+    said.run(&["mkdir", "a:b"]);
+    said.run(&["--json", "mkdir", "Shown"]);
+    said.run(&["mv", "Documents/notes.txt", "New"]);
+    said.run(&["mv", "--dry-run", "New/notes.txt"]);
+    said.run(&["mv", "New/notes.txt"]);
+    said.run(&["mv", "notes.txt"]);
+    said.run(&["mv", "-n", "kept.txt", "notes.txt"]);
+    said.run(&["mv", "-n", "Shown", "kept.txt"]);
+    said.run(&["mv", "kept.txt", "Shown", "New"]);
+    said.run(&["mv", "me/skydrive", "New"]);
+    said.run(&["info_set", "New/kept.txt", "{\"name\": \"last.txt\"}"]);
+    said.run(&["info-set", "New/last.txt", "not json"]);
+    said.run(&["info_set", "New/last.txt", "{\"size\": 1}"]);
+    said.run(&["info_set", "--dry-run", "New/last.txt", "{\"name\": \"x\"}"]);
+    said.run(&["tree", "New"]);
+    said.run(&["rm", "--dry-run", "New", "Documents/Letters/a.txt"]);
+    said.run(&["rm", "Documents/Letters/a.txt", "missing", "New/last.txt"]);
+    said.run(&["rm", "missing"]);
+    said.run(&["rm", "me/skydrive"]);
+    said.run(&["rm", "New", "Documents"]);
+    said.run(&["tree"]);
+    said.same("cli-changing.txt");
+}
