@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::block_on;
 use super::cmd::{
-    auth, auth_refresh, draft, du, find, info, info_set, ls, mkdir, mv, print_config, queue, quota, release, rm,
+    auth, auth_refresh, completions, doctor, draft, du, find, info, info_set, ls, mkdir, mv, print_config, queue, quota, release, rm,
     status, tree, unmount, verify, wait, why,
 };
 use super::error::CliError;
@@ -76,9 +76,21 @@ enum Command {
     /// Print every setting with its explanation and its default
     #[command(visible_alias = "print_config")]
     PrintConfig(print_config::Arguments),
+    /// Look at everything that is needed, and say what to do
+    Doctor,
+    /// Print the completions of both programs for a shell
+    Completions(completions::Arguments),
+    /// Write the manual pages of both programs
+    Man(completions::ManArguments),
     /// Run a OneDrive of our own on this machine, for trying things out and for testing other programs
     #[cfg(feature = "demo")]
     Emulator(super::cmd::emulator::Arguments),
+}
+
+/// What both programs take.
+fn programs() -> Vec<clap::Command> {
+    use clap::CommandFactory as _;
+    vec![super::Mount::command(), Cli::command()]
 }
 
 /// Does what the arguments say.
@@ -113,6 +125,9 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Discard(arguments) => draft::run_discard(arguments, json),
         Command::Verify(arguments) => verify::run(arguments, json),
         Command::PrintConfig(arguments) => print_config::run(arguments, &global),
+        Command::Doctor => doctor::run(&global),
+        Command::Completions(arguments) => completions::run(arguments, programs()),
+        Command::Man(arguments) => completions::run_man(arguments, programs()),
         #[cfg(feature = "demo")]
         Command::Emulator(arguments) => super::cmd::emulator::run(arguments),
     }

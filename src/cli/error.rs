@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::mountpoint;
+use super::print::tamed;
 use crate::auth::AuthError;
 use crate::auth::flow::SignInError;
 use crate::base::telemetry::NotALevel;
@@ -132,6 +133,12 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// Says what it was about, in front.
+    #[must_use]
+    pub fn about(self, what: &str) -> Self {
+        Self { source: format!("{}: {}", tamed(what), self.source).into(), ..self }
     }
 
     /// What several tries amount to: nothing if all went well, the failure itself if only one thing was tried, else

@@ -15,6 +15,7 @@ pub mod object;
 pub mod options;
 pub mod person;
 pub mod print;
+pub mod progress;
 pub mod session;
 pub mod target;
 pub mod template;

@@ -34,6 +34,7 @@ use crate::base::secret::Secret;
 
 mod body;
 mod clients;
+pub mod greeting;
 mod reach;
 
 use clients::{Cargo, Clients, install_tls};

@@ -59,6 +59,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["base/hash", "auth", "emulator"]),
     ("bytes", ANYWHERE),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli/cmd/completions"]),
+    ("clap_mangen", &["cli/cmd/completions"]),
     ("crc32c", &["base/checksum"]),
     ("dirs", &["config/paths"]),
     ("fuser", &["fuse"]),
@@ -66,7 +68,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("getrandom", &["auth/flow", "remote/http", "emulator"]),
     ("hyper", &["emulator"]),
     ("hyper_util", &["emulator"]),
-    ("indicatif", &["cli/cmd/wait"]),
+    ("indicatif", &["cli/cmd/wait", "cli/progress"]),
     // Times as the wire writes them, and the date in a conflict name.
     ("jiff", &["cli/object", "remote/classify", "remote/graph", "journal/uploader", "emulator"]),
     ("lru", &["cache", "volume"]),

@@ -20,7 +20,7 @@ pub struct Arguments {
     name: Option<String>,
 
     /// Only files or only folders
-    #[arg(short, long = "type", value_enum, value_name = "TYPE")]
+    #[arg(short = 't', long = "type", value_enum, value_name = "TYPE")]
     kind: Option<Type>,
 
     /// Only files of at least this size, such as 10MiB

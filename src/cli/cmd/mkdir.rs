@@ -74,19 +74,22 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
         let parent = at.link_to.as_ref().unwrap_or(&at.id).clone();
         at = match session.remote.make_folder(&parent, name).await {
             Ok(made) => made,
-            Err(error) if error.kind == RemoteErrorKind::Exists && arguments.parents => {
-                match child(session, &at, name).await? {
-                    Some(found) if is_folder(&found) => found,
-                    _ => return Err(error.into()),
-                }
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind == RemoteErrorKind::Exists => match child(session, &at, name).await? {
+                Some(found) if is_folder(&found) && arguments.parents => found,
+                _ => return Err(taken(name, &at)),
+            },
+            Err(error) => return Err(CliError::from(error).about(&format!("the folder \"{name}\""))),
         };
     }
     if let Some(properties) = properties {
         at = properties.apply(session, &at).await?;
     }
     session.out.done(session.object(&at))
+}
+
+/// The name is taken.
+pub(super) fn taken(name: &str, folder: &Item) -> CliError {
+    CliError::new(Kind::Exists, format!("there is already a \"{}\" in {}", tamed(name), shown(folder)))
 }
 
 async fn child(session: &Session, folder: &Item, name: &str) -> Result<Option<Item>, CliError> {

@@ -2,6 +2,8 @@
 
 pub mod auth;
 pub mod auth_refresh;
+pub mod completions;
+pub mod doctor;
 pub mod draft;
 pub mod du;
 #[cfg(feature = "demo")]

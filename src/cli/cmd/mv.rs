@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::options::Dry;
 use crate::cli::session::{Session, shown};
-use crate::remote::{Patch, Precondition};
+use crate::remote::{Patch, Precondition, RemoteErrorKind};
 
 /// Arguments of `mv`.
 #[derive(Args, Debug)]
@@ -70,7 +70,13 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
             session.out.note(&format!("{} is there already", shown(item)));
             continue;
         }
-        moved.push(session.object(&session.remote.change(&item.id, &patch, &Precondition::None).await?));
+        let changed = session.remote.change(&item.id, &patch, &Precondition::None).await;
+        moved.push(session.object(&changed.map_err(|error| match (error.kind, &folder) {
+            (RemoteErrorKind::Exists, Some(folder)) => {
+                super::mkdir::taken(arguments.name.as_deref().unwrap_or(&item.name), folder)
+            }
+            _ => CliError::from(error).about(&shown(item)),
+        })?));
     }
     if arguments.dry.dry_run { Ok(()) } else { session.out.done(one_or_list(moved)) }
 }

@@ -136,6 +136,7 @@ impl Record<'_> {
         for line in self.usual(&String::from_utf8_lossy(&output.stderr)).lines() {
             self.said.push_str(&format!("2> {line}\n"));
         }
+        assert_ne!(output.status.code(), Some(101), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         self.said.push_str(&format!("[exit code {}]\n\n", output.status.code().unwrap_or(-1)));
     }
 
