@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use super::block_on;
 use super::cmd::{
-    auth, auth_refresh, completions, doctor, draft, du, find, info, info_set, ls, mkdir, mv, print_config, queue, quota, release, rm,
-    status, tree, unmount, verify, wait, why,
+    auth, auth_refresh, cat, completions, doctor, draft, du, find, get, info, info_set, ls, mkdir, mv, print_config,
+    put, queue, quota, release, rm, status, tree, unmount, verify, wait, why,
 };
 use super::error::CliError;
 use super::options::Global;
@@ -47,6 +47,12 @@ enum Command {
     Find(find::Arguments),
     /// Say how much is in a folder
     Du(du::Arguments),
+    /// Fetch a file, or a folder with everything in it
+    Get(get::Arguments),
+    /// Send a file, standard input, or a folder with everything in it
+    Put(put::Arguments),
+    /// Print files
+    Cat(cat::Arguments),
     /// Make a folder
     Mkdir(mkdir::Arguments),
     /// Move or rename
@@ -111,6 +117,9 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tree(arguments) => patient(&global, async |session| tree::run(arguments, session).await),
         Command::Find(arguments) => patient(&global, async |session| find::run(arguments, session).await),
         Command::Du(arguments) => patient(&global, async |session| du::run(arguments, session).await),
+        Command::Get(arguments) => patient(&global, async |session| get::run(arguments, session).await),
+        Command::Put(arguments) => patient(&global, async |session| put::run(arguments, session).await),
+        Command::Cat(arguments) => patient(&global, async |session| cat::run(arguments, session).await),
         Command::Mkdir(arguments) => quick(&global, async |session| mkdir::run(arguments, session).await),
         Command::Mv(arguments) => quick(&global, async |session| mv::run(arguments, session).await),
         Command::Rm(arguments) => quick(&global, async |session| rm::run(arguments, session).await),

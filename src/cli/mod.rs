@@ -19,6 +19,7 @@ pub mod progress;
 pub mod session;
 pub mod target;
 pub mod template;
+pub mod transfer;
 pub mod walk;
 pub(crate) mod words;
 

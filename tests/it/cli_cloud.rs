@@ -86,3 +86,57 @@ fn changing_things() {
     said.run(&["tree"]);
     said.same("cli-changing.txt");
 }
+
+#[test]
+fn content_both_ways() {
+    let shell = Shell::new(Flavour::PersonalNew);
+    shell.stock();
+    shell.file("out/report.txt", b"the report");
+    let mut said = shell.record();
+    said.run(&["get", "Documents/notes.txt"]);
+    said.run(&["get", "-b", "0-5", "Documents/notes.txt"]);
+    said.run(&["get", "-b", "7-", "Documents/notes.txt"]);
+    said.run(&["get", "-b", "-5", "Documents/notes.txt"]);
+    said.run(&["get", "-b", "12-", "Documents/notes.txt"]);
+    said.run(&["get", "-b", "5-1", "Documents/notes.txt"]);
+    said.run(&["get", "--dry-run", "Documents/notes.txt", "new/folder/copy.txt"]);
+    said.run(&["get", "Documents/notes.txt", "new/folder/copy.txt"]);
+    said.run(&["-q", "get", "Documents/notes.txt", "new/folder/"]);
+    said.run(&["--json", "get", "-b", "0-5", "Documents/notes.txt", "new/part.txt"]);
+    said.run(&["get", "Documents"]);
+    said.run(&["get", "missing", "new/x"]);
+    said.run(&["cat", "Documents/notes.txt", "Documents/Letters/a.txt"]);
+    said.run(&["cat", "Documents/notes.txt", "Documents"]);
+    said.run(&["get", "-r", "--jobs", "1", "Documents", "copy"]);
+    said.run(&["get", "-r", "Documents", "copy"]);
+    said.run(&["get", "-r", "--jobs", "1", "Documents", "copy/"]);
+    said.run(&["-q", "get", "-r", "Documents/Letters"]);
+    said.run(&["get", "-r", "--dry-run", "Documents"]);
+    said.run(&["put", "out/report.txt"]);
+    said.run(&["put", "-n", "out/report.txt"]);
+    said.run(&["put", "-d", "out/report.txt", "Documents"]);
+    said.run(&["--json", "-k", "bytes", "put", "--name", "other.txt", "out/report.txt", "Documents"]);
+    said.run(&["put", "-b", "--bits-frag-bytes", "0", "--name", "bits.txt", "out/report.txt"]);
+    said.run(&["put", "--bits-do-auth-refresh-before-commit-hack", "-b", "out/report.txt"]);
+    said.run(&["put", "--dry-run", "out/report.txt", "Documents"]);
+    said.run(&["put", "missing.txt"]);
+    said.run(&["put", "out"]);
+    said.run(&["put", "out/report.txt", "Documents/notes.txt"]);
+    said.run(&["put", "--name", "Documents", "out/report.txt"]);
+    said.fed(&["put", "-"], "from a pipe");
+    said.fed(&["put", "-", "--name", "piped.txt", "Pics"], "from a pipe");
+    said.run(&["cat", "Pics/piped.txt", "report.txt", "bits.txt", "Documents/other.txt"]);
+    said.run(&["put", "-r", "--dry-run", "new", "Pics"]);
+    said.run(&["put", "-r", "--jobs", "1", "new", "Pics"]);
+    said.run(&["put", "-r", "new", "Pics"]);
+    said.run(&["tree", "Pics"]);
+    said.same("cli-content.txt");
+    let read = |path: &str| std::fs::read_to_string(shell.home.path(path)).expect(path);
+    assert_eq!(read("new/folder/copy.txt"), "twelve bytes");
+    assert_eq!(read("new/folder/notes.txt"), "twelve bytes");
+    assert_eq!(read("new/part.txt"), "twelve");
+    assert_eq!(read("copy/Letters/b.txt"), "Dear B, how are you?");
+    assert_eq!(read("Letters/a.txt"), "Dear A,");
+    let left: Vec<_> = std::fs::read_dir(shell.home.path("new/folder")).expect("a folder").flatten().collect();
+    assert_eq!(left.len(), 2, "no parts are left: {left:?}");
+}

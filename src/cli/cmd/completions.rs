@@ -46,9 +46,7 @@ pub fn run_man(arguments: &ManArguments, programs: Vec<clap::Command>) -> Result
     let folder = &arguments.folder;
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |error: std::io::Error| {
-            CliError::new(Kind::LocalFile, format!("cannot write {}: {error}", path.display()))
-        }
+        move |error: std::io::Error| CliError::new(Kind::LocalFile, format!("cannot write {}: {error}", path.display()))
     };
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
     for mut program in programs {
@@ -61,8 +59,7 @@ pub fn run_man(arguments: &ManArguments, programs: Vec<clap::Command>) -> Result
 fn pages(command: &clap::Command, folder: &Path) -> Result<(), CliError> {
     let man = clap_mangen::Man::new(command.clone()).date("");
     let path = folder.join(man.get_filename());
-    man.generate_to(folder).map_err(|error| {
-        CliError::new(Kind::LocalFile, format!("cannot write {}: {error}", path.display()))
-    })?;
+    man.generate_to(folder)
+        .map_err(|error| CliError::new(Kind::LocalFile, format!("cannot write {}: {error}", path.display())))?;
     command.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(|command| pages(command, folder))
 }

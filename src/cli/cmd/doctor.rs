@@ -118,7 +118,11 @@ pub fn run(global: &Global) -> Result<(), CliError> {
 /// Room on the disk of a folder, and whether it can be written.
 fn disk(what: &'static str, folder: &Path, context: &Context) -> Finding {
     let Some(existing) = folder.ancestors().find(|folder| folder.exists()) else {
-        return Finding::odd(what, format!("{} cannot be looked at", folder.display()), "see whether its disk is there");
+        return Finding::odd(
+            what,
+            format!("{} cannot be looked at", folder.display()),
+            "see whether its disk is there",
+        );
     };
     let at = folder.display();
     if rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).is_err() {
@@ -163,8 +167,8 @@ async fn cloud(context: &Context) -> Vec<Finding> {
             }
             Err(error) => {
                 reached = false;
-                let error = CliError::from(error)
-                    .hint("see whether this machine is online; behind a proxy, set HTTPS_PROXY");
+                let error =
+                    CliError::from(error).hint("see whether this machine is online; behind a proxy, set HTTPS_PROXY");
                 findings.push(Finding::bad("network", &error));
             }
         }
@@ -180,7 +184,11 @@ async fn cloud(context: &Context) -> Vec<Finding> {
             return findings;
         }
         Ok(Some(_)) if !reached => {
-            findings.push(Finding::odd("sign-in", "cannot be tried without the network", "look again when it is there"));
+            findings.push(Finding::odd(
+                "sign-in",
+                "cannot be tried without the network",
+                "look again when it is there",
+            ));
             return findings;
         }
         Ok(Some(_)) => {}

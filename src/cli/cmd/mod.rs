@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod auth_refresh;
+pub mod cat;
 pub mod completions;
 pub mod doctor;
 pub mod draft;
@@ -9,6 +10,7 @@ pub mod du;
 #[cfg(feature = "demo")]
 pub mod emulator;
 pub mod find;
+pub mod get;
 pub mod info;
 pub mod info_set;
 pub mod ls;
@@ -16,6 +18,8 @@ pub mod mkdir;
 pub mod mount;
 pub mod mv;
 pub mod print_config;
+pub mod put;
+mod put_folder;
 pub mod queue;
 pub mod quota;
 pub mod release;
