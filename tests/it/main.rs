@@ -7,6 +7,7 @@ mod bit_flips;
 mod burst;
 mod cli_cloud;
 mod cli_help;
+mod cli_transfer;
 mod control;
 mod crash_points;
 mod faults_matrix;
