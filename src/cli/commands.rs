@@ -161,6 +161,8 @@ fn with_session(
     private::keep_memory();
     block_on(URGENCY.scope(urgency, async {
         let session = Session::open(global)?;
-        command(&session).await
+        let result = command(&session).await;
+        session.close().await;
+        result
     }))
 }

@@ -15,7 +15,7 @@ use super::object;
 use super::options::Global;
 use super::print::{Output, tamed};
 use super::target::{self, Meaning, Special, Taken, meaning};
-use crate::auth::TokenSource;
+use crate::auth::Renewer;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::ids::ItemId;
 use crate::config::{Drive, Protocol};
@@ -34,6 +34,8 @@ pub struct Session {
     pub out: Output,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// The sign-in.
+    pub tokens: Renewer,
     taken: Taken,
     identity: OnceCell<DriveIdentity>,
 }
@@ -47,19 +49,25 @@ impl Session {
         let out = Output::new(global)?;
         let context = Context::open(&global.selection())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let tokens: Arc<dyn TokenSource> = Arc::new(context.tokens(clock.clone())?);
+        let tokens = context.tokens(clock.clone())?;
         let mut options = RemoteOptions::new(context.config.graph_url());
         options.fragment = Some(context.config.upload.fragment_size);
         if let Drive::Id(id) = &context.config.drive {
             options.drive = DriveChoice::Id(id.as_str().to_owned());
         }
-        let remote = stack::open(&options, tokens, clock.clone(), system_entropy())?.remote;
+        let remote = stack::open(&options, Arc::new(tokens.clone()), clock.clone(), system_entropy())?.remote;
         let taken = match (global.path, global.id) {
             (true, _) => Taken::Paths,
             (_, true) => Taken::Ids,
             _ => Taken::Guess,
         };
-        Ok(Self { context, remote, out, clock, taken, identity: OnceCell::new() })
+        Ok(Self { context, remote, out, clock, tokens, taken, identity: OnceCell::new() })
+    }
+
+    /// Completes when nothing is under way that must not be broken off: an answer that nobody reads may hold the only
+    /// refresh token that is still good, and a mount needs it too.
+    pub async fn close(self) {
+        self.tokens.settled().await;
     }
 
     /// Which drive this is; asked once.

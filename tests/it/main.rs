@@ -5,6 +5,7 @@ mod world;
 
 mod bit_flips;
 mod burst;
+mod cli_auth;
 mod cli_cloud;
 mod cli_help;
 mod cli_transfer;

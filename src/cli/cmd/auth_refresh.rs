@@ -11,9 +11,8 @@ use crate::cli::session::Session;
 /// # Errors
 /// Nobody is signed in, the service refuses, or it cannot be reached.
 pub async fn run(session: &Session) -> Result<(), CliError> {
-    let tokens = session.context.tokens(session.clock.clone())?;
-    let current = tokens.token().await?;
-    tokens.renew(&current).await?;
+    let current = session.tokens.token().await?;
+    session.tokens.renew(&current).await?;
     let stored = session.context.vault().load().map_err(crate::auth::AuthError::from)?;
     let granted: Vec<String> =
         stored.map(|tokens| tokens.scope.split_whitespace().map(str::to_owned).collect()).unwrap_or_default();
