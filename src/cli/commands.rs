@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use super::block_on;
 use super::cmd::{
-    auth, auth_refresh, cat, completions, doctor, draft, du, find, get, info, info_set, ls, mkdir, mv, print_config,
-    put, queue, quota, release, rm, status, tree, unmount, verify, wait, why,
+    auth, auth_refresh, cat, comments, completions, cp, doctor, draft, du, find, get, info, info_set, link, ls, mkdir,
+    mv, print_config, put, queue, quota, recent, release, rm, search, share, status, thumbnail, trash, tree, unmount,
+    user, verify, versions, wait, why,
 };
 use super::error::CliError;
 use super::options::Global;
@@ -33,6 +34,12 @@ enum Command {
     AuthRefresh,
     /// Say how much space is free, and how much there is
     Quota,
+    /// Say who is signed in
+    User,
+    /// List what was used lately
+    Recent,
+    /// List what others share with this account
+    Shared,
     /// Say everything that is known of an object
     #[command(visible_alias = "stat")]
     Info(info::Arguments),
@@ -43,6 +50,8 @@ enum Command {
     Ls(ls::Arguments),
     /// Show everything below a folder
     Tree(tree::Arguments),
+    /// Ask the index of the service, which knows contents too
+    Search(search::Arguments),
     /// Find objects below a folder
     Find(find::Arguments),
     /// Say how much is in a folder
@@ -55,10 +64,38 @@ enum Command {
     Cat(cat::Arguments),
     /// Make a folder
     Mkdir(mkdir::Arguments),
+    /// Copy, without bringing anything here
+    Cp(cp::Arguments),
     /// Move or rename
     Mv(mv::Arguments),
     /// Delete, into the recycle bin
     Rm(rm::Arguments),
+    /// Make an address that others can use
+    Link(link::Arguments),
+    /// Let people in
+    Share(share::ShareArguments),
+    /// Shut people out, or end a link
+    Unshare(share::UnshareArguments),
+    /// Say who may do what with an object
+    Permissions(share::Arguments),
+    /// List the versions of a file
+    Versions(versions::Arguments),
+    /// Bring a version of a file back
+    Restore(versions::RestoreArguments),
+    /// Fetch a small picture of a file
+    Thumbnail(thumbnail::Arguments),
+    /// List the recycle bin
+    Trash,
+    /// Bring an object back from the recycle bin
+    Undelete(trash::Arguments),
+    /// List the comments on an object
+    Comments(comments::Arguments),
+    /// Comment on an object
+    #[command(name = "comment_add", visible_alias = "comment-add")]
+    CommentAdd(comments::AddArguments),
+    /// Delete a comment
+    #[command(name = "comment_delete", visible_alias = "comment-delete")]
+    CommentDelete(comments::DeleteArguments),
     /// Take a mount down
     Unmount(unmount::Arguments),
     /// Say what is mounted, whether everything is in the cloud, and what goes on
@@ -123,6 +160,25 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Mkdir(arguments) => quick(&global, async |session| mkdir::run(arguments, session).await),
         Command::Mv(arguments) => quick(&global, async |session| mv::run(arguments, session).await),
         Command::Rm(arguments) => quick(&global, async |session| rm::run(arguments, session).await),
+        Command::User => quick(&global, user::run),
+        Command::Recent => quick(&global, recent::run),
+        Command::Shared => quick(&global, recent::run_shared),
+        Command::Search(arguments) => quick(&global, async |session| search::run(arguments, session).await),
+        Command::Cp(arguments) => patient(&global, async |session| cp::run(arguments, session).await),
+        Command::Link(arguments) => quick(&global, async |session| link::run(arguments, session).await),
+        Command::Share(arguments) => quick(&global, async |session| share::run_share(arguments, session).await),
+        Command::Unshare(arguments) => quick(&global, async |session| share::run_unshare(arguments, session).await),
+        Command::Permissions(arguments) => quick(&global, async |session| share::run(arguments, session).await),
+        Command::Versions(arguments) => quick(&global, async |session| versions::run(arguments, session).await),
+        Command::Restore(arguments) => quick(&global, async |session| versions::run_restore(arguments, session).await),
+        Command::Thumbnail(arguments) => quick(&global, async |session| thumbnail::run(arguments, session).await),
+        Command::Trash => quick(&global, trash::run),
+        Command::Undelete(arguments) => quick(&global, async |session| trash::run_undelete(arguments, session).await),
+        Command::Comments(arguments) => quick(&global, async |session| comments::run(arguments, session).await),
+        Command::CommentAdd(arguments) => quick(&global, async |session| comments::run_add(arguments, session).await),
+        Command::CommentDelete(arguments) => {
+            quick(&global, async |session| comments::run_delete(arguments, session).await)
+        }
         Command::Unmount(arguments) => unmount::run(arguments),
         Command::Status(arguments) => status::run(arguments, json),
         Command::Queue(arguments) => queue::run(arguments, json),

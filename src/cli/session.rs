@@ -4,7 +4,9 @@
 //! A running mount and a command never fight: both renew their tokens through the same locked file, and whatever a
 //! command changes reaches the mount as every other change made elsewhere does.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -14,15 +16,18 @@ use super::error::{CliError, Kind};
 use super::object;
 use super::options::Global;
 use super::print::{Output, tamed};
-use super::target::{self, Meaning, Special, Taken, meaning};
+use super::target::{self, Meaning, Taken, meaning};
 use crate::auth::Renewer;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::ids::ItemId;
 use crate::config::{Drive, Protocol};
+use crate::remote::extras::Seen;
 use crate::remote::graph::DriveChoice;
 use crate::remote::http::system_entropy;
 use crate::remote::stack::{self, RemoteOptions};
-use crate::remote::{At, DriveIdentity, Item, ItemKind, RemoteErrorKind, SharedRemote, list_all};
+use crate::remote::{
+    Advice, At, DriveIdentity, Extras, Item, ItemKind, Link, RemoteErrorKind, RemoteResult, SharedRemote, list_all,
+};
 
 /// An open drive, and how to talk to the user.
 pub struct Session {
@@ -30,6 +35,8 @@ pub struct Session {
     pub context: Context,
     /// The drive.
     pub remote: SharedRemote,
+    /// What it can do beyond a file system.
+    pub extras: Arc<dyn Extras>,
     /// Where results go.
     pub out: Output,
     /// Time.
@@ -55,13 +62,14 @@ impl Session {
         if let Drive::Id(id) = &context.config.drive {
             options.drive = DriveChoice::Id(id.as_str().to_owned());
         }
-        let remote = stack::open(&options, Arc::new(tokens.clone()), clock.clone(), system_entropy())?.remote;
+        let opened = stack::open(&options, Arc::new(tokens.clone()), clock.clone(), system_entropy())?;
         let taken = match (global.path, global.id) {
             (true, _) => Taken::Paths,
             (_, true) => Taken::Ids,
             _ => Taken::Guess,
         };
-        Ok(Self { context, remote, out, clock, tokens, taken, identity: OnceCell::new() })
+        let (remote, extras) = (opened.remote, opened.extras);
+        Ok(Self { context, remote, extras, out, clock, tokens, taken, identity: OnceCell::new() })
     }
 
     /// Completes when nothing is under way that must not be broken off: an answer that nobody reads may hold the only
@@ -89,7 +97,9 @@ impl Session {
             Meaning::Root => (self.root().await?, Vec::new()),
             Meaning::Id(id) => return self.find_id(&id).await,
             Meaning::Names { special: None, names } => (self.root().await?, names),
-            Meaning::Names { special: Some(special), names } => (self.special(special).await?, names),
+            Meaning::Names { special: Some(special), names } => {
+                (self.ask(async |extras| extras.special(special).await).await?, names)
+            }
         };
         let mut found = start;
         for (depth, name) in names.iter().enumerate() {
@@ -147,44 +157,62 @@ impl Session {
         })
     }
 
-    /// A folder known by its purpose, as far as this protocol has it.
-    async fn special(&self, special: Special) -> Result<Item, CliError> {
-        let root = self.root().await?;
-        let names: &[&str] = match special {
-            Special::Documents => &["Documents"],
-            Special::Photos => &["Pictures"],
-            Special::CameraRoll => &["Pictures", "Camera Roll"],
-            Special::Public => &["Public"],
-            Special::Music => &["Music"],
-            Special::AppRoot => &["Apps"],
+    /// A folder's children in the order of their names' code points, duplicates kept. `whole` asks for everything that
+    /// is known of each; else it is what the file system needs.
+    ///
+    /// # Errors
+    /// As every call to the cloud.
+    pub async fn children(&self, folder: &Item, whole: bool) -> Result<Vec<Seen>, CliError> {
+        let id = folder.link_to.as_ref().unwrap_or(&folder.id);
+        let mut found = if whole {
+            self.look_into(id).await?
+        } else {
+            let items = list_all(&*self.remote, id).await?;
+            items.into_iter().map(|item| Seen { object: object::of_item(&item), item }).collect()
         };
-        let mut found = root;
-        for name in names {
-            found = self.remote.stat(At::Child(&found.id, name)).await?;
-        }
+        found.sort_by(|a, b| a.item.name.cmp(&b.item.name).then_with(|| a.item.id.cmp(&b.item.id)));
         Ok(found)
     }
 
-    /// A folder's children in the order of their names' code points, duplicates kept.
+    async fn look_into(&self, folder: &ItemId) -> Result<Vec<Seen>, CliError> {
+        const MAX_PAGES: usize = 20_000;
+        let (mut found, mut from) = (HashMap::new(), None::<Link>);
+        for _ in 0..MAX_PAGES {
+            let page = self.ask(async |extras| extras.look_into(folder, from.as_ref()).await).await?;
+            found.extend(page.items.into_iter().map(|seen| (seen.item.id.clone(), seen)));
+            from = page.next;
+            if from.is_none() {
+                return Ok(found.into_values().collect());
+            }
+        }
+        Err(CliError::new(Kind::Other, "the listing has no end"))
+    }
+
+    /// Asks for something that is harmless to ask for again: does so a few times if the service has a bad moment.
     ///
     /// # Errors
     /// As every call to the cloud.
-    pub async fn children(&self, folder: &Item) -> Result<Vec<Item>, CliError> {
-        let id = folder.link_to.as_ref().unwrap_or(&folder.id);
-        let mut items = list_all(&*self.remote, id).await?;
-        items.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
-        Ok(items)
+    pub async fn ask<T>(&self, call: impl AsyncFn(&dyn Extras) -> RemoteResult<T>) -> Result<T, CliError> {
+        const TRIES: u32 = 4;
+        const LONGEST: Duration = Duration::from_secs(30);
+        let mut pause = Duration::from_millis(500);
+        for _ in 1..TRIES {
+            match call(&*self.extras).await {
+                Ok(found) => return Ok(found),
+                Err(error) => match error.advice {
+                    Advice::Retry | Advice::VerifyThenRetry if error.kind != RemoteErrorKind::Offline => {
+                        self.clock.sleep(pause).await;
+                        pause *= 2;
+                    }
+                    Advice::RetryAfter(wait) if wait <= LONGEST => self.clock.sleep(wait).await,
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+        Ok(call(&*self.extras).await?)
     }
 
-    /// Gives an object a description.
-    ///
-    /// # Errors
-    /// As every call to the cloud.
-    pub async fn describe(&self, item: &Item, _description: &str) -> Result<(), CliError> {
-        Err(CliError::new(Kind::NotOffered, format!("{} cannot have a description here", shown(item))))
-    }
-
-    /// The object as it is printed.
+    /// The object as it is printed after a change: what the answer to the change told of it.
     pub fn object(&self, item: &Item) -> Value {
         object::of_item(item)
     }

@@ -4,6 +4,8 @@
 //! granted, so accounts with a leading zero had to use `-i` everywhere; here digits may be fewer, and ids of Graph are
 //! known too. Ids of the old service lead to the same objects on Graph, so that those in scripts go on working.
 
+use crate::remote::extras::SpecialFolder;
+
 /// What an argument means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Meaning {
@@ -14,65 +16,23 @@ pub enum Meaning {
     /// Names from a folder of the service on: the special folder if there is one, else the root.
     Names {
         /// Where to start.
-        special: Option<Special>,
+        special: Option<SpecialFolder>,
         /// The names, none of them empty.
         names: Vec<String>,
     },
 }
 
-/// A folder that the service knows by its purpose, whatever it is called.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Special {
-    /// `me/skydrive/my_documents`
-    Documents,
-    /// `me/skydrive/my_photos`
-    Photos,
-    /// `me/skydrive/camera_roll`
-    CameraRoll,
-    /// `me/skydrive/public_documents`
-    Public,
-    /// Music; Graph only.
-    Music,
-    /// The application's own folder; Graph only.
-    AppRoot,
-}
-
-impl Special {
-    /// Graph's name of it.
-    pub fn graph(self) -> &'static str {
-        match self {
-            Self::Documents => "documents",
-            Self::Photos => "photos",
-            Self::CameraRoll => "cameraRoll",
-            Self::Public => "public",
-            Self::Music => "music",
-            Self::AppRoot => "approot",
-        }
-    }
-
-    /// The old service's path of it.
-    pub fn live(self) -> &'static str {
-        match self {
-            Self::Documents => "me/skydrive/my_documents",
-            Self::Photos => "me/skydrive/my_photos",
-            Self::CameraRoll => "me/skydrive/camera_roll",
-            Self::Public => "me/skydrive/public_documents",
-            Self::Music => "me/skydrive/music",
-            Self::AppRoot => "me/skydrive/apps",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "my_documents" | "documents" => Self::Documents,
-            "my_photos" | "photos" => Self::Photos,
-            "camera_roll" | "cameraroll" => Self::CameraRoll,
-            "public_documents" => Self::Public,
-            "music" => Self::Music,
-            "approot" => Self::AppRoot,
-            _ => return None,
-        })
-    }
+/// The special folder of this name in a path.
+fn special_named(name: &str) -> Option<SpecialFolder> {
+    Some(match name {
+        "my_documents" | "documents" => SpecialFolder::Documents,
+        "my_photos" | "photos" => SpecialFolder::Photos,
+        "camera_roll" | "cameraroll" => SpecialFolder::CameraRoll,
+        "public_documents" => SpecialFolder::Public,
+        "music" => SpecialFolder::Music,
+        "approot" => SpecialFolder::AppRoot,
+        _ => return None,
+    })
 }
 
 /// How the user wants arguments to be taken.
@@ -123,7 +83,7 @@ fn special_path(argument: &str) -> Option<Meaning> {
         // The old service's name for the children of a folder.
         names.pop();
     }
-    let special = names.first().and_then(|name| Special::named(name));
+    let special = names.first().and_then(|name| special_named(name));
     if special.is_some() {
         names.remove(0);
     }
@@ -229,7 +189,8 @@ mod tests {
             for root in ["me/skydrive", "me/skydrive/", "/me/skydrive", "me/skydrive/files"] {
                 assert_eq!(meaning(root, taken), Meaning::Root, "{root}");
             }
-            let roll = Meaning::Names { special: Some(Special::CameraRoll), names: vec!["a b".into(), "c".into()] };
+            let roll =
+                Meaning::Names { special: Some(SpecialFolder::CameraRoll), names: vec!["a b".into(), "c".into()] };
             assert_eq!(meaning("me/skydrive/camera_roll/a b//c", taken), roll);
         }
         assert_eq!(meaning("/", Taken::Guess), Meaning::Root);

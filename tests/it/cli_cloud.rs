@@ -140,3 +140,85 @@ fn content_both_ways() {
     let left: Vec<_> = std::fs::read_dir(shell.home.path("new/folder")).expect("a folder").flatten().collect();
     assert_eq!(left.len(), 2, "no parts are left: {left:?}");
 }
+
+#[test]
+fn beyond_a_file_system() {
+    let shell = Shell::new(Flavour::PersonalNew);
+    shell.stock();
+    shell.service.drive().write_file("/Documents/notes.txt", b"a second version".to_vec());
+    let mut said = shell.record();
+    said.run(&["user"]);
+    said.run(&["-k", "name", "recent"]);
+    said.run(&["link", "Documents/notes.txt"]);
+    said.run(&["link", "-t", "shared_edit_link", "Documents/notes.txt"]);
+    said.run(&["link", "-t", "embed", "Documents/notes.txt"]);
+    said.run(&["link", "-t", "other", "Documents/notes.txt"]);
+    said.run(&["link", "--dry-run", "Documents/notes.txt"]);
+    said.run(&["cp", "--dry-run", "Documents/notes.txt", "Pics"]);
+    said.run(&["cp", "Documents/notes.txt", "Pics"]);
+    said.run(&["cp", "Documents/notes.txt", "Pics"]);
+    said.run(&["cp", "-n", "again.txt", "Documents/notes.txt", "Pics"]);
+    said.run(&["cp", "Documents/notes.txt"]);
+    said.run(&["cp", "Documents", "Pics"]);
+    said.run(&["cp", "-r", "Documents", "notes.txt", "Pics"]);
+    said.run(&["cp", "-r", "Documents/Letters", "Pics"]);
+    said.run(&["tree", "Pics"]);
+    said.run(&["search", "letters"]);
+    said.run(&["search", "it's"]);
+    said.run(&["-k", "type", "search", "a", "Documents"]);
+    said.run(&["shared"]);
+    said.run(&["versions", "Documents/notes.txt"]);
+    said.run(&["restore", "--dry-run", "Documents/notes.txt", "1.0"]);
+    said.run(&["restore", "Documents/notes.txt", "1.0"]);
+    said.run(&["cat", "Documents/notes.txt"]);
+    said.run(&["restore", "Documents/notes.txt", "7.0"]);
+    said.run(&["-k", "roles", "permissions", "Pics"]);
+    said.run(&["share", "--dry-run", "-w", "Pics", "bob@example.com"]);
+    said.run(&["-k", "{0[user][email]}", "share", "-w", "Pics", "bob@example.com", "eve@example.com"]);
+    said.run(&["-k", "{0[roles][0]} {0[user][email]}", "permissions", "Pics"]);
+    said.run(&["unshare", "Pics", "Bob@example.com"]);
+    said.run(&["unshare", "Pics", "bob@example.com"]);
+    said.run(&["unshare", "--all", "Pics"]);
+    said.run(&["-k", "{0[roles][0]}", "permissions", "Pics"]);
+    said.run(&["unshare", "Pics"]);
+    said.run(&["--json", "-k", "bytes", "thumbnail", "-s", "small", "Pics/pier.jpg", "pier.png"]);
+    said.run(&["thumbnail", "Documents/notes.txt"]);
+    said.run(&["trash"]);
+    said.run(&["comments", "Documents/notes.txt"]);
+    said.run(&["comment_add", "Documents/notes.txt", "nice"]);
+    said.run(&["comment-add", "Documents/notes.txt", "nice"]);
+    said.run(&["comment_delete", "comment.1"]);
+    said.run(&["comment-delete", "--dry-run", "comment.1"]);
+    said.run(&["mkdir", "-m", "{\"description\": \"what I want\"}", "Wishes"]);
+    said.run(&["-k", "description", "info", "Wishes"]);
+    said.run(&["info_set", "Wishes", "{\"description\": \"nothing\", \"name\": \"Wants\"}"]);
+    said.run(&["-k", "{0[name]}: {0[description]}", "info", "Wants"]);
+    said.same("cli-beyond.txt");
+    assert!(std::fs::read(shell.home.path("pier.png")).expect("a picture").starts_with(b"\x89PNG"));
+    let id = shell.json(&["-k", "id", "info", "note to self.txt"]).as_str().expect("an id").to_owned();
+    shell.ok(&["rm", "note to self.txt"]);
+    shell.ok(&["undelete", &id]);
+    assert_eq!(shell.ok(&["cat", "note to self.txt"]), "buy milk");
+}
+
+#[test]
+fn descriptions_where_they_are_kept() {
+    let shell = Shell::new(Flavour::PersonalOld);
+    shell.ok(&["mkdir", "-m", "{\"description\": \"what I want\"}", "Wishes"]);
+    assert_eq!(shell.ok(&["-k", "description", "info", "Wishes"]), "what I want\n");
+    shell.ok(&["info_set", "Wishes", "{\"description\": \"it's <nothing> & \\u0001\", \"name\": \"Wants\"}"]);
+    assert_eq!(shell.json(&["-k", "description", "info", "Wants"]), "it's <nothing> & \u{1}");
+}
+
+#[test]
+fn accounts_for_work() {
+    let shell = Shell::new(Flavour::Business);
+    shell.stock();
+    let mut said = shell.record();
+    said.run(&["info", "Documents/notes.txt"]);
+    said.run(&["link", "-t", "embed", "Documents/notes.txt"]);
+    said.run(&["undelete", "01ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"]);
+    said.run(&["info", "01ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"]);
+    said.run(&["-p", "info", "01ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"]);
+    said.same("cli-work.txt");
+}

@@ -28,7 +28,11 @@ pub struct Arguments {
 /// There is no such folder, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let item = session.find(arguments.folder.as_deref()).await?;
-    let tree = if is_folder(&item) { walk::tree(session, item).await? } else { Branch { item, children: None } };
+    let tree = if is_folder(&item) {
+        walk::tree(session, item, false).await?
+    } else {
+        Branch { object: Value::Null, item, children: None }
+    };
     let mut parts: Vec<(&Branch, Sum)> = Vec::new();
     if !arguments.summarize {
         parts = tree.children.iter().flatten().map(|child| (child, Sum::of(child))).collect();

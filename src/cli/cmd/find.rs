@@ -49,12 +49,12 @@ enum Type {
 /// There is no such folder, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let folder = session.find_folder(arguments.folder.as_deref()).await?;
-    let tree = walk::tree(session, folder).await?;
+    let tree = walk::tree(session, folder, session.out.json() || session.out.selects()).await?;
     let mut found = Vec::new();
     collect(&tree, "", arguments, &mut found);
     if session.out.json() || session.out.selects() {
         let objects = found.into_iter().map(|(path, branch)| {
-            let mut value = session.object(&branch.item);
+            let mut value = branch.object.clone();
             if let Some(object) = value.as_object_mut() {
                 object.insert("path".into(), Value::from(path));
             }

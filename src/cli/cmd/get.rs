@@ -169,7 +169,7 @@ async fn folder(arguments: &Arguments, session: &Session, item: Item) -> Result<
         // Also if it exists: a second try has to go on in the same place.
         Some(to) => to.clone(),
     };
-    let tree = walk::tree(session, item).await?;
+    let tree = walk::tree(session, item, false).await?;
     let mut plan = Plan { folders: vec![top.clone()], ..Plan::default() };
     plan.add(&tree, &top);
     let bytes: u64 = plan.files.iter().map(|(_, item)| item.size).sum();

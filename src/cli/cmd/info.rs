@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
+use crate::remote::At;
 
 /// Arguments of `info`.
 #[derive(Args, Debug)]
@@ -19,5 +20,6 @@ pub struct Arguments {
 /// There is no such object, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let item = session.find(arguments.object.as_deref()).await?;
-    session.out.data(session.object(&item))
+    let seen = session.ask(async |extras| extras.look(At::Id(&item.id)).await).await?;
+    session.out.data(seen.object)
 }

@@ -87,13 +87,14 @@ impl Properties {
     /// # Errors
     /// As every call to the cloud.
     pub async fn apply(&self, session: &Session, item: &Item) -> Result<Item, CliError> {
+        // First what may be refused altogether.
+        if let Some(description) = &self.description {
+            session.ask(async |extras| extras.describe(&item.id, description).await).await?;
+        }
         let mut item = item.clone();
         let patch = Patch { name: self.name.clone(), parent: None, modified: self.modified };
         if patch != Patch::default() {
             item = session.remote.change(&item.id, &patch, &Precondition::None).await?;
-        }
-        if let Some(description) = &self.description {
-            session.describe(&item, description).await?;
         }
         Ok(item)
     }

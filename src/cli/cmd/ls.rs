@@ -60,12 +60,13 @@ impl Part {
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let folder = session.find_folder(arguments.folder.as_deref()).await?;
     let part = arguments.range.unwrap_or(Part { offset: 0, limit: None });
-    let items = session.children(&folder).await?;
+    let whole = arguments.objects || session.out.selects();
+    let items = session.children(&folder, whole).await?;
     let chosen = items.iter().skip(part.offset).take(part.limit.unwrap_or(usize::MAX));
-    let listed = if arguments.objects || session.out.selects() {
-        chosen.map(|item| session.object(item)).collect()
+    let listed = if whole {
+        chosen.map(|seen| seen.object.clone()).collect()
     } else {
-        chosen.map(|item| Value::from(item.name.as_str())).collect()
+        chosen.map(|seen| Value::from(seen.item.name.as_str())).collect()
     };
     session.out.data(Value::Array(listed))
 }

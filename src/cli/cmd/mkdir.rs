@@ -82,7 +82,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
         };
     }
     if let Some(properties) = properties {
-        at = properties.apply(session, &at).await?;
+        at = properties.apply(session, &at).await.map_err(|error| error.about("the folder is made, but"))?;
     }
     session.out.done(session.object(&at))
 }

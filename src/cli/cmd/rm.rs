@@ -53,7 +53,7 @@ async fn delete(object: &str, dry: bool, session: &Session) -> Result<Option<Val
     if dry {
         let mut what = shown(&item);
         if is_folder(&item) && item.link_to.is_none() {
-            let (mut count, tree) = (0, walk::tree(session, item).await?);
+            let (mut count, tree) = (0, walk::tree(session, item, false).await?);
             tree.each(&mut |branch| count += u64::from(branch.children.is_none()));
             what = format!("the folder {what} and {} in it", files(count));
         }

@@ -28,24 +28,24 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let folder = session.find_folder(arguments.folder.as_deref()).await?;
     let name = if folder.parent.is_none() { "OneDrive".to_owned() } else { folder.name.clone() };
-    let tree = walk::tree(session, folder).await?;
+    let tree = walk::tree(session, folder, true).await?;
     if session.out.selects() && !session.out.json() {
         // A mapping of names has no keys to select; the objects have.
         let mut all = Vec::new();
-        tree.each(&mut |branch| all.push(session.object(&branch.item)));
+        tree.each(&mut |branch| all.push(branch.object.clone()));
         return session.out.data(Value::Array(all));
     }
-    let node = Node::Map(vec![(name, Node::Map(children(&tree, arguments.objects, session)))]);
-    session.out.either(&node, &for_programs(&tree, session))
+    let node = Node::Map(vec![(name, Node::Map(children(&tree, arguments.objects)))]);
+    session.out.either(&node, &for_programs(&tree))
 }
 
-fn children(branch: &Branch, objects: bool, session: &Session) -> Vec<(String, Node)> {
+fn children(branch: &Branch, objects: bool) -> Vec<(String, Node)> {
     let entry = |branch: &Branch| {
         let item = &branch.item;
-        let kind = Node::from(object::kind(item));
+        let kind = branch.object.get("type").cloned().map_or(Node::from(object::kind(item)), Node::from);
         let node = match (&branch.children, objects) {
-            (Some(_), _) => Node::Map(children(branch, objects, session)),
-            (None, true) => Node::List(vec![kind, Node::from(session.object(item))]),
+            (Some(_), _) => Node::Map(children(branch, objects)),
+            (None, true) => Node::List(vec![kind, Node::from(branch.object.clone())]),
             (None, false) => kind,
         };
         (item.name.clone(), node)
@@ -54,10 +54,10 @@ fn children(branch: &Branch, objects: bool, session: &Session) -> Vec<(String, N
 }
 
 /// Objects with their children, so that two of one name can be told apart.
-fn for_programs(branch: &Branch, session: &Session) -> Value {
-    let mut value = session.object(&branch.item);
+fn for_programs(branch: &Branch) -> Value {
+    let mut value = branch.object.clone();
     if let (Some(object), Some(children)) = (value.as_object_mut(), &branch.children) {
-        let children: Vec<Value> = children.iter().map(|child| for_programs(child, session)).collect();
+        let children: Vec<Value> = children.iter().map(|child| for_programs(child)).collect();
         object.insert("children".into(), json!(children));
     }
     value

@@ -155,6 +155,8 @@ impl Record<'_> {
         {
             text = text.replace(address.trim_end_matches('/'), name);
         }
+        let text = replaced(&text, "http://STORAGE/", |c| !c.is_whitespace() && c != '"', "...");
+        let text = replaced(&text, "http://GRAPH/s/", |c| !c.is_whitespace() && c != '"', "...");
         let text = replaced(&text, "(request ", |c| c != ')', "ID");
         let year = &onedrive_mount::cli::object::time(onedrive_mount::base::clock::Timestamp::from_system_time(
             std::time::SystemTime::now(),
