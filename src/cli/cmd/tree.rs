@@ -57,7 +57,7 @@ fn children(branch: &Branch, objects: bool) -> Vec<(String, Node)> {
 fn for_programs(branch: &Branch) -> Value {
     let mut value = branch.object.clone();
     if let (Some(object), Some(children)) = (value.as_object_mut(), &branch.children) {
-        let children: Vec<Value> = children.iter().map(|child| for_programs(child)).collect();
+        let children: Vec<Value> = children.iter().map(for_programs).collect();
         object.insert("children".into(), json!(children));
     }
     value
