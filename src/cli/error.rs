@@ -15,7 +15,7 @@ use crate::config::ConfigError;
 use crate::config::paths::NoHome;
 use crate::daemon::DaemonError;
 use crate::daemon::single::SingleError;
-use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::remote::{Advice, RemoteError, RemoteErrorKind};
 
 /// What went wrong, as far as the exit code tells. The numbers are part of the interface and never change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -242,6 +242,10 @@ impl From<DaemonError> for CliError {
 impl From<RemoteError> for CliError {
     fn from(error: RemoteError) -> Self {
         use RemoteErrorKind as Remote;
+        if error.kind == Remote::Denied && error.advice == Advice::Refresh {
+            // Not this or that is refused, but the sign-in itself, and a renewed one too.
+            return Self::new(Kind::SignInNeeded, error).hint("to sign in again: onedrive-cli auth");
+        }
         let kind = match error.kind {
             Remote::Offline => Kind::Unreachable,
             Remote::SignedOut => Kind::SignInNeeded,

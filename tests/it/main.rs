@@ -23,6 +23,7 @@ mod mount_ops;
 mod network;
 mod remote_faults;
 mod remote_suite;
+mod seed_parity;
 mod suites;
 mod two_writers;
 mod volume_basics;
