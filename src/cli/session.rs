@@ -21,6 +21,7 @@ use crate::auth::Renewer;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::ids::ItemId;
 use crate::config::{Drive, Protocol};
+use crate::daemon::DaemonError;
 use crate::remote::extras::Seen;
 use crate::remote::graph::DriveChoice;
 use crate::remote::http::system_entropy;
@@ -55,6 +56,9 @@ impl Session {
     pub fn open(global: &Global) -> Result<Self, CliError> {
         let out = Output::new(global)?;
         let context = Context::open(&global.selection())?;
+        if context.config.protocol != Protocol::Graph {
+            return Err(DaemonError::Protocol.into());
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let tokens = context.tokens(clock.clone())?;
         let mut options = RemoteOptions::new(context.config.graph_url());

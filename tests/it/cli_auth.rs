@@ -136,7 +136,7 @@ fn a_mount_and_a_command_share_the_sign_in() {
         shell.file("new", format!("round {round}").as_bytes());
         shell.ok(&["put", "--name", &format!("{round}.txt"), "new"]);
         shell.service.emulator().oauth().expire_access_tokens();
-        fs::write(mount.path(&format!("mounted {round}.txt")), "x").expect("written");
+        fs::write(mount.path(format!("mounted {round}.txt")), "x").expect("written");
         shell.ok(&["wait", "--timeout", "120s"]);
     }
     assert_eq!(shell.ok(&["cat", "mounted 2.txt"]), "x");

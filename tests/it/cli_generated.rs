@@ -29,7 +29,10 @@ fn fresh(name: &str, text: &str) {
         return fs::write(&path, text).expect("written");
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == text, "contrib/{name} is stale; UPDATE_SNAPSHOTS=1 cargo test --test it -- cli_generated renews it");
+    assert!(
+        kept == text,
+        "contrib/{name} is stale; UPDATE_SNAPSHOTS=1 cargo test --test it -- cli_generated renews it"
+    );
 }
 
 #[test]
@@ -104,10 +107,8 @@ fn exit_codes_are_told_the_same_everywhere() {
     let readme = fs::read_to_string(contrib("../README.md")).expect("the README");
     let table = readme.split("## Exit codes").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a table");
     let source = fs::read_to_string(contrib("../src/cli/error.rs")).expect("the source");
-    let codes: BTreeSet<u32> = source
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = ")?.1.parse().ok())
-        .collect();
+    let codes: BTreeSet<u32> =
+        source.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = ")?.1.parse().ok()).collect();
     assert!(codes.len() > 30, "{codes:?}");
     let told: BTreeSet<u32> = table.lines().filter_map(|line| line.split('|').nth(1)?.trim().parse().ok()).collect();
     let missing: Vec<_> = codes.difference(&told).collect();

@@ -9,6 +9,7 @@ mod cli_auth;
 mod cli_cloud;
 mod cli_generated;
 mod cli_help;
+mod cli_readme;
 mod cli_transfer;
 mod control;
 mod crash_points;

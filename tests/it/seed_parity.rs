@@ -120,7 +120,11 @@ fn fragments_have_the_size_that_was_asked_for() {
         shell.service.emulator().forget_requests();
         shell.ok(arguments);
         let requests = shell.service.emulator().requests();
-        requests.iter().filter(|request| request.method == "PUT" && request.range.is_some()).map(|r| r.bytes_in).collect()
+        requests
+            .iter()
+            .filter(|request| request.method == "PUT" && request.range.is_some())
+            .map(|r| r.bytes_in)
+            .collect()
     };
     assert_eq!(sizes(&["put", "f.bin"]), Vec::<u64>::new(), "a small file goes with one request");
     assert_eq!(sizes(&["put", "-b", "f.bin"]), [5 * UNIT]);

@@ -140,11 +140,6 @@ impl Record<'_> {
         self.said.push_str(&format!("[exit code {}]\n\n", output.status.code().unwrap_or(-1)));
     }
 
-    /// A remark between commands.
-    pub fn remark(&mut self, text: &str) {
-        self.said.push_str(&format!("# {text}\n\n"));
-    }
-
     /// Replaces what differs from run to run: the home, the service's address, request ids, and times of today.
     fn usual(&self, text: &str) -> String {
         let mut text = text.replace(self.shell.home.path("").to_str().expect("a plain path"), "HOME/");
