@@ -138,6 +138,19 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
+    /// Gives whatever else this inode number stands for another number: after a loss of power the index may know more
+    /// than the journal, and what the journal does not know must not vanish when its number is used for something new.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn make_way(&mut self, ino: Ino, id: Option<&ItemId>) -> IndexResult<()> {
+        match self.by_ino(ino)? {
+            Some(row) if ino != Ino::ROOT && Some(&row.id) != id => self.renumber(&row.id).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives an item a new inode number, freeing the old one for something else. Returns the new number.
     ///
     /// # Errors

@@ -181,6 +181,7 @@ impl Index {
         };
         index.write(|txn| {
             for (ino, id) in anchors {
+                txn.make_way(*ino, Some(id))?;
                 txn.bind(*ino, id)?;
             }
             Ok(())

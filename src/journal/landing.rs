@@ -328,7 +328,7 @@ impl Journal {
         }
         intent.sent = None;
         intent.progress = Progress::Waiting;
-        let parent = intent.parent;
+        let (parent, stands_for_nothing) = (intent.parent, intent.item.is_none());
         self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
         let mut landed = Landed::default();
         let written = self.index().write(|txn| {
@@ -338,7 +338,8 @@ impl Journal {
             if let Some(theirs) = theirs {
                 txn.upsert(theirs)?;
             }
-            Ok(())
+            // The index may have known better than we did whose number this is.
+            if stands_for_nothing { txn.make_way(ino, None) } else { Ok(()) }
         });
         match written {
             Ok(((), notices)) => landed.notices = notices,
@@ -440,7 +441,7 @@ impl Journal {
             .superseded
             .iter()
             .copied()
-            .partition(|(_, new)| state.drafts.get(new).is_none_or(|draft| draft.is_synced()));
+            .partition(|(_, new)| state.drafts.get(new).is_none_or(|draft| draft.is_safe()));
         state.superseded = open;
         let held: Vec<SpoolId> = state.superseded.iter().map(|(old, _)| *old).collect();
         let retire: Vec<SpoolId> = done.into_iter().map(|(old, _)| old).filter(|old| !held.contains(old)).collect();

@@ -137,6 +137,10 @@ impl Journal {
 
     /// Stores an outcome, and lets the index know which inodes stand for which items now.
     pub(super) fn join(&self, state: &mut State, outcome: Outcome) -> JournalResult<()> {
+        self.join_with(state, outcome, Vec::new())
+    }
+
+    fn join_with(&self, state: &mut State, outcome: Outcome, spools: Vec<super::SpoolRow>) -> JournalResult<()> {
         let bound: Vec<(Ino, ItemId)> = outcome
             .put
             .iter()
@@ -146,7 +150,7 @@ impl Journal {
             })
             .filter_map(|intent| Some((intent.ino, intent.item.clone()?)))
             .collect();
-        self.apply(state, Batch { put: outcome.put, drop: outcome.drop, ..Batch::default() })?;
+        self.apply(state, Batch { put: outcome.put, drop: outcome.drop, spools, ..Batch::default() })?;
         if !bound.is_empty() {
             let rebound = self.index().write(|txn| {
                 for (ino, item) in &bound {
@@ -189,8 +193,14 @@ impl Journal {
         intent.name = name.to_owned();
         intent.local_only = local_only && intent.item.is_none();
         let target = target.and_then(|target| self.intent_of(&state, target, now));
+        let bequest = if target.is_none() { self.bequest(&state, &intent) } else { None };
+        let mut versions = Vec::new();
+        if target.is_some() || bequest.is_some() {
+            versions.extend(self.secure(&state, &intent)?);
+        }
         let mut outcome = match target {
             Some(target) => {
+                versions.extend(self.hold_replaced(&mut state, &intent, &target));
                 // A source that is on its way takes the target over all the same: its answer finds the inode
                 // standing for another item, and what it has made there is cleaned up.
                 let busy = state.busy.contains_key(&target.ino);
@@ -199,14 +209,49 @@ impl Journal {
                 state.sessions.remove(&target_ino);
                 outcome
             }
-            None => match self.bequest(&state, &intent) {
+            None => match bequest {
                 Some(gone) => coalesce::inherit(&gone, intent, self.inos.next_ino(), now),
                 _ => Outcome { put: vec![intent], drop: Vec::new() },
             },
         };
         self.drop_settled(&state, &mut outcome);
-        self.join(&mut state, outcome)?;
+        self.join_with(&mut state, outcome, versions)?;
         Ok(true)
+    }
+
+    /// A file that takes over the item of another leaves its own item behind to be deleted, and with that the version
+    /// before its newest content. So the newest is made durable first. Rare: a file saved by rename is new.
+    fn secure(&self, state: &State, source: &Intent) -> JournalResult<Option<super::SpoolRow>> {
+        let Some(draft) = source.drafting.or(source.sealed).and_then(|id| state.drafts.get(&id)) else {
+            return Ok(None);
+        };
+        if (source.item.is_none() && source.sent.is_none()) || draft.is_safe() {
+            return Ok(None);
+        }
+        draft.settle_hash();
+        draft.promise();
+        draft.sync()?;
+        self.disk.sync_dir(&self.spool_folder)?;
+        Ok(Some(draft.row(&self.boot)))
+    }
+
+    /// What a file that is renamed over another replaces stays until the new content is safe: a loss of power may take
+    /// the one, and must not find the other gone. Returns the rows that make the old content a version of the file that
+    /// stands in its place.
+    fn hold_replaced(&self, state: &mut State, source: &Intent, target: &Intent) -> Vec<super::SpoolRow> {
+        let Some(new) = source.sealed.or(source.drafting) else { return Vec::new() };
+        let Some(old) = target.sealed else { return Vec::new() };
+        if state.drafts.get(&new).is_none_or(|draft| draft.is_safe()) {
+            return Vec::new();
+        }
+        state.superseded.push((old, new));
+        let versions = state.drafts.values().filter(|draft| draft.ino() == target.ino && draft.is_promised());
+        versions
+            .map(|draft| {
+                draft.set_ino(source.ino);
+                draft.row(&self.boot)
+            })
+            .collect()
     }
 
     /// Swaps two names.

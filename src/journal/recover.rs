@@ -5,7 +5,7 @@
 //! | an intent with a sealed draft, file whole | stays, due now |
 //! | the same, but the machine lost power before the bytes were synced, and they do not match their hash | the version before it, if one is kept; the file is kept for the user |
 //! | a draft being written that was synced once | sealed as it is |
-//! | a draft being written that was never closed or synced | kept for the user, not part of the tree |
+//! | a draft being written that was never closed or synced | kept for the user, not part of the tree; what it was renamed over, if anything, is back |
 //! | an upload under way | stays; the uploader asks the service first |
 //! | a spool file without a row | kept for the user |
 //! | a row without its file | parked as damaged |
@@ -76,7 +76,10 @@ impl Journal {
 
         let names = disk.list_dir(&spool_folder)?;
         let highest = names.iter().filter_map(|entry| spool::id_of(&entry.name.to_string_lossy())).max();
-        let Opened { store, damage } = Store::open(&folder, highest.map_or(0, |id| id.0), now)?;
+        let Opened { store, damage } = Store::open(disk.clone(), &folder, highest.map_or(0, |id| id.0), &boot, now)?;
+        if let Some(highest) = highest {
+            store.skip_spools(highest.0)?;
+        }
         let loaded = store.load()?;
         let store = Arc::new(store);
 
@@ -168,6 +171,11 @@ impl Journal {
     /// Work in a folder that neither of the two knows any more would be nowhere; see [`Journal::shelter`].
     pub fn attach(&self, index: Arc<Index>) {
         let _ = self.index.set(index);
+        let new: Vec<Ino> = self.view(|all| all.iter().filter(|intent| intent.item.is_none()).map(|i| i.ino).collect());
+        let apart = self.index().write(|txn| new.iter().try_for_each(|ino| txn.make_way(*ino, None)));
+        if let Err(error) = apart {
+            tracing::error!(%error, "the index keeps numbers that belong to new work");
+        }
         if let Err(error) = self.shelter() {
             tracing::error!(%error, "work whose folder was lost stays hidden until the next start");
         }
@@ -223,10 +231,9 @@ impl<'a> Sorted<'a> {
 
     fn sort(&mut self, intents: Vec<Intent>, rows: &[SpoolRow]) {
         let by_id: HashMap<SpoolId, &SpoolRow> = rows.iter().map(|row| (row.id, row)).collect();
-        let mut used: HashSet<SpoolId> = HashSet::new();
+        let mut used: HashSet<SpoolId> =
+            intents.iter().flat_map(|intent| intent.sealed.into_iter().chain(intent.drafting)).collect();
         for intent in intents {
-            used.extend(intent.sealed);
-            used.extend(intent.drafting);
             self.sort_one(intent, &by_id, rows, &mut used);
         }
         for row in rows.iter().filter(|row| row.kept.is_none() && !used.contains(&row.id)) {
@@ -248,10 +255,14 @@ impl<'a> Sorted<'a> {
         used: &mut HashSet<SpoolId>,
     ) {
         let before = intent.clone();
+        let mut lost = false;
         if let Some(id) = intent.drafting.take() {
             match by_id.get(&id) {
                 Some(row) if row.promised && self.is_whole(row, intent.modified) => intent.sealed = Some(id),
-                Some(row) => self.keep(row, &intent.name, "it was never closed"),
+                Some(row) => {
+                    self.keep(row, &intent.name, "it was never closed");
+                    lost = intent.sealed.is_none();
+                }
                 None => {}
             }
         }
@@ -259,6 +270,8 @@ impl<'a> Sorted<'a> {
             let whole =
                 by_id.get(&id).is_some_and(|row| self.is_of_its_seal(row) && self.is_whole(row, intent.modified));
             if !whole {
+                lost = true;
+                intent.sealed = None;
                 if let Some(row) = by_id.get(&id) {
                     let why = if self.doubtful {
                         "its record was damaged"
@@ -267,30 +280,34 @@ impl<'a> Sorted<'a> {
                     };
                     self.keep(row, &intent.name, why);
                 }
-                // A version that was closed before it, if its replacement was not safe yet.
-                let older = rows
-                    .iter()
-                    .filter(|row| row.ino == intent.ino && row.id < id && row.kept.is_none() && !used.contains(&row.id))
-                    .max_by_key(|row| row.id)
-                    .filter(|row| row.promised && self.is_whole(row, intent.modified));
-                intent.sealed = older.map(|row| row.id);
-                match older {
-                    Some(row) => {
-                        used.insert(row.id);
-                    }
-                    None if by_id.contains_key(&id) => {}
-                    None => {
-                        intent.progress = Progress::Parked(ParkReason::Damaged);
-                        intent.last_error = Some("the file with its content is missing".into());
-                    }
+            }
+        }
+        if lost {
+            // A version that was closed before it, or that it was renamed over, if what replaced it was not safe yet.
+            let older = rows
+                .iter()
+                .filter(|row| row.ino == intent.ino && row.kept.is_none() && !used.contains(&row.id))
+                .filter(|row| row.promised && self.is_whole(row, intent.modified))
+                .max_by_key(|row| row.id);
+            let had_a_row = before.sealed.is_none_or(|id| by_id.contains_key(&id));
+            intent.sealed = older.map(|row| row.id);
+            match older {
+                Some(row) => {
+                    used.insert(row.id);
+                }
+                None if had_a_row => {}
+                None => {
+                    intent.progress = Progress::Parked(ParkReason::Damaged);
+                    intent.last_error = Some("the file with its content is missing".into());
                 }
             }
         }
         let is_empty_new_file = intent.item.is_none()
             && intent.kind == super::Kind::File
             && intent.sealed.is_none()
-            // Deleted here, but perhaps it had arrived: that is still to be found out.
-            && intent.sent.is_none()
+            // Deleted here, but perhaps it had arrived: that is still to be found out. What was not deleted and has
+            // arrived shows by itself.
+            && !(intent.deleted && intent.sent.is_some())
             && !matches!(intent.progress, Progress::Parked(_));
         if is_empty_new_file {
             self.batch.drop.push(intent.ino);

@@ -546,9 +546,19 @@ impl Draft {
         }
     }
 
-    pub(super) fn is_synced(&self) -> bool {
+    /// Whether its content was promised, and survives power loss.
+    pub(super) fn is_safe(&self) -> bool {
         let inner = self.lock();
-        inner.synced == inner.generation
+        inner.promised && inner.synced == inner.generation
+    }
+
+    pub(super) fn ino(&self) -> Ino {
+        self.lock().ino
+    }
+
+    /// From its next row on it is a version of another file.
+    pub(super) fn set_ino(&self, ino: Ino) {
+        self.lock().ino = ino;
     }
 
     /// Makes the bytes durable; returns whether anything had to be done.

@@ -10,9 +10,8 @@
 //! does not agree with them is salvaged row by row (`opening`).
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -24,6 +23,7 @@ pub(super) use opening::Opened;
 use super::intent::{Base, Intent, Kind, Progress, Sent, SpoolId};
 use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
+use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::ranges::RangeSet;
 
@@ -229,8 +229,10 @@ fn state_sum(seq: i64, census: i64) -> i64 {
 /// The journal's SQLite file.
 pub struct Store {
     sql: Mutex<Sql>,
+    /// Through which the log is synced, so that a simulated loss of power knows when.
+    disk: Arc<dyn Disk>,
     log: PathBuf,
-    log_file: Mutex<Option<File>>,
+    log_file: Mutex<Option<Arc<dyn DiskFile>>>,
     /// Remembers, outside the SQLite file, how far it was durable.
     seen: PathBuf,
 }
@@ -339,13 +341,30 @@ impl Store {
         Ok(())
     }
 
-    /// Reserves inode numbers: returns the first of `count` numbers that were never handed out.
+    /// Reserves inode numbers: returns the first of `count` numbers that were never handed out. Durable on return:
+    /// after a loss of power the index may know numbers of which the journal would know nothing.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
     pub fn reserve_inos(&self, count: u64) -> Result<u64, StoreError> {
-        self.reserve("next_ino", 16, count)
+        let start = self.reserve("next_ino", 16, count)?;
+        self.sync()?;
+        Ok(start)
+    }
+
+    /// No spool number up to this one is handed out any more: there is a file of that number, though its reservation
+    /// may have been lost with the power.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub fn skip_spools(&self, highest: u64) -> Result<(), StoreError> {
+        let next = self.reserve("next_spool", 1, 0)?;
+        if next <= highest {
+            self.reserve("next_spool", 1, highest + 1 - next)?;
+        }
+        Ok(())
     }
 
     /// Reserves a spool number.
@@ -381,11 +400,16 @@ impl Store {
     pub fn sync(&self) -> Result<(), StoreError> {
         let seq = self.sql().census.seq;
         let mut file = self.log_file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.is_none() {
-            *file = Some(File::open(&self.log)?);
-        }
-        if let Some(file) = file.as_ref() {
-            file.sync_data()?;
+        match &*file {
+            Some(file) => file.sync_data()?,
+            None => {
+                let opened = self.disk.open(&self.log, Open::Read)?;
+                opened.sync_data()?;
+                // SQLite makes the log anew at each start, and would make its name durable only with the first
+                // checkpoint.
+                self.disk.sync_dir(self.log.parent().unwrap_or(Path::new(".")))?;
+                *file = Some(opened);
+            }
         }
         // Never ahead of the log. It need not be durable itself: an older number finds less, and nothing false.
         let _ = opening::note_seen(&self.seen, seq);

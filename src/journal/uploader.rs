@@ -450,6 +450,9 @@ impl Uploader {
             Kind::File => Precondition::Unchanged(base.meta_tag.clone()),
             Kind::Folder => Precondition::None,
         };
+        // What stands behind the wish survives a loss of power from now on: nothing is deleted there for a reason that
+        // is forgotten here.
+        self.journal.sync().await?;
         match self.remote.delete(item, &pre).await {
             Ok(()) => {}
             Err(error) if error.kind == RemoteErrorKind::NotFound => {}

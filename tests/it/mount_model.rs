@@ -42,7 +42,8 @@ fn patch(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
     OpenOptions::new().read(true).write(true).open(path)?.write_all_at(bytes, at)
 }
 
-fn local_tree(top: &Path) -> io::Result<BTreeMap<String, Node>> {
+/// The tree as programs see it.
+pub fn local_tree(top: &Path) -> io::Result<BTreeMap<String, Node>> {
     let mut tree = BTreeMap::new();
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {

@@ -5,6 +5,7 @@
 //! | rows, census and log agree | opened |
 //! | the first version of the file, sound | rewritten with checksums |
 //! | a newer version of the file, sound | refused; nothing is touched |
+//! | the log is torn or has holes, the machine has gone down since, and all that was once durable is whole | opened up to the first hole: a loss of power; what was not synced is lost in order, so that what is found is the state of some moment |
 //! | the very end of the log is torn, nothing whole in it | opened without it, and said |
 //! | less in it than was once durable | opened, and said |
 //! | anything else: flipped bits, lost or swapped blocks, a cut file | every row that proves itself goes into a new file; the damaged one is kept aside in a folder `damaged-…`, with a text that says what happened |
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, params};
@@ -24,6 +25,7 @@ use rusqlite::{Connection, ErrorCode, params};
 use super::super::salvage::{self, LogState, PAGE, Value};
 use super::{Census, Sql, Store, StoreError, intent_sum, meta_sum, mode_sum, retired_sum, spool_sum, state_sum};
 use crate::base::clock::Timestamp;
+use crate::base::disk::Disk;
 
 const VERSION: i64 = 2;
 
@@ -31,6 +33,8 @@ const FILE: &str = "journal.db";
 /// A salvaged file that is complete and takes the place of the damaged one at the next opportunity.
 const SALVAGED: &str = "journal.db.salvaged";
 const SEEN: &str = "journal.seen";
+/// In which run of the machine the file was opened last.
+const BOOT: &str = "journal.boot";
 
 const TABLES: &str = "
 CREATE TABLE intents(ino INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL, row TEXT NOT NULL, seq INTEGER NOT NULL, sum INTEGER NOT NULL);
@@ -69,26 +73,41 @@ enum Verdict {
 }
 
 impl Store {
-    /// Opens or creates the file. `spools` is the highest number of a spool file that is there.
+    /// Opens or creates the file. `spools` is the highest number of a spool file that is there; `disk` is asked to make
+    /// the log durable; `boot` names this run of the machine: within one, no write gets lost.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the disk cannot be read or written, or the file is of a newer version. Nothing is lost then.
-    pub(in crate::journal) fn open(folder: &Path, spools: u64, now: Timestamp) -> Result<Opened, StoreError> {
+    pub(in crate::journal) fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        spools: u64,
+        boot: &str,
+        now: Timestamp,
+    ) -> Result<Opened, StoreError> {
         finish_salvage(folder)?;
         let path = folder.join(FILE);
         let log = salvage::read_log(&read_if_there(&log_of(&path))?);
         let mut damage = Vec::new();
-        let verdict = if log.broken {
+        let seen = folder.join(SEEN);
+        let durable = read_seen(&seen);
+        let noted = folder.join(BOOT);
+        let went_down = disk.read(&noted).ok().as_deref() != Some(boot.as_bytes());
+        let cut = if went_down && (log.broken || log.torn_end) { after_power_loss(&path, durable)? } else { None };
+        let verdict = if let Some(opened) = cut {
+            tracing::info!("the machine went down without warning; what was not synced is as it was before");
+            Verdict::Sound(opened)
+        } else if log.broken {
             Verdict::Damaged("its log is damaged".into())
         } else if !log.pages.is_empty() && fs::metadata(&path).map_or(0, |facts| facts.len()) == 0 {
             // SQLite would take it for new and delete the log.
             Verdict::Damaged("its file is empty".into())
         } else {
-            look(&path)?
+            look(&path, true)?
         };
         let verdict = match verdict {
-            Verdict::Sound(opened) if log.torn_end => {
+            Verdict::Sound(opened) if log.torn_end && !went_down => {
                 let rows = Rows::find(&read_if_there(&path)?, &log);
                 if rows.is_whole() && rows.seq() > opened.1.seq {
                     Verdict::Damaged("the end of its log is damaged".into())
@@ -108,7 +127,7 @@ impl Store {
             Verdict::Damaged(why) => {
                 tracing::error!(why, "the journal is damaged; saving what is in it");
                 damage.extend(salvage_into(folder, &log, &why, spools, now)?);
-                match look(&path)? {
+                match look(&path, true)? {
                     Verdict::Sound(opened) => *opened,
                     Verdict::Damaged(why) => {
                         return Err(StoreError::Disk(io::Error::other(format!(
@@ -119,8 +138,6 @@ impl Store {
             }
         };
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        let seen = folder.join(SEEN);
-        let durable = read_seen(&seen);
         if census.seq < durable {
             damage.push(format!(
                 "the last {} steps of the journal are missing, though they were on the disk: it was cut or replaced by an \
@@ -133,8 +150,11 @@ impl Store {
         for line in &damage {
             tracing::error!("{line}");
         }
+        if went_down {
+            disk.replace_atomically(&noted, boot.as_bytes(), 0o600)?;
+        }
         let log = log_of(&path);
-        let store = Self { sql: Mutex::new(Sql { connection, census }), log, log_file: Mutex::new(None), seen };
+        let store = Self { sql: Mutex::new(Sql { connection, census }), disk, log, log_file: Mutex::new(None), seen };
         Ok(Opened { store, damage })
     }
 }
@@ -197,19 +217,35 @@ fn is_environment(error: &rusqlite::Error) -> bool {
     ) && error.extended_code != SHORT_READ
 }
 
-/// Opens the file if it is sound, creating or converting it if need be.
-fn look(path: &Path) -> Result<Verdict, StoreError> {
-    match inspect(path) {
+/// The file up to the first hole in its log, if everything that was durable is in that; the log is emptied, so that
+/// what lies behind the hole is not met again.
+fn after_power_loss(path: &Path, durable: i64) -> Result<Option<Box<(Connection, Census)>>, StoreError> {
+    match look(path, false)? {
+        Verdict::Sound(opened) if opened.1.seq >= durable => {
+            // A page that is missing in the main file is still in the log: it is moved only while it is sound.
+            opened.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            Ok(Some(opened))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Opens the file if it is sound, creating (if it may) or converting it if need be.
+fn look(path: &Path, create: bool) -> Result<Verdict, StoreError> {
+    match inspect(path, create) {
         Err(StoreError::Sql(error)) if !is_environment(&error) => Ok(Verdict::Damaged(error.to_string())),
         other => other,
     }
 }
 
-fn inspect(path: &Path) -> Result<Verdict, StoreError> {
+fn inspect(path: &Path, create: bool) -> Result<Verdict, StoreError> {
     let mut connection = connect(path)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if version == 0 && tables == 0 {
+        if !create {
+            return Ok(Verdict::Damaged("it is empty".into()));
+        }
         let txn = connection.transaction()?;
         txn.execute_batch(TABLES)?;
         set_version(&txn)?;

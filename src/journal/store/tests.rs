@@ -6,11 +6,12 @@ use std::path::Path;
 use super::super::intent::{Intent, Kind};
 use super::opening::Opened;
 use super::*;
+use crate::base::disk::RealDisk;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
 fn open(folder: &Path) -> Opened {
-    Store::open(folder, 0, NOW).expect("opens")
+    Store::open(RealDisk::shared(), folder, 0, "this boot", NOW).expect("opens")
 }
 
 fn intent(number: u64, name: &str) -> Intent {
@@ -172,7 +173,7 @@ fn a_file_of_the_first_version_gets_checksums_and_one_of_a_newer_version_is_left
     }
     drop(opened);
     let before = fs::read(dir.path().join("journal.db")).expect("reads");
-    assert!(matches!(Store::open(dir.path(), 0, NOW), Err(StoreError::TooNew(3))));
+    assert!(matches!(Store::open(RealDisk::shared(), dir.path(), 0, "this boot", NOW), Err(StoreError::TooNew(3))));
     assert_eq!(fs::read(dir.path().join("journal.db")).expect("reads"), before);
     // The same number in one place only is damage, and the work survives it.
     damage(&dir.path().join("journal.db"), |bytes| bytes[63] = 67);

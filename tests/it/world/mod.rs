@@ -7,6 +7,7 @@ pub mod generated;
 pub mod model;
 pub mod mount;
 pub mod ops;
+pub mod power;
 pub mod proxy;
 pub mod service;
 pub mod shell;
@@ -89,12 +90,17 @@ impl World {
     /// With a disk of its own, of which `min_free` bytes are kept free.
     pub async fn open_with(&self, remote: Arc<dyn Remote>, home: &Path, disk: Arc<dyn Disk>, min_free: u64) -> Core {
         let identity = remote.identity().await.expect("the identity");
-        self.open_parts(remote, identity, home, disk, min_free)
+        self.open_parts(remote, identity, home, disk, min_free, "this boot")
     }
 
     /// Opens a drive that is known.
     pub fn open_as(&self, remote: Arc<dyn Remote>, identity: DriveIdentity, home: &Path) -> Core {
-        self.open_parts(remote, identity, home, RealDisk::shared(), 0)
+        self.open_parts(remote, identity, home, RealDisk::shared(), 0, "this boot")
+    }
+
+    /// The same after the machine has gone down and come up again.
+    pub fn open_after_boot(&self, remote: Arc<dyn Remote>, identity: DriveIdentity, home: &Path) -> Core {
+        self.open_parts(remote, identity, home, RealDisk::shared(), 0, "the next boot")
     }
 
     fn open_parts(
@@ -104,6 +110,7 @@ impl World {
         home: &Path,
         disk: Arc<dyn Disk>,
         min_free: u64,
+        boot: &str,
     ) -> Core {
         Core::open(CoreParts {
             remote,
@@ -113,7 +120,7 @@ impl World {
             disk,
             clock: self.clock.clone(),
             kernel: Arc::new(NoKernel),
-            boot: "this boot".into(),
+            boot: boot.into(),
             settings: CoreSettings {
                 volume: VolumeSettings {
                     uid: 1000,

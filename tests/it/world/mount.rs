@@ -136,6 +136,16 @@ impl Start {
         }
     }
 
+    /// Starts the daemon and kills it this much later, wherever it is by then.
+    pub fn kill_while_starting(self, home: &Home, after: Duration) {
+        let mut command = home.command(&self.program);
+        command.arg("--foreground").args(&self.arguments).arg(home.mount_point());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts");
+        std::thread::sleep(after);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
     /// Starts the daemon and waits until the mount is there or the daemon has ended.
     pub fn try_mount(self, home: &Home) -> Result<Mount, Refused> {
         static RUNS: AtomicU64 = AtomicU64::new(0);

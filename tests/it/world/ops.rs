@@ -126,3 +126,40 @@ pub fn play_elsewhere(drive: &DriveHandle, model: &mut Model, remote: &Remote) {
         }
     }
 }
+
+/// The states that may be found after an operation was cut: before it, after it, and in between for what is two calls.
+pub fn outcomes(model: &Model, op: &Op) -> Vec<Model> {
+    let mut after = model.clone();
+    let mut between = model.clone();
+    match op {
+        Op::Mkdir(path) => {
+            let _ = after.mkdir(path);
+        }
+        Op::Write(path, bytes) => {
+            let _ = after.write(path, bytes);
+            // A new file is there, empty, from its creation on; until it is closed nobody was told that it is safe.
+            let _ = between.write(path, &[]);
+        }
+        Op::Patch(path, at, bytes) => {
+            let _ = after.patch(path, *at, bytes);
+        }
+        Op::Unlink(path) => {
+            let _ = after.unlink(path);
+        }
+        Op::Rmdir(path) => {
+            let _ = after.rmdir(path);
+        }
+        Op::Rename(from, to) => {
+            let _ = after.rename(from, to);
+        }
+        Op::Save(path, bytes) => {
+            let temporary = format!("{path}.tmp");
+            if after.write(&temporary, bytes).is_ok() {
+                between = after.clone();
+                let _ = after.rename(&temporary, path);
+            }
+        }
+        _ => {}
+    }
+    vec![model.clone(), after, between]
+}

@@ -1,0 +1,546 @@
+//! Power loss at every moment of random work: of what was not synced any part is lost, torn or out of order.
+//!
+//! Without a network the tree that is found is exactly that of some moment between the last `fsync` that returned and
+//! the loss, except that a file whose newest content had not been synced may have an older one, or be gone if it was
+//! new: never a torn one. With a cloud at the other end, what had been synced is found with acceptable content, here or
+//! there, and after a while both sides have the same tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use onedrive_mount::daemon::core::Core;
+use onedrive_mount::emulator::{Course, Flavour, When};
+use onedrive_mount::remote::{DriveIdentity, SharedRemote};
+use onedrive_mount::volume::{OpenHow, VolumeError, VolumeResult};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use crate::world::generated;
+use crate::world::model::{Model, Node};
+use crate::world::ops::{Op, cloud_tree, op};
+use crate::world::power::{Dice, Film, FilmedDisk};
+use crate::world::{Running, User, World};
+
+/// What the user does, in the smallest parts that can be cut.
+#[derive(Clone, Debug)]
+enum Step {
+    Mkdir(String),
+    Write(String, Vec<u8>),
+    Patch(String, usize, Vec<u8>),
+    Unlink(String),
+    Rmdir(String),
+    Rename(String, String),
+    /// `fsync` of this file, if it is there: with it everything before it is safe.
+    Sync(String),
+}
+
+fn steps(ops: &[Op], syncs: &[u8]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (at, op) in ops.iter().enumerate() {
+        let mut last = None;
+        match op.clone() {
+            Op::Mkdir(path) => steps.push(Step::Mkdir(path)),
+            Op::Write(path, bytes) => {
+                last = Some(path.clone());
+                steps.push(Step::Write(path, bytes));
+            }
+            Op::Patch(path, offset, bytes) => {
+                last = Some(path.clone());
+                steps.push(Step::Patch(path, offset, bytes));
+            }
+            Op::Unlink(path) => steps.push(Step::Unlink(path)),
+            Op::Rmdir(path) => steps.push(Step::Rmdir(path)),
+            Op::Rename(from, to) => {
+                last = Some(to.clone());
+                steps.push(Step::Rename(from, to));
+            }
+            Op::Save(path, bytes) => {
+                let temporary = format!("{path}.tmp");
+                last = Some(path.clone());
+                steps.push(Step::Write(temporary.clone(), bytes));
+                steps.push(Step::Rename(temporary, path));
+            }
+            _ => {}
+        }
+        if let Some(path) = last
+            && syncs[at % syncs.len()] % 5 == 0
+        {
+            steps.push(Step::Sync(path));
+        }
+    }
+    steps
+}
+
+async fn carry_out(core: &Core, step: &Step) -> VolumeResult<()> {
+    let user = User(core);
+    match step {
+        Step::Mkdir(path) => user.mkdir(path).await,
+        Step::Write(path, bytes) => user.write(path, bytes).await,
+        Step::Patch(path, at, bytes) => user.patch(path, *at as u64, bytes).await,
+        Step::Unlink(path) => user.unlink(path).await,
+        Step::Rmdir(path) => user.rmdir(path).await,
+        Step::Rename(from, to) => user.rename(from, to).await,
+        Step::Sync(path) => {
+            let ino = user.walk(path).await?;
+            let fh = core.volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await?.fh;
+            let synced = core.volume.fsync(ino, Some(fh), false).await;
+            core.volume.release(ino, fh);
+            synced
+        }
+    }
+}
+
+/// What may be found of one file.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    acceptable: BTreeSet<Vec<u8>>,
+    /// Whether some content was safe: then it may not be gone.
+    must: bool,
+    /// Follows the file through its renames.
+    lineage: u64,
+}
+
+/// The reference with, for each file, what may be found of it. The content of a node is the number of its [`Content`].
+#[derive(Clone)]
+struct Shadow {
+    tree: Model,
+    contents: Vec<Content>,
+}
+
+impl Shadow {
+    /// Everything is safe.
+    fn of(model: &Model) -> Self {
+        let mut shadow = Self { tree: Model::default(), contents: Vec::new() };
+        for (path, node) in &model.0 {
+            let node = match node {
+                Node::Folder => Node::Folder,
+                Node::File(bytes) => {
+                    let lineage = shadow.contents.len() as u64;
+                    shadow.add(Content { acceptable: BTreeSet::from([bytes.clone()]), must: true, lineage })
+                }
+            };
+            shadow.tree.0.insert(path.clone(), node);
+        }
+        shadow
+    }
+
+    fn add(&mut self, content: Content) -> Node {
+        self.contents.push(content);
+        Node::File((self.contents.len() as u32 - 1).to_le_bytes().to_vec())
+    }
+
+    fn content(&self, path: &str) -> Option<&Content> {
+        match self.tree.0.get(path)? {
+            Node::File(number) => {
+                Some(&self.contents[u32::from_le_bytes(number.as_slice().try_into().expect("a number")) as usize])
+            }
+            Node::Folder => None,
+        }
+    }
+
+    /// A step that succeeded; `after` is the reference after it.
+    fn play(&mut self, step: &Step, after: &Model) {
+        match step {
+            Step::Mkdir(path) => drop(self.tree.mkdir(path)),
+            Step::Write(path, _) | Step::Patch(path, ..) => {
+                let fresh = Content { lineage: 1 << 32 | self.contents.len() as u64, ..Content::default() };
+                let mut content = self.content(path).cloned().unwrap_or(fresh);
+                if let Some(Node::File(bytes)) = after.0.get(path) {
+                    content.acceptable.insert(bytes.clone());
+                }
+                let node = self.add(content);
+                self.tree.0.insert(path.clone(), node);
+            }
+            Step::Unlink(path) => drop(self.tree.unlink(path)),
+            Step::Rmdir(path) => drop(self.tree.rmdir(path)),
+            Step::Rename(from, to) => {
+                let (moved, replaced) = (self.content(from).cloned(), self.content(to).cloned());
+                if from != to
+                    && self.tree.rename(from, to).is_ok()
+                    && let (Some(moved), Some(replaced)) = (moved, replaced)
+                    && !moved.must
+                {
+                    // A new file over an old one: until it is safe the old one may come back.
+                    let acceptable = moved.acceptable.union(&replaced.acceptable).cloned().collect();
+                    let node = self.add(Content { acceptable, must: replaced.must, lineage: replaced.lineage });
+                    self.tree.0.insert(to.clone(), node);
+                }
+            }
+            Step::Sync(_) => {}
+        }
+    }
+}
+
+/// The tree that is found; `None` for content that is not on this machine.
+type Found = BTreeMap<String, Option<Node>>;
+
+async fn look(core: &Core) -> Result<Found, TestCaseError> {
+    let user = User(core);
+    let mut tree = Found::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let names = match user.list(&folder).await {
+            // Its listing was lost; it comes back with the network.
+            Err(VolumeError::Offline) => continue,
+            names => names,
+        };
+        let names = names.map_err(|error| TestCaseError::fail(format!("listing “{folder}”: {error:?}")))?;
+        for name in names {
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let node = match user.read(&path).await {
+                Ok(bytes) => Some(Node::File(bytes)),
+                Err(VolumeError::IsAFolder) => {
+                    folders.push(path.clone());
+                    Some(Node::Folder)
+                }
+                Err(VolumeError::Offline) => None,
+                Err(error) => return Err(TestCaseError::fail(format!("reading {path}: {error:?}"))),
+            };
+            tree.insert(path, node);
+        }
+    }
+    Ok(tree)
+}
+
+/// Whether this is exactly the tree of a moment, as far as it was safe.
+fn is_of(found: &Found, shadow: &Shadow) -> bool {
+    let expected = found.keys().all(|path| shadow.tree.0.contains_key(path));
+    expected
+        && shadow.tree.0.iter().all(|(path, node)| match (node, found.get(path)) {
+            (Node::Folder, Some(Some(Node::Folder))) => true,
+            (Node::File(_), Some(Some(Node::File(bytes)))) => {
+                shadow.content(path).is_some_and(|content| content.acceptable.contains(bytes))
+            }
+            (Node::File(_), None) => shadow.content(path).is_some_and(|content| !content.must),
+            _ => false,
+        })
+}
+
+/// A safe file of which there is nothing acceptable, neither here nor in the cloud. It may have been deleted or
+/// replaced in one of the moments.
+fn missing(found: &Found, shadows: &[Shadow], cloud: &BTreeSet<Vec<u8>>) -> Option<String> {
+    let first = shadows.first()?;
+    first.tree.0.iter().find_map(|(path, _)| {
+        let safe = first.content(path)?;
+        let places: Vec<(&String, &Content)> = shadows
+            .iter()
+            .filter_map(|shadow| {
+                let path = shadow
+                    .tree
+                    .0
+                    .keys()
+                    .find(|path| shadow.content(path).is_some_and(|c| c.lineage == safe.lineage))?;
+                Some((path, shadow.content(path)?))
+            })
+            .collect();
+        if places.len() < shadows.len() {
+            return None;
+        }
+        let there = places.iter().any(|(path, content)| match found.get(*path) {
+            Some(Some(Node::File(bytes))) => content.acceptable.contains(bytes),
+            Some(None) => content.acceptable.iter().any(|bytes| cloud.contains(bytes)) || content.acceptable.len() > 1,
+            _ => false,
+        });
+        let in_the_cloud =
+            places.iter().any(|(_, content)| content.acceptable.iter().any(|bytes| cloud.contains(bytes)));
+        (!there && !in_the_cloud).then(|| path.clone())
+    })
+}
+
+/// What is in the journal.
+fn waiting(core: &Core) -> Vec<Vec<u8>> {
+    let ids: Vec<_> = core.journal.view(|all| all.iter().filter_map(|intent| intent.sealed).collect());
+    ids.into_iter()
+        .filter_map(|id| core.journal.draft(id))
+        .filter_map(|draft| {
+            let mut bytes = Vec::new();
+            draft.read_all(draft.size(), |piece| bytes.extend_from_slice(piece)).ok()?;
+            Some(bytes)
+        })
+        .collect()
+}
+
+/// A piece of work, on film.
+struct Take {
+    world: World,
+    identity: DriveIdentity,
+    film: Arc<Film>,
+    steps: Vec<Step>,
+    /// The reference before the first step, and after each.
+    states: Vec<Model>,
+    succeeded: Vec<bool>,
+    /// When each step began and had returned.
+    times: Vec<(usize, usize)>,
+    /// What the cloud had, from which moment on.
+    cloud: Vec<(usize, BTreeSet<Vec<u8>>)>,
+}
+
+fn fast_home() -> tempfile::TempDir {
+    // Thousands of small files: in memory where there is such a place.
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
+}
+
+/// A failure in few words: of long contents only the beginning.
+fn clip(text: String) -> TestCaseError {
+    let mut short = String::new();
+    for piece in text.split_inclusive(']') {
+        let (before, numbers) = piece.rsplit_once('[').unwrap_or((piece, ""));
+        short.push_str(before);
+        if numbers.len() > 20 && numbers.chars().all(|c| c.is_ascii_digit() || ", ]".contains(c)) {
+            short.push_str(&format!("[{}… {}]", &numbers[..12], numbers.matches(',').count() + 1));
+        } else if before.len() < piece.len() {
+            short.push('[');
+            short.push_str(numbers);
+        }
+    }
+    TestCaseError::fail(short.chars().take(5000).collect::<String>())
+}
+
+impl Take {
+    async fn shoot(flavour: Flavour, steps: Vec<Step>, online: bool) -> Result<Self, TestCaseError> {
+        let mut world = World::new(flavour).await;
+        world.home = fast_home();
+        world.debounce = Duration::from_millis(3);
+        let remote = world.remote();
+        let identity = remote.identity().await.expect("a drive");
+        {
+            // The root becomes known, everything comes to rest.
+            let running = world.run().await;
+            User(&running.core).list("").await.expect("the root");
+            running.stop().await;
+        }
+        let core = world.open_as(remote.clone(), identity.clone(), world.home.path());
+        core.journal.sync().await.expect("safe");
+        drop(core);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+
+        let film = Film::begin(world.home.path());
+        let disk = Arc::new(FilmedDisk(film.clone()));
+        let core = world.open_with(remote, world.home.path(), disk, 0).await;
+        let cloud = Arc::new(Mutex::new(vec![(0, BTreeSet::new())]));
+        let running = if online { Ok(world.run_core(core).await) } else { Err(core) };
+        {
+            let (drive, film, cloud) = (world.emulator.drive().clone(), film.clone(), cloud.clone());
+            world.emulator.set_witness(Some(Arc::new(move |moment| {
+                if moment.when == When::After && moment.method != "GET" {
+                    let contents = contents_of(&cloud_tree(&drive));
+                    cloud.lock().expect("no panic").push((film.now(), contents));
+                }
+                Course::Go
+            })));
+        }
+        let core = match &running {
+            Ok(Running { core, .. }) | Err(core) => core,
+        };
+        let mut states = vec![Model::default()];
+        let (mut times, mut succeeded) = (Vec::new(), Vec::new());
+        for step in &steps {
+            let began = film.now();
+            let result = carry_out(core, step).await;
+            let mut model = states.last().expect("one").clone();
+            if result.is_ok() {
+                play(&mut model, step);
+            }
+            succeeded.push(result.is_ok());
+            times.push((began, film.now()));
+            states.push(model);
+        }
+        film.stop();
+        match running {
+            Ok(running) => running.kill().await,
+            Err(core) => drop(core),
+        }
+        world.emulator.set_witness(None);
+        let cloud = std::mem::take(&mut *cloud.lock().expect("no panic"));
+        Ok(Self { world, identity, film, steps, states, succeeded, times, cloud })
+    }
+
+    /// The references from the last moment that was safe until this one.
+    fn shadows(&self, moment: usize) -> Vec<Shadow> {
+        let begun = self.times.iter().filter(|(began, _)| *began < moment).count();
+        let safe = (0..begun)
+            .rev()
+            .find(|at| matches!(self.steps[*at], Step::Sync(_)) && self.succeeded[*at] && self.times[*at].1 <= moment)
+            .map_or(0, |at| at + 1);
+        let mut shadow = Shadow::of(&self.states[safe]);
+        let mut shadows = vec![shadow.clone()];
+        for at in safe..begun {
+            if self.succeeded[at] {
+                shadow.play(&self.steps[at], &self.states[at + 1]);
+            }
+            shadows.push(shadow.clone());
+        }
+        shadows
+    }
+
+    fn cloud_at(&self, moment: usize) -> &BTreeSet<Vec<u8>> {
+        let at = self.cloud.iter().rposition(|(from, _)| *from <= moment).unwrap_or(0);
+        &self.cloud[at].1
+    }
+
+    /// Lets the power fail at this moment and looks at what a new start finds, without a network.
+    async fn fail_at(
+        &self,
+        moment: usize,
+        seed: u64,
+        online: bool,
+        nobody: &SharedRemote,
+    ) -> Result<(), TestCaseError> {
+        let mut dice = Dice::new(seed);
+        let home = fast_home();
+        // The index is only a copy of what the cloud says, and in it everything after its last checkpoint may be lost.
+        let whole: &[&str] = if online && dice.coin() { &["state/index"] } else { &[] };
+        self.film.survive(moment, &mut dice, whole, home.path());
+        let core = self.world.open_after_boot(nobody.clone(), self.identity.clone(), home.path());
+        let found = look(&core).await.map_err(|error| {
+            clip(format!(
+                "moment {moment}, seed {seed}: {error}; {:?}; {:?}",
+                core.recovered,
+                core.journal.view(|all| all.iter().cloned().collect::<Vec<_>>())
+            ))
+        })?;
+        core.journal.close();
+        let shadows = self.shadows(moment);
+        let explain = |what: &str| {
+            let window: Vec<_> = shadows.iter().map(|shadow| &shadow.tree.0).collect();
+            let steps = &self.steps[..self.times.iter().filter(|(began, _)| *began < moment).count()];
+            clip(format!(
+                "moment {moment} of {}, seed {seed}: {what}\nfound {found:?}\nrecovered {:?}\nlast steps {:?}\nwindow {window:?}\nfiles {:?}\ncloud {:?}\njournal {:?}",
+                self.film.now(),
+                core.recovered,
+                &steps[steps.len().saturating_sub(12)..],
+                shadows.last().map(|shadow| &shadow.contents),
+                self.cloud_at(moment),
+                core.journal.view(|all| all.iter().cloned().collect::<Vec<_>>()),
+            ))
+        };
+        if !online && !shadows.iter().any(|shadow| is_of(&found, shadow)) {
+            return Err(explain("this tree never was"));
+        }
+        let mut elsewhere = self.cloud_at(moment).clone();
+        if online {
+            // What waits in a folder that is in the cloud shows when the folder does.
+            elsewhere.extend(waiting(&core));
+        }
+        if let Some(path) = missing(&found, &shadows, &elsewhere) {
+            return Err(explain(&format!("{path} is lost")));
+        }
+        Ok(())
+    }
+
+    /// The power fails at the end, and the new start has a network.
+    async fn fail_online(&self, seed: u64) -> Result<(), TestCaseError> {
+        let moment = self.film.now();
+        let home = fast_home();
+        self.film.survive(moment, &mut Dice::new(seed), &[], home.path());
+        let world = &self.world;
+        let core = world.open_after_boot(world.remote(), self.identity.clone(), home.path());
+        let running = world.run_core(core).await;
+        let polled = running.core.poller.poll_now().await;
+        polled.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+        running.settle().await;
+        let polled = running.core.poller.poll_now().await;
+        polled.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+        let found = look(&running.core).await?;
+        let cloud = cloud_tree(world.emulator.drive());
+        let here: BTreeMap<String, Node> =
+            found.iter().map(|(path, node)| (path.clone(), node.clone().expect("online"))).collect();
+        if here != cloud {
+            return Err(clip(format!(
+                "seed {seed}: here {here:?}\nthe cloud {cloud:?}\nrecovered {:?}\nindex {:?}\njournal {:?}\nsteps {:?}",
+                running.core.recovered,
+                running.core.index.children(onedrive_mount::base::ids::Ino::ROOT),
+                running.core.journal.view(|all| all.iter().cloned().collect::<Vec<_>>()),
+                self.steps,
+            )));
+        }
+        let shadows = self.shadows(moment);
+        if let Some(path) = missing(&found, &shadows, &contents_of(&cloud)) {
+            return Err(clip(format!("seed {seed}: {path} is lost; found {found:?}\nsteps {:?}", self.steps)));
+        }
+        running.stop().await;
+        Ok(())
+    }
+}
+
+fn contents_of(tree: &BTreeMap<String, Node>) -> BTreeSet<Vec<u8>> {
+    tree.values()
+        .filter_map(|node| match node {
+            Node::File(bytes) => Some(bytes.clone()),
+            Node::Folder => None,
+        })
+        .collect()
+}
+
+fn play(model: &mut Model, step: &Step) {
+    let _ = match step {
+        Step::Mkdir(path) => model.mkdir(path),
+        Step::Write(path, bytes) => model.write(path, bytes),
+        Step::Patch(path, at, bytes) => model.patch(path, *at, bytes),
+        Step::Unlink(path) => model.unlink(path),
+        Step::Rmdir(path) => model.rmdir(path),
+        Step::Rename(from, to) => model.rename(from, to),
+        Step::Sync(_) => Ok(()),
+    };
+}
+
+/// A service that cannot be reached.
+fn nobody(world: &World) -> SharedRemote {
+    use onedrive_mount::auth::StaticToken;
+    use onedrive_mount::remote::http::system_entropy;
+    use onedrive_mount::remote::stack::{self, RemoteOptions};
+    let options = RemoteOptions::new("http://127.0.0.1:9");
+    stack::open(&options, Arc::new(StaticToken::new("none")), world.clock.clone(), system_entropy())
+        .expect("it opens")
+        .remote
+}
+
+fn run(flavour: Flavour, online: bool, points: u32) {
+    let wanted: u64 =
+        std::env::var("POWER_POINTS").ok().and_then(|text| text.parse().ok()).unwrap_or(u64::from(points));
+    let runtime = generated::runtime(2);
+    let tried = AtomicU64::new(0);
+    let ours = op()
+        .prop_filter("ours", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill | Op::Settle | Op::Read(_)));
+    let per_take = std::env::var("POWER_PER_TAKE").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    let input = (prop::collection::vec(ours, 8..50), prop::collection::vec(any::<u8>(), 1..20), any::<u64>());
+    let takes = u32::try_from(wanted.div_ceil(per_take)).expect("not that many");
+    generated::run("POWER_TAKES", takes, 60, &input, |(ops, syncs, seed)| {
+        runtime.block_on(async {
+            let take = Take::shoot(flavour, steps(&ops, &syncs), online).await?;
+            let nobody = nobody(&take.world);
+            let mut dice = Dice::new(seed);
+            for _ in 0..per_take {
+                let (moment, seed) = (dice.below(take.film.now() + 1), dice.below(usize::MAX) as u64);
+                take.fail_at(moment, seed, online, &nobody).await?;
+                tried.fetch_add(1, Ordering::Relaxed);
+            }
+            take.fail_online(seed).await?;
+            tried.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+    println!(
+        "power losses, {flavour:?}, {}: {}, nothing lost",
+        if online { "sending" } else { "offline" },
+        tried.into_inner()
+    );
+}
+
+#[test]
+fn a_power_loss_at_any_moment_of_work_without_a_network_tears_and_loses_nothing() {
+    run(Flavour::PersonalNew, false, 300);
+}
+
+#[test]
+fn a_power_loss_at_any_moment_while_sending_loses_nothing() {
+    run(Flavour::PersonalNew, true, 200);
+}
+
+#[test]
+fn a_power_loss_at_any_moment_while_sending_to_a_work_drive_loses_nothing() {
+    run(Flavour::Business, true, 200);
+}
