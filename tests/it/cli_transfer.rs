@@ -237,3 +237,96 @@ fn the_secret_token_is_never_in_an_address() {
         assert!(!request.path.ends_with('?'), "{}", request.path);
     }
 }
+
+#[test]
+fn a_file_that_changes_while_it_is_fetched_is_left_alone() {
+    let shell = Shell::new(Flavour::Business);
+    shell.service.drive().create_file("/f.bin", pattern(4_000_000));
+    shell.file("f.bin", b"the old one");
+    let faults = shell.service.emulator().faults();
+    faults.add(Rule::once("GET", "*", Fault::CutDownload { after: 2_000_000, reset: false }).on(Host::Storage));
+    let pause = Fault::Stall { when: When::Before, duration: Duration::from_secs(3) };
+    let pause = faults.add(Rule::once("GET", "*", pause).on(Host::Storage));
+    let child = shell.command(&["get", "f.bin", "f.bin"]).stderr(Stdio::piped()).spawn().expect("starts");
+    let begun = Instant::now();
+    while faults.struck(pause) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it never went on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    shell.service.drive().write_file("/f.bin", pattern(4_000_001));
+    let output = child.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(46), "{said}");
+    assert_eq!(fs::read(shell.home.path("f.bin")).expect("there"), b"the old one");
+    shell.ok(&["get", "f.bin", "f.bin"]);
+    assert_eq!(fs::read(shell.home.path("f.bin")).expect("there"), pattern(4_000_001));
+}
+
+#[test]
+fn a_local_file_that_changes_while_it_is_sent_replaces_nothing() {
+    let shell = Shell::with(Flavour::Business, "upload:\n  fragment_size: 320 KiB\n");
+    shell.service.drive().create_file("/f.bin", b"the old one".to_vec());
+    let path = shell.file("f.bin", &pattern(UNIT * 20));
+    let faults = shell.service.emulator().faults();
+    let pause = Fault::Stall { when: When::Before, duration: Duration::from_secs(3) };
+    let pause = faults.add(Rule::once("PUT", "*", pause).on(Host::Storage).skip(2));
+    let child = shell.command(&["put", "f.bin"]).stderr(Stdio::piped()).spawn().expect("starts");
+    let begun = Instant::now();
+    while faults.struck(pause) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it never went on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fs::write(&path, pattern(UNIT * 21)).expect("written");
+    let output = child.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(46) && said.contains("nothing was changed in the cloud"), "{said}");
+    assert_eq!(shell.service.drive().read_file("/f.bin").expect("there"), b"the old one");
+    assert_eq!(shell.service.emulator().drive().open_sessions(), 0, "the session is given up");
+}
+
+/// Runs a command on a terminal of its own; everything that it writes there.
+fn on_a_terminal(shell: &Shell, arguments: &[&str]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&master).expect("granted");
+    unlockpt(&master).expect("unlocked");
+    let name = ptsname(&master, Vec::new()).expect("a name").into_string().expect("text");
+    let open = || fs::File::options().read(true).write(true).open(&name).expect("the other end");
+    let mut child =
+        shell.command(arguments).env("TERM", "xterm").stdout(open()).stderr(open()).spawn().expect("starts");
+    let mut reader = fs::File::from(master);
+    let mut said = Vec::new();
+    let mut buffer = [0; 4096];
+    // Ends with an error when nobody has the other end open any more.
+    while let Ok(count) = std::io::Read::read(&mut reader, &mut buffer) {
+        said.extend_from_slice(&buffer[..count]);
+    }
+    child.wait().expect("ended");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn a_name_cannot_steer_a_terminal_and_is_itself_in_a_pipe() {
+    let shell = Shell::new(Flavour::PersonalNew);
+    let name = "evil\u{202e}gpj.exe";
+    shell.service.drive().create_file(&format!("/{name}"), b"x".to_vec());
+    shell.service.drive().create_file("/\u{85}next", b"x".to_vec());
+    for command in [&["ls"][..], &["tree"], &["-k", "name", "ls", "-o"], &["find"], &["info", name]] {
+        let said = on_a_terminal(&shell, command);
+        assert!(said.contains("evil\\u{202e}gpj.exe"), "{command:?}: {said:?}");
+        assert!(!said.contains(['\u{202e}', '\u{85}']), "{command:?}: {said:?}");
+        assert!(shell.ok(command).contains(name), "{command:?}");
+    }
+    let said = shell.fails(41, &["mkdir", name]);
+    assert!(!said.contains('\u{202e}'), "errors are for people: {said:?}");
+}
+
+#[test]
+fn bars_on_a_terminal_and_nothing_when_quiet() {
+    let shell = Shell::new(Flavour::PersonalNew);
+    shell.service.drive().create_generated("/f.bin", 1, 3 << 20);
+    let said = on_a_terminal(&shell, &["get", "f.bin", "f.bin"]);
+    assert!(said.contains("of 3.00 MiB") && said.contains("\u{1b}["), "{said:?}");
+    assert_eq!(on_a_terminal(&shell, &["--quiet", "get", "f.bin", "f.bin"]), "");
+    assert_eq!(on_a_terminal(&shell, &["put", "-q", "f.bin"]), "");
+}

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use rustix::fs::FlockOperation;
 
 use super::partial::part_of;
 use super::{Watch, local};
@@ -180,6 +181,10 @@ pub async fn to_file(
         let failed = |error: io::Error| local("write", &part, &error);
         let mut file =
             OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&part).map_err(failed)?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK) {
+            let path = tamed(&path.display().to_string());
+            return Err(CliError::new(Kind::Busy, format!("another onedrive-cli is fetching {path}")));
+        }
         let mut hash = QuickXorHash::new();
         let mut at = hashed(&mut file, &mut hash).map_err(failed)?;
         if at > item.size {
@@ -188,14 +193,21 @@ pub async fn to_file(
         }
         watch(at);
         let mut done = at;
-        fetch(remote, clock, item, at..item.size, &mut |bytes| {
+        let fetched = fetch(remote, clock, item, at..item.size, &mut |bytes| {
             file.write_all(bytes).map_err(failed)?;
             hash.update(bytes);
             done += bytes.len() as u64;
             watch(done);
             Ok(())
         })
-        .await?;
+        .await;
+        if let Err(error) = fetched {
+            if error.kind == Kind::ChangedMeanwhile {
+                // There is another version now, which this is no part of.
+                let _ = fs::remove_file(&part);
+            }
+            return Err(error);
+        }
         let right = tag.hash().is_none_or(|wanted| done != item.size || hash.finish_base64() == wanted);
         if !right && !last_try {
             // The part on the disk may have suffered (a power cut does that): once more from the beginning.
