@@ -148,7 +148,7 @@ pub fn presentable(text: &str) -> String {
 
 /// A character that a terminal obeys instead of showing it: control characters, and those that turn the direction of
 /// writing, with which `gpj.exe` reads `exe.jpg`.
-fn is_unprintable(c: char) -> bool {
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
         || matches!(c, '\u{2028}' | '\u{2029}')

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::mountpoint;
+use super::print::tamed;
 use crate::auth::AuthError;
 use crate::auth::flow::SignInError;
 use crate::base::telemetry::NotALevel;
@@ -14,7 +15,7 @@ use crate::config::ConfigError;
 use crate::config::paths::NoHome;
 use crate::daemon::DaemonError;
 use crate::daemon::single::SingleError;
-use crate::remote::RemoteErrorKind;
+use crate::remote::{Advice, RemoteError, RemoteErrorKind};
 
 /// What went wrong, as far as the exit code tells. The numbers are part of the interface and never change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -69,7 +70,46 @@ pub enum Kind {
     Parked = 35,
     /// Content on this machine is not what it shall be.
     Corrupt = 36,
+    /// There is no such object in the cloud.
+    NotFound = 40,
+    /// The name is taken.
+    Exists = 41,
+    /// The account may not do that.
+    Denied = 42,
+    /// The service, or this protocol, has no such thing.
+    NotOffered = 43,
+    /// The drive is full.
+    DriveFull = 44,
+    /// The service refuses the name or the size.
+    BadName = 45,
+    /// Somebody else changed it meanwhile, or has it open.
+    ChangedMeanwhile = 46,
+    /// The service is ill or asks for patience.
+    ServiceIll = 47,
+    /// A local file or folder cannot be read or written.
+    LocalFile = 48,
+    /// A folder where a file is needed, or the other way round.
+    WrongType = 49,
+    /// Of several things some could not be done.
+    SomeFailed = 50,
 }
+
+/// The table of exit codes as `--help` shows it.
+pub const EXIT_CODES: &str = "\
+Exit codes, which never change:
+   0  done                                    35  a change waits for you (wait)
+   1  anything else; the sentence tells       36  something on this machine is corrupt (verify)
+   2  the command line makes no sense         40  there is no such object
+   3  the settings cannot be used             41  the name is taken
+  10  nobody is signed in                     42  the account may not do that
+  11  the sign-in was refused                 43  the service or its protocol does not offer that
+  12  the service cannot be reached           44  the drive is full
+  13  it belongs to another account           45  the service refuses the name, path or size
+  20  to 30: the mount point or FUSE          46  somebody else changed it meanwhile, or has it open
+  31  this account is mounted already         47  the service is ill or asks for patience
+  32  the program's folders cannot be used    48  a local file cannot be read or written
+  33  nothing of ours is mounted there        49  a folder where a file is needed, or the reverse
+  34  in use, or the time is over             50  of several things some could not be done";
 
 /// A failed command.
 #[derive(Debug)]
@@ -93,6 +133,37 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// Says what it was about, in front.
+    #[must_use]
+    pub fn about(self, what: &str) -> Self {
+        Self { source: format!("{}: {}", tamed(what), self.source).into(), ..self }
+    }
+
+    /// What several tries amount to: nothing if all went well, the failure itself if only one thing was tried, else
+    /// all failures in one under [`Kind::SomeFailed`].
+    ///
+    /// # Errors
+    /// As said.
+    pub fn of_several(mut failures: Vec<Self>, tried: usize) -> Result<(), Self> {
+        if failures.is_empty() {
+            return Ok(());
+        }
+        if tried == 1 {
+            return Err(failures.remove(0));
+        }
+        const SHOWN: usize = 20;
+        let sentence = format!("{} of {tried} could not be done", failures.len());
+        let more = failures.len().saturating_sub(SHOWN);
+        let mut whole = failures.iter().take(SHOWN).fold(sentence, |mut sentence, failure| {
+            sentence.push_str(&format!("\n  {}", failure.source));
+            sentence
+        });
+        if more > 0 {
+            whole.push_str(&format!("\n  and {more} more"));
+        }
+        Err(Self::new(Kind::SomeFailed, whole))
     }
 
     /// As the number that the process ends with.
@@ -163,6 +234,31 @@ impl From<DaemonError> for CliError {
             | DaemonError::Index(_)
             | DaemonError::Cache(_)
             | DaemonError::File { .. } => Kind::Disk,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<RemoteError> for CliError {
+    fn from(error: RemoteError) -> Self {
+        use RemoteErrorKind as Remote;
+        if error.kind == Remote::Denied && error.advice == Advice::Refresh {
+            // Not this or that is refused, but the sign-in itself, and a renewed one too.
+            return Self::new(Kind::SignInNeeded, error).hint("to sign in again: onedrive-cli auth");
+        }
+        let kind = match error.kind {
+            Remote::Offline => Kind::Unreachable,
+            Remote::SignedOut => Kind::SignInNeeded,
+            Remote::Denied | Remote::ReadOnly | Remote::Malware => Kind::Denied,
+            Remote::NotFound => Kind::NotFound,
+            Remote::Exists => Kind::Exists,
+            Remote::Changed | Remote::Locked => Kind::ChangedMeanwhile,
+            Remote::BadName | Remote::TooLong | Remote::TooLarge => Kind::BadName,
+            Remote::QuotaFull => Kind::DriveFull,
+            Remote::Throttled | Remote::Unavailable => Kind::ServiceIll,
+            Remote::Unsupported => Kind::NotOffered,
+            Remote::Local => Kind::LocalFile,
+            Remote::Expired | Remote::Range | Remote::UploadGone | Remote::Protocol => Kind::Other,
         };
         Self::new(kind, error)
     }

@@ -21,6 +21,14 @@ pub fn prepare(path: &Path, allow_other: bool) -> Result<PathBuf, CliError> {
     preflight::check(path, &options).map_err(refusal)
 }
 
+/// Checks that this machine can mount at all.
+///
+/// # Errors
+/// What is missing, with an exit code of its own.
+pub fn fuse_works() -> Result<(), CliError> {
+    preflight::check_machine().map_err(refusal)
+}
+
 /// Checks that nothing which the daemon writes lies below the mount: it would wait for itself.
 ///
 /// # Errors

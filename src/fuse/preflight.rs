@@ -167,6 +167,15 @@ pub fn clear_stale(at: &Path) -> Result<(), MountError> {
     Ok(())
 }
 
+/// The part of [`check`] that looks at this machine and not at a mount point.
+///
+/// # Errors
+/// FUSE cannot be used here.
+pub fn check_machine() -> Result<(), MountError> {
+    check_device()?;
+    if rustix::process::geteuid().is_root() { Ok(()) } else { check_helper() }
+}
+
 fn check_device() -> Result<(), MountError> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = std::fs::metadata(DEVICE).map_err(|_| MountError::NoDevice)?;

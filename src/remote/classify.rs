@@ -231,7 +231,8 @@ pub fn retry_after(value: Option<&str>, date: Option<&str>, now: Timestamp) -> O
     Some(Duration::from_secs(u64::try_from(until.saturating_sub(from)).unwrap_or(0)).min(LONGEST_PAUSE))
 }
 
-fn http_date(text: &str) -> Option<i64> {
+/// Seconds since 1970 of a time as headers write it.
+pub fn http_date(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp().as_second())
 }
 

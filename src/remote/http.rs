@@ -34,6 +34,7 @@ use crate::base::secret::Secret;
 
 mod body;
 mod clients;
+pub mod greeting;
 mod reach;
 
 use clients::{Cargo, Clients, install_tls};
@@ -331,8 +332,8 @@ impl Http {
         url.origin() == self.inner.origin.origin()
     }
 
-    /// Asks Graph, with the token. On 401 the token is renewed and the request repeated once; a second 401
-    /// is returned as it is.
+    /// Asks Graph, with the token. On 401 the token is renewed and the request repeated, twice at most: the first
+    /// other token may be one that another process brought a while ago. A third 401 is returned as it is.
     ///
     /// Any status is an answer; failures to get one are errors: [`RemoteErrorKind::Offline`],
     /// [`RemoteErrorKind::SignedOut`].
@@ -347,13 +348,15 @@ impl Http {
     }
 
     async fn signed(&self, ask: &Ask) -> RemoteResult<Reply> {
-        let token = self.inner.tokens.token().await.map_err(auth_failure)?;
-        let reply = self.whole(ask, Some(&token)).await?;
-        if reply.status != StatusCode::UNAUTHORIZED {
-            return Ok(reply);
+        let mut token = self.inner.tokens.token().await.map_err(auth_failure)?;
+        for _ in 0..2 {
+            let reply = self.whole(ask, Some(&token)).await?;
+            if reply.status != StatusCode::UNAUTHORIZED {
+                return Ok(reply);
+            }
+            tracing::debug!(request_id = reply.about.request_id, "the token was refused; renewing it");
+            token = self.inner.tokens.renew(&token).await.map_err(auth_failure)?;
         }
-        tracing::debug!(request_id = reply.about.request_id, "the token was refused; renewing it");
-        let token = self.inner.tokens.renew(&token).await.map_err(auth_failure)?;
         self.whole(ask, Some(&token)).await
     }
 

@@ -26,6 +26,7 @@ use crate::base::secret::Secret;
 pub mod address;
 pub mod classify;
 pub mod error;
+pub mod extras;
 pub mod graph;
 pub mod http;
 pub mod layers;
@@ -34,6 +35,7 @@ pub mod stack;
 pub(crate) mod testing;
 
 pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult, split_request_id};
+pub use extras::Extras;
 
 /// How a service behaves where services differ.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use super::http::{Entropy, Http, HttpOptions, Patience};
 use super::layers::gate::{Gate, Gated, Lanes};
 use super::layers::observe::{Counters, Observed};
 use super::layers::retry::Retrying;
-use super::{RemoteResult, SharedRemote};
+use super::{Extras, RemoteResult, SharedRemote};
 use crate::auth::TokenSource;
 use crate::base::clock::Clock;
 
@@ -55,6 +55,8 @@ impl RemoteOptions {
 pub struct Opened {
     /// The remote.
     pub remote: SharedRemote,
+    /// What the service can do beyond a file system. Not behind the layers: nothing is repeated, nothing waits its turn.
+    pub extras: Arc<dyn Extras>,
     /// What it has been doing.
     pub counters: Arc<Counters>,
     /// The gate that all its requests pass.
@@ -78,10 +80,11 @@ pub fn open(
         session_with_tag: options.session_with_tag,
     };
     let protocol = Arc::new(Graph::new(http, clock.clone(), graph));
+    let extras: Arc<dyn Extras> = protocol.clone();
     let gate = Gate::new(options.lanes, clock.clone(), entropy.clone());
     let gated = Arc::new(Gated::new(protocol, gate.clone()));
     let retried = Arc::new(Retrying::new(gated, clock.clone(), entropy));
     let counters = Arc::new(Counters::default());
     let remote = Arc::new(Observed::new(retried, counters.clone(), clock));
-    Ok(Opened { remote, counters, gate })
+    Ok(Opened { remote, extras, counters, gate })
 }

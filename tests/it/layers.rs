@@ -59,6 +59,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base64", &["base/hash", "auth", "emulator"]),
     ("bytes", ANYWHERE),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli/cmd/completions"]),
+    ("clap_mangen", &["cli/cmd/completions"]),
     ("crc32c", &["base/checksum"]),
     ("dirs", &["config/paths"]),
     ("fuser", &["fuse"]),
@@ -66,9 +68,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("getrandom", &["auth/flow", "remote/http", "emulator"]),
     ("hyper", &["emulator"]),
     ("hyper_util", &["emulator"]),
-    ("indicatif", &["cli/cmd/wait"]),
+    ("indicatif", &["cli/cmd/wait", "cli/progress"]),
     // Times as the wire writes them, and the date in a conflict name.
-    ("jiff", &["remote/classify", "remote/graph", "journal/uploader", "emulator"]),
+    ("jiff", &["cli/object", "remote/classify", "remote/graph", "journal/uploader", "emulator"]),
     ("lru", &["cache", "volume"]),
     ("percent_encoding", &["remote/graph"]),
     // The HTTP door is `remote/http`; the protocol beside it names header and method types, and opens nothing.
@@ -83,7 +85,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_yaml", &["config/yaml"]),
     ("sha2", &["auth/flow", "cache/key", "config/paths", "emulator"]),
     // Files under a name that nobody guesses, before they replace the old ones.
-    ("tempfile", &["auth/vault", "fuzzing"]),
+    ("tempfile", &["auth/vault", "cli/cmd/put", "fuzzing"]),
     ("thiserror", ANYWHERE),
     ("tokio", ANYWHERE),
     ("tracing", ANYWHERE),

@@ -3,8 +3,9 @@
 use clap::Args;
 
 use crate::base::{private, telemetry};
-use crate::cli::context::{Context, Selection};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
+use crate::cli::options::Global;
 use crate::cli::{block_on, person};
 
 /// Arguments of `auth`.
@@ -16,19 +17,16 @@ pub struct Arguments {
 
     #[command(flatten)]
     choice: person::Choice,
-
-    #[command(flatten)]
-    selection: Selection,
 }
 
 /// Signs in.
 ///
 /// # Errors
 /// The sign-in failed; an earlier one still stands.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
-    telemetry::start("warn")?;
+pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
+    telemetry::start(global.log_level())?;
     private::keep_memory();
-    let context = Context::open(&arguments.selection)?;
+    let context = Context::open(&global.selection())?;
     block_on(async {
         match &arguments.address {
             Some(address) => person::finish_sign_in(&context, address).await,

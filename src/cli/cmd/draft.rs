@@ -38,10 +38,6 @@ pub struct ExportArguments {
     /// The mount, if there are several and the draft is a number
     #[arg(long, value_name = "MOUNTPOINT")]
     at: Option<PathBuf>,
-
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 /// Arguments of `discard`.
@@ -63,17 +59,13 @@ pub struct DiscardArguments {
     /// The mount, if there are several and the draft is a number
     #[arg(long, value_name = "MOUNTPOINT")]
     at: Option<PathBuf>,
-
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 /// Copies a draft out.
 ///
 /// # Errors
 /// There is no such draft, not all of it is on this machine, or the file cannot be made.
-pub fn run_export(arguments: &ExportArguments) -> Result<(), CliError> {
+pub fn run_export(arguments: &ExportArguments, json: bool) -> Result<(), CliError> {
     let (target, what) = choice(&arguments.draft, arguments.at.as_deref())?;
     let place = match target.daemon.ask(&Request::Draft { what })? {
         Answer::Draft(place) => place,
@@ -88,7 +80,7 @@ pub fn run_export(arguments: &ExportArguments) -> Result<(), CliError> {
     }
     let to = absolute(&arguments.file)?;
     copy(&place, &to)?;
-    if arguments.json {
+    if json {
         return print(&json_line(&DraftPlace { file: to, ..place }));
     }
     println!("{} copied to {}", display_size(place.size), arguments.file.display());
@@ -126,7 +118,7 @@ fn copy(place: &DraftPlace, to: &Path) -> Result<(), CliError> {
 ///
 /// # Errors
 /// There is nothing to take back, the answer was no, nobody can be asked, or some of it could not be taken back.
-pub fn run_discard(arguments: &DiscardArguments) -> Result<(), CliError> {
+pub fn run_discard(arguments: &DiscardArguments, json: bool) -> Result<(), CliError> {
     let (target, what) = match (&arguments.draft, arguments.held) {
         (path, true) => {
             let target = daemons::the_one(path.as_deref().or(arguments.at.as_deref()))?;
@@ -144,7 +136,7 @@ pub fn run_discard(arguments: &DiscardArguments) -> Result<(), CliError> {
         confirm(&question(&what, &ask(true)?))?;
     }
     let done = ask(false)?;
-    if arguments.json {
+    if json {
         print(&json_line(&done))?;
     } else if done.changes > 0 {
         println!("{} taken back", changes(done.changes));

@@ -1,15 +1,42 @@
 //! One file per command.
 
 pub mod auth;
+pub mod auth_refresh;
+pub mod cat;
+pub mod comments;
+pub mod completions;
+pub mod cp;
+pub mod doctor;
 pub mod draft;
+pub mod du;
 #[cfg(feature = "demo")]
 pub mod emulator;
+pub mod find;
+pub mod get;
+pub mod info;
+pub mod info_set;
+pub mod link;
+pub mod ls;
+pub mod mkdir;
 pub mod mount;
+pub mod mv;
 pub mod print_config;
+pub mod put;
+mod put_folder;
 pub mod queue;
+pub mod quota;
+pub mod recent;
 pub mod release;
+pub mod rm;
+pub mod search;
+pub mod share;
 pub mod status;
+pub mod thumbnail;
+pub mod trash;
+pub mod tree;
 pub mod unmount;
+pub mod user;
 pub mod verify;
+pub mod versions;
 pub mod wait;
 pub mod why;

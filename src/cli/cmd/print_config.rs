@@ -1,11 +1,11 @@
 //! `onedrive-cli print-config`: the reference of all settings, or the values in force and where they come from.
 
-use std::io::{self, Write as _};
-
 use clap::Args;
 
-use crate::cli::context::{Context, Selection};
-use crate::cli::error::{CliError, Kind};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::options::Global;
+use crate::cli::print::write_out;
 use crate::config::DEFAULTS;
 
 /// Arguments of `print-config`.
@@ -14,20 +14,17 @@ pub struct Arguments {
     /// Print the values in force and where each comes from, instead of the defaults and their explanation
     #[arg(long)]
     effective: bool,
-
-    #[command(flatten)]
-    selection: Selection,
 }
 
 /// Prints settings.
 ///
 /// # Errors
 /// With `--effective`: the settings cannot be used.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
     if !arguments.effective {
         return print(DEFAULTS);
     }
-    let context = Context::open(&arguments.selection)?;
+    let context = Context::open(&global.selection())?;
     let mut text = String::new();
     for (key, setting) in context.layers.list() {
         text.push_str(&format!("{:<36}  # {}\n", format!("{key}: {}", setting.value), setting.origin));
@@ -35,10 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     print(&text)
 }
 
-/// Writes to standard output, where nobody may be left to read: `| head` is no mistake.
+/// Writes to standard output.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::new(Kind::Other, error)),
-        _ => Ok(()),
-    }
+    write_out(text)
 }

@@ -27,27 +27,23 @@ pub struct Arguments {
     /// How many to list for each mount; 0 lists all (default: 100, with --json all)
     #[arg(long, value_name = "NUMBER")]
     limit: Option<usize>,
-
-    /// As JSON, one object a line for each mount
-    #[arg(long)]
-    json: bool,
 }
 
 /// Prints what waits, for each mount.
 ///
 /// # Errors
 /// Nothing is mounted.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let limit = match arguments.limit {
         Some(0) => None,
-        None if arguments.json => None,
+        None if json => None,
         limit => limit.or(Some(ENOUGH)),
     };
     let now = SystemClock::new().now().seconds();
     let mut all = String::new();
     for target in daemons::meant(arguments.path.as_deref())? {
         match target.daemon.ask(&Request::Queue { path: target.path, limit })? {
-            Answer::Queue(queue) if arguments.json => all.push_str(&json_line(&queue)),
+            Answer::Queue(queue) if json => all.push_str(&json_line(&queue)),
             Answer::Queue(queue) => all.push_str(&text(&queue, now)),
             other => return Err(target.daemon.confused(&other)),
         }

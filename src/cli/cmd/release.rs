@@ -18,37 +18,34 @@ pub struct Arguments {
     /// Only what is at this path or below it
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-
-    /// As JSON, one object a line for each mount
-    #[arg(long)]
-    json: bool,
 }
 
 /// Makes what failed due now.
 ///
 /// # Errors
 /// Nothing is mounted.
-pub fn run_retry(arguments: &Arguments) -> Result<(), CliError> {
-    run(arguments, |path| Request::Retry { path }, retried)
+pub fn run_retry(arguments: &Arguments, json: bool) -> Result<(), CliError> {
+    run(arguments, json, |path| Request::Retry { path }, retried)
 }
 
 /// Makes what is held due now.
 ///
 /// # Errors
 /// Nothing is mounted.
-pub fn run_approve(arguments: &Arguments) -> Result<(), CliError> {
-    run(arguments, |path| Request::Approve { path }, approved)
+pub fn run_approve(arguments: &Arguments, json: bool) -> Result<(), CliError> {
+    run(arguments, json, |path| Request::Approve { path }, approved)
 }
 
 fn run(
     arguments: &Arguments,
+    json: bool,
     request: impl Fn(Option<String>) -> Request,
     text: impl Fn(&Done) -> String,
 ) -> Result<(), CliError> {
     let mut all = String::new();
     for target in daemons::meant(arguments.path.as_deref())? {
         match target.daemon.ask(&request(target.path))? {
-            Answer::Done(done) if arguments.json => all.push_str(&json_line(&done)),
+            Answer::Done(done) if json => all.push_str(&json_line(&done)),
             Answer::Done(done) => all.push_str(&format!("{}: {}\n", done.mountpoint.display(), text(&done))),
             other => return Err(target.daemon.confused(&other)),
         }

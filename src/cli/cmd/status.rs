@@ -18,22 +18,18 @@ pub struct Arguments {
     /// Only the mount that this path lies in
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-
-    /// As JSON, one object a line for each mount
-    #[arg(long)]
-    json: bool,
 }
 
 /// Prints a paragraph for each mount.
 ///
 /// # Errors
 /// Nothing is mounted.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let now = SystemClock::new().now().seconds();
     let mut all = String::new();
     for target in daemons::meant(arguments.path.as_deref())? {
         let status = &target.daemon.status;
-        if arguments.json {
+        if json {
             all.push_str(&json_line(status));
         } else {
             all.push_str(&text(status, now));

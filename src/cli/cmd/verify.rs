@@ -23,17 +23,13 @@ pub struct Arguments {
     /// Only the file at this path, or what is below it
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-
-    /// As JSON, one object a line for each mount
-    #[arg(long)]
-    json: bool,
 }
 
 /// Checks and prints what was found.
 ///
 /// # Errors
 /// Something is corrupt; nothing is mounted, or there is nothing at the path.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let mut corrupt = 0;
     for target in daemons::meant(arguments.path.as_deref())? {
         let request = Request::Verify { path: target.path };
@@ -41,7 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         match target.daemon.take(answer)? {
             Answer::Verified(found) => {
                 corrupt += found.corrupt;
-                print(&if arguments.json { json_line(&found) } else { text(&found) })?;
+                print(&if json { json_line(&found) } else { text(&found) })?;
             }
             other => return Err(target.daemon.confused(&other)),
         }

@@ -41,29 +41,25 @@ pub struct Arguments {
     /// Give up after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
-
-    /// Print how it ended as JSON, one object a line for each mount
-    #[arg(long)]
-    json: bool,
 }
 
 /// Waits until nothing of it is on the way any more.
 ///
 /// # Errors
 /// Nothing is mounted, the time is over, a daemon has gone meanwhile, or a change waits for the user.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let targets = daemons::meant(arguments.path.as_deref())?;
     block_on(async {
         let clock = SystemClock::new();
         let start = clock.monotonic();
-        let mut shown = Shown::new(std::io::stderr().is_terminal() && !arguments.json, arguments.json);
+        let mut shown = Shown::new(std::io::stderr().is_terminal() && !json, json);
         loop {
             let left = look(&targets)?;
             let over = arguments.timeout.is_some_and(|timeout| clock.monotonic().since(start) >= timeout);
             let outcome = outcome(&left, over, clock.now().seconds());
             if let Some(result) = outcome {
                 shown.end();
-                if arguments.json {
+                if json {
                     print(&left.iter().map(json_line).collect::<String>())?;
                 }
                 return result;

@@ -21,21 +21,17 @@ pub struct Arguments {
     /// The file or folder; also one that was deleted
     #[arg(value_name = "PATH")]
     path: PathBuf,
-
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 /// Prints how a path stands.
 ///
 /// # Errors
 /// The path lies in no mount.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let target = daemons::the_one(Some(&arguments.path))?;
     let request = Request::Why { path: target.path.unwrap_or_default() };
     match target.daemon.ask(&request)? {
-        Answer::Why(why) if arguments.json => print(&json_line(&*why)),
+        Answer::Why(why) if json => print(&json_line(&*why)),
         Answer::Why(why) => print(&text(&why, SystemClock::new().now().seconds())),
         other => Err(target.daemon.confused(&other)),
     }

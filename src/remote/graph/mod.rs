@@ -10,6 +10,8 @@
 
 mod changes;
 mod content;
+mod extras;
+mod facts;
 mod items;
 mod upload;
 mod wire;

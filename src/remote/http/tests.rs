@@ -22,14 +22,15 @@ async fn requests_to_graph_carry_the_token_and_say_who_asks() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_once_and_only_once() {
+async fn a_refused_token_is_renewed_twice_and_no_more() {
     let server = Server::start(|_, _| Answer::new(401, r#"{"error":{"code":"InvalidAuthenticationToken"}}"#)).await;
     let http = door(&server.url, Arc::new(Hasty::default()));
     let reply = http.graph(&get(&http, "/me/drive")).await.expect("an answer");
     let failure = reply.success().expect_err("401 is no success");
     assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Denied, Advice::Refresh));
     let tokens: Vec<_> = server.seen().iter().map(|seen| seen.header("authorization").map(str::to_owned)).collect();
-    assert_eq!(tokens, [Some("Bearer t0".to_owned()), Some("Bearer t1".to_owned())]);
+    // The first other token may be one that another process brought long ago, and as dead as ours.
+    assert_eq!(tokens, ["t0", "t1", "t2"].map(|token| Some(format!("Bearer {token}"))));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ pub mod ops;
 pub mod power;
 pub mod proxy;
 pub mod service;
+pub mod shell;
 pub mod trouble;
 
 use std::path::Path;

@@ -24,8 +24,13 @@ pub struct Service {
 impl Service {
     /// An empty drive of this kind.
     pub fn new(flavour: Flavour) -> Self {
+        Self::filled(flavour, Content::Empty)
+    }
+
+    /// A drive of this kind with something on it.
+    pub fn filled(flavour: Flavour, content: Content) -> Self {
         let runtime = Runtime::new().expect("a runtime");
-        let options = Options { flavour, content: Content::Empty, ..Options::default() };
+        let options = Options { flavour, content, ..Options::default() };
         let emulator = runtime.block_on(Emulator::start(options)).expect("the emulator starts");
         Self { emulator, runtime }
     }

@@ -1,0 +1,127 @@
+//! `onedrive-cli info_set`: changes an object's properties.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::base::clock::Timestamp;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::object;
+use crate::cli::options::Dry;
+use crate::cli::session::{Session, shown};
+use crate::remote::{Item, Patch, Precondition};
+
+/// Arguments of `info_set`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The object
+    #[arg(value_name = "OBJECT")]
+    object: String,
+
+    /// What to set, as a JSON object, such as '{"name": "x.jpg"}': name, description, client_updated_time
+    #[arg(value_name = "JSON")]
+    properties: String,
+
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Changes properties.
+///
+/// # Errors
+/// The JSON makes no sense, or as every call to the cloud.
+pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
+    let properties = Properties::parse(&arguments.properties)?;
+    let item = session.find(Some(&arguments.object)).await?;
+    if arguments.dry.dry_run {
+        return session.out.would(&format!("set {} of {}", properties.names(), shown(&item)));
+    }
+    let item = properties.apply(session, &item).await?;
+    session.out.done(session.object(&item))
+}
+
+/// What shall be set.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Properties {
+    name: Option<String>,
+    description: Option<String>,
+    modified: Option<Timestamp>,
+}
+
+impl Properties {
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`]: no JSON, no object, or a key that cannot be set.
+    pub fn parse(text: &str) -> Result<Self, CliError> {
+        let wrong = |sentence: String| CliError::new(Kind::Usage, sentence);
+        let value: Value = serde_json::from_str(text).map_err(|error| wrong(format!("this is not JSON: {error}")))?;
+        let Value::Object(members) = value else {
+            return Err(wrong("this is JSON, but no object: it has to be like {\"name\": \"x.jpg\"}".to_owned()));
+        };
+        let mut properties = Self::default();
+        for (key, value) in members {
+            let Value::String(text) = value else {
+                return Err(wrong(format!("\"{key}\" has to be a text")));
+            };
+            match key.as_str() {
+                "name" => properties.name = Some(text),
+                "description" => properties.description = Some(text),
+                "client_updated_time" | "updated_time" => {
+                    let at = object::read_time(&text).ok_or_else(|| {
+                        wrong(format!("\"{text}\" is no time: they are like 2013-08-05T15:18:04+0000"))
+                    })?;
+                    properties.modified = Some(at);
+                }
+                _ => {
+                    return Err(wrong(format!(
+                        "\"{key}\" cannot be set; what can: name, description, client_updated_time"
+                    )));
+                }
+            }
+        }
+        Ok(properties)
+    }
+
+    /// Sets them.
+    ///
+    /// # Errors
+    /// As every call to the cloud.
+    pub async fn apply(&self, session: &Session, item: &Item) -> Result<Item, CliError> {
+        // First what may be refused altogether.
+        if let Some(description) = &self.description {
+            session.ask(async |extras| extras.describe(&item.id, description).await).await?;
+        }
+        let mut item = item.clone();
+        let patch = Patch { name: self.name.clone(), parent: None, modified: self.modified };
+        if patch != Patch::default() {
+            item = session.remote.change(&item.id, &patch, &Precondition::None).await?;
+        }
+        Ok(item)
+    }
+
+    fn names(&self) -> String {
+        let names = [
+            self.name.as_ref().map(|_| "name"),
+            self.description.as_ref().map(|_| "description"),
+            self.modified.map(|_| "client_updated_time"),
+        ];
+        let names: Vec<&str> = names.into_iter().flatten().collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_objects_of_known_keys() {
+        let good = Properties::parse(r#"{"name": "x", "client_updated_time": "2013-08-05T15:18:04+0000"}"#);
+        let good = good.expect("read");
+        assert_eq!(good.modified, Some(Timestamp::from_seconds(1_375_715_884)));
+        assert_eq!(good.names(), "name, client_updated_time");
+        for text in ["", "x", "[]", "1", r#"{"name": 1}"#, r#"{"id": "x"}"#, r#"{"updated_time": "noon"}"#] {
+            assert_eq!(Properties::parse(text).expect_err(text).kind, Kind::Usage);
+        }
+    }
+}
