@@ -24,6 +24,7 @@ mod mount_model;
 mod mount_ops;
 mod network;
 mod power_loss;
+mod promises;
 mod remote_faults;
 mod remote_suite;
 mod seed_parity;

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Tries to make the program lose something, in every way that there is a test for, many more times than the usual tests
+# do, and writes what came of it into docs/trials.md.
+#
+#   contrib/trials.sh [short|full] [TRIAL...]
+#
+# TRIAL: power kills deaths writers faults flips hostile fuzz; all if none is named. `full` takes some four hours on two
+# cores, `short` (the default) a quarter of an hour. A trial that was not run keeps its line from the run before.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+
+size=short
+case ${1-} in short | full) size=$1; shift ;; -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+pick() { if [ "$size" = full ]; then echo "$2"; else echo "$1"; fi; }
+
+trials=("$@")
+[ ${#trials[@]} -gt 0 ] || trials=(power kills deaths writers faults flips hostile fuzz)
+out=docs/trials.md
+rows=$(mktemp -d)
+log=$(mktemp)
+trap 'rm -rf "$rows" "$log"' EXIT
+mkdir -p docs
+failed=0
+
+cargo test --locked --test it --no-run || exit
+
+# numbers PATTERN: the sum of what the pattern's first group caught.
+numbers() { sed -nE "s/.*$1.*/\\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }
+
+# trial NAME WHAT PATTERN COMMAND...: runs it and keeps a line of the table.
+trial() {
+    local name=$1 what=$2 pattern=$3 start=$SECONDS
+    shift 3
+    printf '\n== %s: %s\n' "$name" "$*"
+    local lost=0
+    if ! "$@" >"$log" 2>&1; then
+        lost=FAILED
+        failed=1
+        grep -a -A5 'panicked at' "$log" | cut -c1-400 | head -20
+    fi
+    local tried
+    tried=$(numbers "$pattern")
+    if [ "$tried" = 0 ]; then lost=FAILED; failed=1; fi
+    printf '| %s | %s | %s | %s s | %s, %s |\n' "$what" "$tried" "$lost" $((SECONDS - start)) \
+        "$(date -u +%F)" "$(git rev-parse --short HEAD)" | tee "$rows/$name"
+}
+# shellcheck disable=SC2317 # called by name, by trial
+it() { cargo test --locked --test it -- --nocapture "$@"; }
+
+for name in "${trials[@]}"; do
+    case $name in
+        power)
+            POWER_POINTS=$(pick 3000 34000) trial power \
+                'loss of power at a moment of random work: what was not synced is lost, torn or out of order' \
+                'power losses, [^:]*: ([0-9]+), nothing lost' it power_loss ;;
+        kills)
+            KILLS=$(pick 50 500) trial kills 'the daemon of a real mount killed at a random moment' \
+                'real kills, [A-Za-z]*: ([0-9]+), .*' it kills ;;
+        deaths)
+            CRASH_CASES=$(pick 100 1500) trial deaths \
+                'death at the n-th change of the disk or moment of an exchange' \
+                'crash points, [A-Za-z]*: ([0-9]+) deaths' it crash_points ;;
+        writers)
+            WRITERS_CASES=$(pick 150 5000) trial writers 'interleavings of two writers' \
+                'two writers, [A-Za-z]*: ([0-9]+) interleavings' it two_writers ;;
+        faults)
+            FAULT_MATRIX=$(pick default full) trial faults 'faults of network and service, each in each operation' \
+                'faults x operations: ([0-9]+) cases' it faults_matrix ;;
+        flips)
+            FLIPS=$(pick 90 2000) trial flips 'damage to files on the local disk' \
+                'bit flips tried: ([0-9]+),' it bit_flips ;;
+        hostile)
+            trial hostile 'answers of a hostile service' 'hostile-server cases[a-z ]*: ([0-9]+)' it hostile ;;
+        fuzz)
+            trial fuzz 'executions of fuzz targets' '^all +([0-9]+)' contrib/fuzz.sh "$(pick 10 60)" ;;
+        *) echo "$0: there is no trial $name" >&2; exit 2 ;;
+    esac
+done
+
+# A line of the run before stays where this one has none.
+for name in power kills deaths writers faults flips hostile fuzz; do
+    if [ ! -f "$rows/$name" ] && [ -f "$out" ]; then
+        sed -n "/^$name$/{n;p;}" "$out" >"$rows/$name"
+        [ -s "$rows/$name" ] || rm -f "$rows/$name"
+    fi
+done
+{
+    echo '# What was tried to make it lose something'
+    echo
+    echo "Made by \`contrib/trials.sh\`; each line says when and with which commit. \"Lost\" counts content, versions and"
+    echo 'files that were gone, torn, twice, or in the wrong place; a trial that finds one fails.'
+    echo
+    echo '| trial | tried | lost | time | run |'
+    echo '| --- | --- | --- | --- | --- |'
+    cat "$rows"/* 2>/dev/null
+    echo
+    echo '<!-- the same lines for the next run:'
+    for row in "$rows"/*; do
+        [ -f "$row" ] && basename "$row" && cat "$row"
+    done
+    echo '-->'
+} >"$out.new"
+mv "$out.new" "$out"
+exit $failed
