@@ -381,7 +381,7 @@ impl Filesystem for Adapter {
             reply,
             async move {
                 let snapshot = volume.read_dir(ino, fh, offset == 0).await?;
-                fresh_entries(&volume, &snapshot, offset).await
+                fresh_entries(&volume, ino, &snapshot, offset)
             },
             move |entries, mut reply: ReplyDirectoryPlus| {
                 for Listed { name, cookie, attributes } in entries {

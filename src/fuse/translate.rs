@@ -7,7 +7,8 @@ use rustix::fs::OFlags;
 
 use crate::base::caller::on_behalf_of;
 use crate::base::clock::Timestamp;
-use crate::volume::{Attributes, DirEntry, OpenHow, Opened, PageUse, RenameHow, Volume, VolumeError, VolumeResult};
+use crate::base::ids::Ino;
+use crate::volume::{Attributes, DirEntry, OpenHow, Opened, PageUse, RenameHow, Volume, VolumeResult};
 
 /// Entries answered to one `readdirplus`: what fits the 32 KiB buffer that the C library reads with.
 const LISTED_AT_ONCE: usize = 200;
@@ -78,17 +79,16 @@ pub fn rest(snapshot: &[DirEntry], from: u64) -> impl Iterator<Item = (&DirEntry
     snapshot[from..].iter().zip(from as u64 + 1..)
 }
 
-/// The next entries of a listing with attributes of this moment, at most 200.
+/// The next entries of a listing of `folder` with attributes of this moment, at most 200.
 ///
 /// Those of the snapshot may be older than a write that the kernel has seen answered; told the old size,
-/// the kernel would append at the old end. An entry that has gone since is left out. Empty means the end.
-pub async fn fresh_entries(volume: &Volume, snapshot: &[DirEntry], from: u64) -> VolumeResult<Vec<Listed>> {
+/// the kernel would append at the old end. An entry that has gone since, or has another name or place, is left out: the
+/// kernel would believe the old name, and write into the wrong file. Empty means the end.
+pub fn fresh_entries(volume: &Volume, folder: Ino, snapshot: &[DirEntry], from: u64) -> VolumeResult<Vec<Listed>> {
     let mut entries = Vec::with_capacity(LISTED_AT_ONCE.min(snapshot.len()));
     for (entry, cookie) in rest(snapshot, from) {
-        match volume.getattr(entry.attributes.ino).await {
-            Ok(attributes) => entries.push(Listed { name: entry.name.clone(), cookie, attributes }),
-            Err(VolumeError::NotFound) => {}
-            Err(error) => return Err(error),
+        if let Some(attributes) = volume.still_in(folder, &entry.name, entry.attributes.ino)? {
+            entries.push(Listed { name: entry.name.clone(), cookie, attributes });
         }
         if entries.len() == LISTED_AT_ONCE {
             break;

@@ -66,6 +66,24 @@ impl Volume {
         }
     }
 
+    /// The attributes of an entry of a listing that was taken earlier, if it still stands in this folder under this name.
+    ///
+    /// # Errors
+    ///
+    /// [`VolumeError`]; that it has gone is an answer, not an error.
+    pub fn still_in(&self, folder: Ino, name: &OsStr, ino: Ino) -> VolumeResult<Option<Attributes>> {
+        let seen = match self.see(ino) {
+            Err(VolumeError::NotFound) => return Ok(None),
+            seen => seen?,
+        };
+        let is_special = name == "." || name == "..";
+        let is_placed = seen.links > 0
+            && seen.parent == folder
+            && shown(&seen.name) == name
+            && !seen.row.as_ref().is_some_and(|row| self.is_covered(row));
+        Ok((is_special || is_placed).then(|| self.attributes(&seen)))
+    }
+
     fn snapshot(&self, folder: &Seen) -> VolumeResult<Snapshot> {
         let children = self.children(folder.ino)?;
         let mut entries = Vec::with_capacity(children.len() + 2);

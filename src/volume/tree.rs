@@ -217,7 +217,7 @@ impl Volume {
     }
 
     /// Whether an intent says where this item is, so that the row does not.
-    fn is_covered(&self, row: &Row) -> bool {
+    pub(super) fn is_covered(&self, row: &Row) -> bool {
         self.journal.view(|overlay| overlay.get(row.ino).is_some() || overlay.by_item(&row.id).is_some())
     }
 

@@ -4,6 +4,7 @@
 //! After each death every call that had returned is found, whole and in its place; the one that was under way is there
 //! or not. Now and then everything comes to rest, and the cloud has the same tree.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -17,16 +18,16 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::mount_model::local_tree;
-use crate::world::model::Model;
+use crate::world::model::{Model, Node, Refusal};
 use crate::world::mount::Start;
 use crate::world::ops::{Op, cloud_tree, op, outcomes};
 use crate::world::power::Dice;
 use crate::world::service::{Service, wait_until_uploaded};
 
 /// What the user has done so far, and what is under way.
-struct Work {
-    model: Model,
-    under_way: Option<Op>,
+pub struct Work {
+    pub model: Model,
+    pub under_way: Option<Op>,
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -54,31 +55,62 @@ fn call(top: &Path, op: &Op) -> io::Result<()> {
     }
 }
 
-/// Works until the mount dies.
-fn work(top: &Path, ops: Vec<Op>, state: &Mutex<Work>) {
-    for op in ops {
-        state.lock().expect("no panic").under_way = Some(op.clone());
-        let result = call(top, &op);
-        // The error of a close is told to nobody, so that the daemon is asked once more: what it has answered this
-        // after, it has seen.
-        if rustix::fs::statvfs(top).is_err() {
-            return;
+/// The same in the reference. A save that is refused at its second call has made its first.
+fn play(model: &mut Model, op: &Op) -> Result<(), Refusal> {
+    match op {
+        Op::Mkdir(path) => model.mkdir(path),
+        Op::Write(path, bytes) => model.write(path, bytes),
+        Op::Patch(path, at, bytes) => model.patch(path, *at, bytes),
+        Op::Unlink(path) => model.unlink(path),
+        Op::Rmdir(path) => model.rmdir(path),
+        Op::Rename(from, to) => model.rename(from, to),
+        Op::Save(path, bytes) => {
+            let temporary = format!("{path}.tmp");
+            model.write(&temporary, bytes)?;
+            model.rename(&temporary, path)
         }
-        let mut state = state.lock().expect("no panic");
-        let [before, after, between] = <[Model; 3]>::try_from(outcomes(&state.model, &op)).expect("three");
-        state.model = match result {
-            Ok(()) => after,
-            // A save that is refused at its second call has made its first.
-            Err(_) if matches!(op, Op::Save(..)) && between != before && after != between => between,
-            Err(error) => {
-                const REFUSALS: [i32; 6] = [2, 17, 20, 21, 22, 39]; // ENOENT EEXIST ENOTDIR EISDIR EINVAL ENOTEMPTY
-                let code = error.raw_os_error().unwrap_or_default();
-                assert!(REFUSALS.contains(&code), "{op:?}: {error}");
-                if matches!(op, Op::Save(..)) { between } else { before }
-            }
-        };
-        state.under_way = None;
+        _ => Ok(()),
     }
+}
+
+/// One call, here and in the reference; `false` if the mount has died.
+pub fn step(top: &Path, op: &Op, state: &Mutex<Work>) -> bool {
+    state.lock().expect("no panic").under_way = Some(op.clone());
+    let result = call(top, op);
+    // The error of a close is told to nobody, so that the daemon is asked once more: what it has answered this after,
+    // it has seen.
+    if rustix::fs::statvfs(top).is_err() {
+        return false;
+    }
+    let mut state = state.lock().expect("no panic");
+    if let Err(error) = &result {
+        const REFUSALS: [i32; 6] = [2, 17, 20, 21, 22, 39]; // ENOENT EEXIST ENOTDIR EISDIR EINVAL ENOTEMPTY
+        let code = error.raw_os_error().unwrap_or_default();
+        assert!(REFUSALS.contains(&code), "{}: {error}", brief(op));
+    }
+    let reference = play(&mut state.model, op);
+    assert_eq!(result.is_ok(), reference.is_ok(), "{}: {result:?}, the reference says {reference:?}", brief(op));
+    state.under_way = None;
+    true
+}
+
+/// What is under way, without long contents.
+fn brief(op: &Op) -> String {
+    format!("{op:?}").chars().take(120).collect()
+}
+
+/// Where two trees differ.
+pub fn difference(found: &BTreeMap<String, Node>, model: &Model) -> String {
+    let brief = |node: Option<&Node>| match node {
+        None => "nothing".to_owned(),
+        Some(Node::Folder) => "a folder".to_owned(),
+        Some(Node::File(bytes)) => format!("{} bytes {:?}", bytes.len(), &bytes[..bytes.len().min(4)]),
+    };
+    let paths: BTreeSet<&String> = found.keys().chain(model.0.keys()).collect();
+    let differ = paths.into_iter().filter(|path| found.get(*path) != model.0.get(*path));
+    differ
+        .map(|path| format!("{path}: found {}, wanted {}; ", brief(found.get(path)), brief(model.0.get(path))))
+        .collect()
 }
 
 fn run(flavour: Flavour, deaths: u32) {
@@ -98,7 +130,7 @@ fn run(flavour: Flavour, deaths: u32) {
     let service = Service::new(flavour);
     let home = service.home("upload:\n  debounce: 20ms\n");
     let mut possible = vec![Model::default()];
-    let mut starting = 0;
+    let (mut starting, mut last) = (0, None);
     for death in 0..deaths {
         if dice.below(5) == 0 {
             starting += 1;
@@ -107,7 +139,8 @@ fn run(flavour: Flavour, deaths: u32) {
         let mount = service.mount(&home);
         let found = local_tree(mount.at()).unwrap_or_else(|error| panic!("death {death}: {error}\n{}", mount.log()));
         let Some(at) = possible.iter().position(|model| model.0 == found) else {
-            panic!("death {death}: found {found:?}\nnot one of {possible:?}\n{}", mount.log());
+            let differences: Vec<String> = possible.iter().map(|model| difference(&found, model)).collect();
+            panic!("death {death}: found is none of what was possible: {differences:#?}\n{last:?}\n{}", mount.log());
         };
         let model = possible.swap_remove(at);
         if death % 25 == 24 {
@@ -118,12 +151,13 @@ fn run(flavour: Flavour, deaths: u32) {
         let ops = sequence.new_tree(&mut runner).expect("operations").current();
         let top = mount.at().to_owned();
         std::thread::scope(|scope| {
-            let worker = scope.spawn(|| work(&top, ops, &state));
+            let worker = scope.spawn(|| ops.iter().all(|op| step(&top, op, &state)));
             std::thread::sleep(Duration::from_millis(dice.below(160) as u64));
             mount.crash();
             worker.join().expect("the worker is content");
         });
         let Work { model, under_way } = state.into_inner().expect("no panic");
+        last = under_way.as_ref().map(brief);
         possible = match under_way {
             Some(op) => outcomes(&model, &op),
             None => vec![model],
@@ -131,7 +165,8 @@ fn run(flavour: Flavour, deaths: u32) {
     }
     let mount = service.mount(&home);
     let found = local_tree(mount.at()).expect("the tree");
-    assert!(possible.iter().any(|model| model.0 == found), "at the end: {found:?}, not one of {possible:?}");
+    let differences: Vec<String> = possible.iter().map(|model| difference(&found, model)).collect();
+    assert!(differences.iter().any(String::is_empty), "at the end: {differences:#?}");
     wait_until_uploaded(&home);
     assert_eq!(cloud_tree(service.drive()), found, "the cloud");
     assert!(mount.stop().success());

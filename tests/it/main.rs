@@ -28,6 +28,7 @@ mod power_loss;
 mod remote_faults;
 mod remote_suite;
 mod seed_parity;
+mod soak;
 mod suites;
 mod two_writers;
 mod volume_basics;

@@ -87,6 +87,22 @@ fn demo() -> (Home, Mount) {
 }
 
 #[test]
+fn a_name_that_went_between_opening_a_folder_and_reading_it_does_not_come_back() {
+    let home = Home::new();
+    let mount = Start::demo().mount(&home);
+    let folder = mount.path("shelf");
+    fs::create_dir(&folder).expect("makes");
+    fs::write(folder.join("old"), "first").expect("writes");
+    let listing = fs::read_dir(&folder).expect("opens");
+    fs::rename(folder.join("old"), folder.join("new")).expect("renames");
+    let names: Vec<_> = listing.map(|entry| entry.expect("reads").file_name()).collect();
+    assert!(!folder.join("old").exists(), "the kernel was told of a name that was gone: {names:?}");
+    // A stale name would lead here.
+    fs::write(folder.join("old"), "another file").expect("writes");
+    assert_eq!(fs::read_to_string(folder.join("new")).expect("reads"), "first");
+}
+
+#[test]
 fn the_demo_drive_can_be_looked_at() {
     let (_home, mount) = demo();
     let names: Vec<_> =

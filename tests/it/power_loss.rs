@@ -65,7 +65,7 @@ fn steps(ops: &[Op], syncs: &[u8]) -> Vec<Step> {
             _ => {}
         }
         if let Some(path) = last
-            && syncs[at % syncs.len()] % 5 == 0
+            && syncs[at % syncs.len()].is_multiple_of(5)
         {
             steps.push(Step::Sync(path));
         }
