@@ -181,6 +181,12 @@ impl fmt::Display for CliError {
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
+        let of_the_old_program = matches!(&error, ConfigError::UnknownKey { key, .. }
+            if ["auth", "request", "conf_save"].contains(&key.split('.').next().unwrap_or_default()));
+        if of_the_old_program {
+            return Self::new(Kind::Settings, error)
+                .hint("this looks like the file of python-onedrive: docs/moving-from-python-onedrive.md");
+        }
         Self::new(Kind::Settings, error).hint("all settings with their explanation: onedrive-mount --print-config")
     }
 }

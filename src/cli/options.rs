@@ -35,8 +35,16 @@ pub struct Global {
     #[arg(short, long)]
     pub id: bool,
 
-    /// Print only this key of each object, or a template such as '{0[id]} {0[name]}'; objects without it are left out
-    #[arg(short = 'k', long, global = true, value_name = "KEY")]
+    /// Selects a part of each printed object.
+    // The help holds brackets, which documentation takes for links.
+    #[arg(
+        short = 'k',
+        long,
+        global = true,
+        value_name = "KEY",
+        help = "Print only this key of each object, or a template such as '{0[id]} {0[name]}'; objects without it are \
+                left out"
+    )]
     pub object_key: Option<String>,
 
     /// The encoding of names on the command line and in the output: UTF-8 is the only one

@@ -115,6 +115,7 @@ impl Layers {
 
     fn lay(&mut self, key: &str, value: String, origin: Origin) -> Result<(), ConfigError> {
         let Some(known) = read::KEYS.iter().find(|known| **known == key) else {
+            let value = if may_be_secret(key) { "***".to_owned() } else { value };
             return Err(ConfigError::UnknownKey { nearest: nearest(key), key: key.to_owned(), value, origin });
         };
         // A key left empty in a file keeps the value from below, as a copied template would expect.
@@ -173,4 +174,9 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// Whether a key that nobody knows may hold what nobody must see: files of other programs are given here by mistake.
+fn may_be_secret(key: &str) -> bool {
+    ["token", "secret", "password", "code", "auth"].iter().any(|word| key.to_ascii_lowercase().contains(word))
 }

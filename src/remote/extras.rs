@@ -3,7 +3,7 @@
 //!
 //! The mount needs none of this, so it is a trait of its own and [`super::Remote`] stays narrow. No service has all of
 //! it; each method that a protocol does not override says so in one sentence, with
-//! [`RemoteErrorKind::Unsupported`](super::RemoteErrorKind::Unsupported). Objects are handed out as JSON under the keys of
+//! [`RemoteErrorKind::Unsupported`]. Objects are handed out as JSON under the keys of
 //! the old service (Live v5.0), whatever the protocol calls them, because scripts know these.
 
 use async_trait::async_trait;

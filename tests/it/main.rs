@@ -7,6 +7,7 @@ mod bit_flips;
 mod burst;
 mod cli_auth;
 mod cli_cloud;
+mod cli_faults;
 mod cli_generated;
 mod cli_help;
 mod cli_readme;

@@ -88,6 +88,16 @@ fn global_options() {
 }
 
 #[test]
+fn its_settings_file_is_known_and_its_secrets_are_not_printed() {
+    let shell = Shell::new(Flavour::PersonalNew);
+    for text in ["auth:\n  access_token: s3cret\n", "auth.access_token: s3cret\n", "request: {base_headers: {}}\n"] {
+        let file = shell.file("lcrc", text.as_bytes());
+        let said = shell.fails(3, &["-c", file.to_str().expect("text"), "quota"]);
+        assert!(said.contains("python-onedrive") && !said.contains("s3cret"), "{said}");
+    }
+}
+
+#[test]
 fn ids_in_every_form() {
     let shell = Shell::new(Flavour::PersonalNew);
     shell.stock();
