@@ -83,17 +83,22 @@ impl<'a> Txn<'a> {
     /// See [`Txn::by_id`].
     pub fn ino_of(&mut self, id: &ItemId) -> IndexResult<Ino> {
         let key = key_of(self.drive, id);
-        let known: Option<i64> = self
-            .sql
-            .prepare_cached("SELECT ino FROM items WHERE id = ?1")?
-            .query_row([&key], |row| row.get(0))
-            .optional()?;
-        if let Some(ino) = known {
-            return Ok(Ino(ino as u64));
+        if let Some(ino) = self.holder(&key)? {
+            return Ok(ino);
         }
         let ino = self.inos.next_ino();
         self.reserve(ino, &key)?;
         Ok(ino)
+    }
+
+    /// The inode number that stands for an identity, with a place or without.
+    fn holder(&self, key: &str) -> IndexResult<Option<Ino>> {
+        let ino: Option<i64> = self
+            .sql
+            .prepare_cached("SELECT ino FROM items WHERE id = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()?;
+        Ok(ino.map(|ino| Ino(ino as u64)))
     }
 
     fn reserve(&mut self, ino: Ino, key: &str) -> IndexResult<()> {
@@ -115,38 +120,47 @@ impl<'a> Txn<'a> {
     /// See [`Txn::by_id`].
     pub fn bind(&mut self, ino: Ino, id: &ItemId) -> IndexResult<()> {
         let key = key_of(self.drive, id);
-        let holder: Option<i64> = self
-            .sql
-            .prepare_cached("SELECT ino FROM items WHERE id = ?1")?
-            .query_row([&key], |row| row.get(0))
-            .optional()?;
-        if holder == Some(ino.0 as i64) {
+        let holder = self.holder(&key)?;
+        if holder == Some(ino) {
             return Ok(());
         }
         self.sql
             .prepare_cached("DELETE FROM items WHERE ino = ?1 AND id <> ?2")?
             .execute(params![ino.0 as i64, key])?;
         match holder {
-            Some(old) => {
-                self.sql.prepare_cached("UPDATE items SET ino = ?1 WHERE ino = ?2")?.execute([ino.0 as i64, old])?;
-                self.sql
-                    .prepare_cached("UPDATE items SET parent = ?1 WHERE parent = ?2")?
-                    .execute([ino.0 as i64, old])?;
+            Some(Ino(old)) => {
+                let numbers = [ino.0 as i64, old as i64];
+                self.sql.prepare_cached("UPDATE items SET ino = ?1 WHERE ino = ?2")?.execute(numbers)?;
+                self.sql.prepare_cached("UPDATE items SET parent = ?1 WHERE parent = ?2")?.execute(numbers)?;
             }
             None => self.reserve(ino, &key)?,
         }
         Ok(())
     }
 
-    /// Gives whatever else this inode number stands for another number: after a loss of power the index may know more
-    /// than the journal, and what the journal does not know must not vanish when its number is used for something new.
+    /// Like [`Txn::bind`], but an item that held the number gets another instead of vanishing.
     ///
     /// # Errors
     ///
     /// See [`Txn::by_id`].
-    pub fn make_way(&mut self, ino: Ino, id: Option<&ItemId>) -> IndexResult<()> {
+    pub fn claim(&mut self, ino: Ino, id: &ItemId) -> IndexResult<()> {
+        if self.holder(&key_of(self.drive, id))? == Some(ino) {
+            return Ok(());
+        }
+        self.make_way(ino)?;
+        self.bind(ino, id)
+    }
+
+    /// Gives the item that this inode number stands for, if any, another number: after a loss of power the index may
+    /// know more than the journal, and what the journal does not know must not vanish when its number is used for
+    /// something new.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn make_way(&mut self, ino: Ino) -> IndexResult<()> {
         match self.by_ino(ino)? {
-            Some(row) if ino != Ino::ROOT && Some(&row.id) != id => self.renumber(&row.id).map(drop),
+            Some(row) if ino != Ino::ROOT => self.renumber(&row.id).map(drop),
             _ => Ok(()),
         }
     }

@@ -181,8 +181,7 @@ impl Index {
         };
         index.write(|txn| {
             for (ino, id) in anchors {
-                txn.make_way(*ino, Some(id))?;
-                txn.bind(*ino, id)?;
+                txn.claim(*ino, id)?;
             }
             Ok(())
         })?;

@@ -339,7 +339,7 @@ impl Journal {
                 txn.upsert(theirs)?;
             }
             // The index may have known better than we did whose number this is.
-            if stands_for_nothing { txn.make_way(ino, None) } else { Ok(()) }
+            if stands_for_nothing { txn.make_way(ino) } else { Ok(()) }
         });
         match written {
             Ok(((), notices)) => landed.notices = notices,

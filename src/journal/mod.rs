@@ -47,6 +47,8 @@ mod shelter;
 mod spool;
 mod store;
 mod sums;
+#[cfg(test)]
+mod tests;
 pub mod uploader;
 
 pub use discard::{Refusal, Undone};
@@ -326,7 +328,7 @@ impl Journal {
                 orphaned.extend(old.sealed.into_iter().chain(old.drafting).filter(|id| !referred.contains(id)));
             }
         }
-        let held: HashSet<SpoolId> = state.superseded.iter().map(|(old, _)| *old).collect();
+        let held: HashSet<SpoolId> = state.superseded.iter().chain(&batch.supersede).map(|(old, _)| *old).collect();
         batch.retire.extend(orphaned.iter().filter(|id| !held.contains(id)));
         batch.retire.sort_unstable();
         batch.retire.dedup();
@@ -339,6 +341,12 @@ impl Journal {
             }
         }
         self.store.write(&batch)?;
+        state.superseded.append(&mut batch.supersede);
+        for row in &batch.spools {
+            if let Some(draft) = state.drafts.get(&row.id) {
+                draft.set_ino(row.ino);
+            }
+        }
         for ino in touched {
             if let Some(old) = state.overlay.take(ino) {
                 state.queue.take(&old, self.settings.debounce);

@@ -137,10 +137,11 @@ impl Journal {
 
     /// Stores an outcome, and lets the index know which inodes stand for which items now.
     pub(super) fn join(&self, state: &mut State, outcome: Outcome) -> JournalResult<()> {
-        self.join_with(state, outcome, Vec::new())
+        self.join_with(state, outcome, Batch::default())
     }
 
-    fn join_with(&self, state: &mut State, outcome: Outcome, spools: Vec<super::SpoolRow>) -> JournalResult<()> {
+    /// The same, in one step with something else.
+    fn join_with(&self, state: &mut State, outcome: Outcome, along: Batch) -> JournalResult<()> {
         let bound: Vec<(Ino, ItemId)> = outcome
             .put
             .iter()
@@ -150,7 +151,7 @@ impl Journal {
             })
             .filter_map(|intent| Some((intent.ino, intent.item.clone()?)))
             .collect();
-        self.apply(state, Batch { put: outcome.put, drop: outcome.drop, spools, ..Batch::default() })?;
+        self.apply(state, Batch { put: outcome.put, drop: outcome.drop, ..along })?;
         if !bound.is_empty() {
             let rebound = self.index().write(|txn| {
                 for (ino, item) in &bound {
@@ -194,13 +195,13 @@ impl Journal {
         intent.local_only = local_only && intent.item.is_none();
         let target = target.and_then(|target| self.intent_of(&state, target, now));
         let bequest = if target.is_none() { self.bequest(&state, &intent) } else { None };
-        let mut versions = Vec::new();
+        let mut along = Batch::default();
         if target.is_some() || bequest.is_some() {
-            versions.extend(self.secure(&state, &intent)?);
+            along.spools.extend(self.secure(&state, &intent)?);
         }
         let mut outcome = match target {
             Some(target) => {
-                versions.extend(self.hold_replaced(&mut state, &intent, &target));
+                self.hold_replaced(&state, &intent, &target, &mut along);
                 // A source that is on its way takes the target over all the same: its answer finds the inode
                 // standing for another item, and what it has made there is cleaned up.
                 let busy = state.busy.contains_key(&target.ino);
@@ -215,7 +216,7 @@ impl Journal {
             },
         };
         self.drop_settled(&state, &mut outcome);
-        self.join_with(&mut state, outcome, versions)?;
+        self.join_with(&mut state, outcome, along)?;
         Ok(true)
     }
 
@@ -236,22 +237,17 @@ impl Journal {
     }
 
     /// What a file that is renamed over another replaces stays until the new content is safe: a loss of power may take
-    /// the one, and must not find the other gone. Returns the rows that make the old content a version of the file that
-    /// stands in its place.
-    fn hold_replaced(&self, state: &mut State, source: &Intent, target: &Intent) -> Vec<super::SpoolRow> {
-        let Some(new) = source.sealed.or(source.drafting) else { return Vec::new() };
-        let Some(old) = target.sealed else { return Vec::new() };
+    /// the one, and must not find the other gone. Until then the old content is a version of the file that stands in its
+    /// place.
+    fn hold_replaced(&self, state: &State, source: &Intent, target: &Intent, along: &mut Batch) {
+        let Some(new) = source.sealed.or(source.drafting) else { return };
+        let Some(old) = target.sealed else { return };
         if state.drafts.get(&new).is_none_or(|draft| draft.is_safe()) {
-            return Vec::new();
+            return;
         }
-        state.superseded.push((old, new));
+        along.supersede.push((old, new));
         let versions = state.drafts.values().filter(|draft| draft.ino() == target.ino && draft.is_promised());
-        versions
-            .map(|draft| {
-                draft.set_ino(source.ino);
-                draft.row(&self.boot)
-            })
-            .collect()
+        along.spools.extend(versions.map(|draft| super::SpoolRow { ino: source.ino, ..draft.row(&self.boot) }));
     }
 
     /// Swaps two names.
@@ -432,23 +428,13 @@ impl Journal {
         intent.drafting = None;
         intent.modified = draft.modified();
         intent.set_modified = true;
-        if let Some(old) = intent.sealed.replace(id)
-            && old != id
-        {
-            state.superseded.push((old, id));
-        }
-        let mut batch = Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() };
-        match self.bequest(&state, &intent) {
-            Some(gone) => {
-                let outcome = coalesce::inherit(&gone, intent, self.inos.next_ino(), now);
-                self.store.write(&batch)?;
-                self.join(&mut state, outcome)?;
-            }
-            _ => {
-                batch.put.push(intent);
-                self.apply(&mut state, batch)?;
-            }
-        }
+        let mut along = Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() };
+        along.supersede.extend(intent.sealed.replace(id).filter(|old| *old != id).map(|old| (old, id)));
+        let outcome = match self.bequest(&state, &intent) {
+            Some(gone) => coalesce::inherit(&gone, intent, self.inos.next_ino(), now),
+            None => Outcome { put: vec![intent], drop: Vec::new() },
+        };
+        self.join_with(&mut state, outcome, along)?;
         self.pending.mark_draft(&draft);
         Ok(true)
     }

@@ -77,9 +77,6 @@ impl Journal {
         let names = disk.list_dir(&spool_folder)?;
         let highest = names.iter().filter_map(|entry| spool::id_of(&entry.name.to_string_lossy())).max();
         let Opened { store, damage } = Store::open(disk.clone(), &folder, highest.map_or(0, |id| id.0), &boot, now)?;
-        if let Some(highest) = highest {
-            store.skip_spools(highest.0)?;
-        }
         let loaded = store.load()?;
         let store = Arc::new(store);
 
@@ -172,7 +169,7 @@ impl Journal {
     pub fn attach(&self, index: Arc<Index>) {
         let _ = self.index.set(index);
         let new: Vec<Ino> = self.view(|all| all.iter().filter(|intent| intent.item.is_none()).map(|i| i.ino).collect());
-        let apart = self.index().write(|txn| new.iter().try_for_each(|ino| txn.make_way(*ino, None)));
+        let apart = self.index().write(|txn| new.iter().try_for_each(|ino| txn.make_way(*ino)));
         if let Err(error) = apart {
             tracing::error!(%error, "the index keeps numbers that belong to new work");
         }

@@ -130,6 +130,9 @@ pub struct Batch {
     pub spools: Vec<SpoolRow>,
     /// Spools whose file is to be removed: their content is acknowledged or discarded.
     pub retire: Vec<SpoolId>,
+    /// Content that is replaced, and what replaces it: the old is kept until the new survives power loss. Not stored;
+    /// the rows of both say it by being of one inode.
+    pub supersede: Vec<(SpoolId, SpoolId)>,
 }
 
 impl Batch {
@@ -353,20 +356,6 @@ impl Store {
         Ok(start)
     }
 
-    /// No spool number up to this one is handed out any more: there is a file of that number, though its reservation
-    /// may have been lost with the power.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub fn skip_spools(&self, highest: u64) -> Result<(), StoreError> {
-        let next = self.reserve("next_spool", 1, 0)?;
-        if next <= highest {
-            self.reserve("next_spool", 1, highest + 1 - next)?;
-        }
-        Ok(())
-    }
-
     /// Reserves a spool number.
     ///
     /// # Errors
@@ -376,13 +365,20 @@ impl Store {
         self.reserve("next_spool", 1, count)
     }
 
+    /// No spool number up to this one is handed out any more: there is a file of that number, though its reservation
+    /// may have been lost with the power.
+    fn skip_spools(&self, highest: u64) -> Result<(), StoreError> {
+        let next = next_of(&self.sql().connection, "next_spool", 1)? as u64;
+        if next <= highest {
+            self.reserve_spools(highest + 1 - next)?;
+        }
+        Ok(())
+    }
+
     fn reserve(&self, key: &str, first: i64, count: u64) -> Result<u64, StoreError> {
         let mut sql = self.sql();
         let txn = sql.connection.transaction()?;
-        let start = txn
-            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
-            .optional()?
-            .unwrap_or(first);
+        let start = next_of(&txn, key, first)?;
         let next = start + count as i64;
         txn.execute(
             "INSERT OR REPLACE INTO meta(key, value, sum) VALUES(?1, ?2, ?3)",
@@ -390,6 +386,12 @@ impl Store {
         )?;
         txn.commit()?;
         Ok(start as u64)
+    }
+
+    /// Makes every write fail, as a full disk does, or ends that.
+    #[cfg(test)]
+    pub(super) fn refuse(&self, on: bool) {
+        self.sql().connection.pragma_update(None, "query_only", on).expect("sets");
     }
 
     /// Makes every write so far durable. Takes no lock that writers need.
@@ -452,6 +454,12 @@ impl Store {
         }
         Ok(loaded)
     }
+}
+
+/// The number that is handed out next.
+fn next_of(sql: &Connection, key: &str, first: i64) -> rusqlite::Result<i64> {
+    let next = sql.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()?;
+    Ok(next.unwrap_or(first))
 }
 
 impl Loaded {

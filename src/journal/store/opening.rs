@@ -155,6 +155,7 @@ impl Store {
         }
         let log = log_of(&path);
         let store = Self { sql: Mutex::new(Sql { connection, census }), disk, log, log_file: Mutex::new(None), seen };
+        store.skip_spools(spools)?;
         Ok(Opened { store, damage })
     }
 }
