@@ -15,19 +15,8 @@ use std::time::Duration;
 
 use onedrive_mount::emulator::{DriveHandle, Fault, Flavour, Rule, When};
 
+use crate::world::generated::{Dice, asked};
 use crate::world::{Running, User, World};
-
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit.max(1)
-    }
-}
 
 fn content(length: usize, seed: u32) -> Vec<u8> {
     (0..length as u32).map(|i| ((i ^ seed).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 23) as u8).collect()
@@ -362,8 +351,7 @@ async fn try_one(contents: &Contents, class: &str, kind: &str, dice: &mut Dice) 
 
 #[test]
 fn bit_flips_never_lose_or_corrupt_anything_without_a_word() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (flips, seed) = (number("FLIPS").unwrap_or(18), number("FLIP_SEED").unwrap_or(20_240_611));
+    let (flips, seed): (u64, u64) = (asked("FLIPS").unwrap_or(18), asked("FLIP_SEED").unwrap_or(20_240_611));
     eprintln!("FLIPS={flips} FLIP_SEED={seed}");
     let contents = Contents::new();
     let mut table: BTreeMap<(usize, usize), Tally> = BTreeMap::new();

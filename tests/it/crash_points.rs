@@ -69,23 +69,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-async fn carry_out(user: &User<'_>, op: &Op) -> bool {
-    match op {
-        Op::Mkdir(path) => user.mkdir(path).await.is_ok(),
-        Op::Write(path, bytes) => user.write(path, bytes).await.is_ok(),
-        Op::Patch(path, at, bytes) => user.patch(path, *at as u64, bytes).await.is_ok(),
-        Op::Unlink(path) => user.unlink(path).await.is_ok(),
-        Op::Rmdir(path) => user.rmdir(path).await.is_ok(),
-        Op::Rename(from, to) => user.rename(from, to).await.is_ok(),
-        Op::Save(path, bytes) => {
-            let temporary = format!("{path}.tmp");
-            user.write(&temporary, bytes).await.is_ok() && user.rename(&temporary, path).await.is_ok()
-        }
-        Op::Read(path) => user.read(path).await.is_ok(),
-        _ => true,
-    }
-}
-
 async fn start(world: &World, home: &Path, disk: Arc<dyn onedrive_mount::base::disk::Disk>) -> Running {
     let core = world.open_with(world.remote(), home, disk, 0).await;
     world.run_core(core).await
@@ -126,7 +109,7 @@ async fn play(flavour: Flavour, point: u64, ops: &[Op]) -> Result<bool, TestCase
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         tokio::select! {
-            _ = carry_out(&user, op) => {}
+            _ = user.carry_out(op) => {}
             () = died => {}
         }
         if matches!(op, Op::Settle) && !fate.dying.load(Ordering::Acquire) {

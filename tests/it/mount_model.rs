@@ -2,9 +2,8 @@
 //! against the reference tree; the daemon is stopped, killed and started again at random points.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use proptest::test_runner::TestCaseError;
 use crate::world::generated;
 use crate::world::model::{Model, Node, Refusal};
 use crate::world::mount::{Home, Mount};
-use crate::world::ops::{Op, cloud_tree, op, play_elsewhere};
+use crate::world::ops::{self, Op, cloud_tree, op, play_elsewhere};
 use crate::world::service::{Service, wait_until_uploaded};
 
 /// Both refuse or both agree.
@@ -36,10 +35,6 @@ fn same<T: std::fmt::Debug>(
             Err(TestCaseError::fail(format!("{op:?}: the mount says {real:?}, the reference {reference:?}")))
         }
     }
-}
-
-fn patch(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
-    OpenOptions::new().read(true).write(true).open(path)?.write_all_at(bytes, at)
 }
 
 /// The tree as programs see it.
@@ -94,24 +89,6 @@ fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
     for op in &ops {
         let at = |path: &str| mount.path(path);
         match op {
-            Op::Mkdir(path) => {
-                same(op, fs::create_dir(at(path)), model.mkdir(path))?;
-            }
-            Op::Write(path, bytes) => {
-                same(op, fs::write(at(path), bytes), model.write(path, bytes))?;
-            }
-            Op::Patch(path, offset, bytes) => {
-                same(op, patch(&at(path), *offset as u64, bytes), model.patch(path, *offset, bytes))?;
-            }
-            Op::Unlink(path) => {
-                same(op, fs::remove_file(at(path)), model.unlink(path))?;
-            }
-            Op::Rmdir(path) => {
-                same(op, fs::remove_dir(at(path)), model.rmdir(path))?;
-            }
-            Op::Rename(from, to) => {
-                same(op, fs::rename(at(from), at(to)), model.rename(from, to))?;
-            }
             Op::Save(path, bytes) => {
                 let temporary = format!("{path}.tmp");
                 let reference = model.clone().write(&temporary, bytes);
@@ -145,6 +122,9 @@ fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
                 mount.crash();
                 mount = service.mount(&home);
                 here(&mount, &model)?;
+            }
+            call => {
+                same(op, ops::system_calls(mount.at(), call), ops::play(&mut model, call))?;
             }
         }
     }

@@ -17,54 +17,37 @@ use onedrive_mount::volume::{OpenHow, VolumeError, VolumeResult};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use crate::world::generated;
+use crate::world::generated::{self, Dice};
 use crate::world::model::{Model, Node};
-use crate::world::ops::{Op, cloud_tree, op};
-use crate::world::power::{Dice, Film, FilmedDisk};
+use crate::world::ops::{self, Op, cloud_tree};
+use crate::world::power::{Film, FilmedDisk};
 use crate::world::{Running, User, World};
 
 /// What the user does, in the smallest parts that can be cut.
 #[derive(Clone, Debug)]
 enum Step {
-    Mkdir(String),
-    Write(String, Vec<u8>),
-    Patch(String, usize, Vec<u8>),
-    Unlink(String),
-    Rmdir(String),
-    Rename(String, String),
+    /// One call; never a save, which is two.
+    Call(Op),
     /// `fsync` of this file, if it is there: with it everything before it is safe.
     Sync(String),
 }
 
-fn steps(ops: &[Op], syncs: &[u8]) -> Vec<Step> {
+fn steps(ops: Vec<Op>, syncs: &[u8]) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (at, op) in ops.iter().enumerate() {
-        let mut last = None;
-        match op.clone() {
-            Op::Mkdir(path) => steps.push(Step::Mkdir(path)),
-            Op::Write(path, bytes) => {
-                last = Some(path.clone());
-                steps.push(Step::Write(path, bytes));
-            }
-            Op::Patch(path, offset, bytes) => {
-                last = Some(path.clone());
-                steps.push(Step::Patch(path, offset, bytes));
-            }
-            Op::Unlink(path) => steps.push(Step::Unlink(path)),
-            Op::Rmdir(path) => steps.push(Step::Rmdir(path)),
-            Op::Rename(from, to) => {
-                last = Some(to.clone());
-                steps.push(Step::Rename(from, to));
-            }
+    for (at, op) in ops.into_iter().enumerate() {
+        let touched = match &op {
+            Op::Write(path, _) | Op::Patch(path, ..) | Op::Rename(_, path) | Op::Save(path, _) => Some(path.clone()),
+            _ => None,
+        };
+        match op {
             Op::Save(path, bytes) => {
                 let temporary = format!("{path}.tmp");
-                last = Some(path.clone());
-                steps.push(Step::Write(temporary.clone(), bytes));
-                steps.push(Step::Rename(temporary, path));
+                steps.push(Step::Call(Op::Write(temporary.clone(), bytes)));
+                steps.push(Step::Call(Op::Rename(temporary, path)));
             }
-            _ => {}
+            op => steps.push(Step::Call(op)),
         }
-        if let Some(path) = last
+        if let Some(path) = touched
             && syncs[at % syncs.len()].is_multiple_of(5)
         {
             steps.push(Step::Sync(path));
@@ -76,12 +59,7 @@ fn steps(ops: &[Op], syncs: &[u8]) -> Vec<Step> {
 async fn carry_out(core: &Core, step: &Step) -> VolumeResult<()> {
     let user = User(core);
     match step {
-        Step::Mkdir(path) => user.mkdir(path).await,
-        Step::Write(path, bytes) => user.write(path, bytes).await,
-        Step::Patch(path, at, bytes) => user.patch(path, *at as u64, bytes).await,
-        Step::Unlink(path) => user.unlink(path).await,
-        Step::Rmdir(path) => user.rmdir(path).await,
-        Step::Rename(from, to) => user.rename(from, to).await,
+        Step::Call(op) => user.carry_out(op).await,
         Step::Sync(path) => {
             let ino = user.walk(path).await?;
             let fh = core.volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await?.fh;
@@ -143,8 +121,7 @@ impl Shadow {
     /// A step that succeeded; `after` is the reference after it.
     fn play(&mut self, step: &Step, after: &Model) {
         match step {
-            Step::Mkdir(path) => drop(self.tree.mkdir(path)),
-            Step::Write(path, _) | Step::Patch(path, ..) => {
+            Step::Call(Op::Write(path, _) | Op::Patch(path, ..)) => {
                 let fresh = Content { lineage: 1 << 32 | self.contents.len() as u64, ..Content::default() };
                 let mut content = self.content(path).cloned().unwrap_or(fresh);
                 if let Some(Node::File(bytes)) = after.0.get(path) {
@@ -153,9 +130,7 @@ impl Shadow {
                 let node = self.add(content);
                 self.tree.0.insert(path.clone(), node);
             }
-            Step::Unlink(path) => drop(self.tree.unlink(path)),
-            Step::Rmdir(path) => drop(self.tree.rmdir(path)),
-            Step::Rename(from, to) => {
+            Step::Call(Op::Rename(from, to)) => {
                 let (moved, replaced) = (self.content(from).cloned(), self.content(to).cloned());
                 if from != to
                     && self.tree.rename(from, to).is_ok()
@@ -168,6 +143,7 @@ impl Shadow {
                     self.tree.0.insert(to.clone(), node);
                 }
             }
+            Step::Call(op) => drop(ops::play(&mut self.tree, op)),
             Step::Sync(_) => {}
         }
     }
@@ -340,8 +316,8 @@ impl Take {
             let began = film.now();
             let result = carry_out(core, step).await;
             let mut model = states.last().expect("one").clone();
-            if result.is_ok() {
-                play(&mut model, step);
+            if let (Ok(()), Step::Call(op)) = (&result, step) {
+                let _ = ops::play(&mut model, op);
             }
             succeeded.push(result.is_ok());
             times.push((began, film.now()));
@@ -388,7 +364,7 @@ impl Take {
         online: bool,
         nobody: &SharedRemote,
     ) -> Result<(), TestCaseError> {
-        let mut dice = Dice::new(seed);
+        let mut dice = Dice(seed);
         let home = fast_home();
         // The index is only a copy of what the cloud says, and in it everything after its last checkpoint may be lost.
         let whole: &[&str] = if online && dice.coin() { &["state/index"] } else { &[] };
@@ -434,7 +410,7 @@ impl Take {
     async fn fail_online(&self, seed: u64) -> Result<(), TestCaseError> {
         let moment = self.film.now();
         let home = fast_home();
-        self.film.survive(moment, &mut Dice::new(seed), &[], home.path());
+        self.film.survive(moment, &mut Dice(seed), &[], home.path());
         let world = &self.world;
         let core = world.open_after_boot(world.remote(), self.identity.clone(), home.path());
         let running = world.run_core(core).await;
@@ -474,18 +450,6 @@ fn contents_of(tree: &BTreeMap<String, Node>) -> BTreeSet<Vec<u8>> {
         .collect()
 }
 
-fn play(model: &mut Model, step: &Step) {
-    let _ = match step {
-        Step::Mkdir(path) => model.mkdir(path),
-        Step::Write(path, bytes) => model.write(path, bytes),
-        Step::Patch(path, at, bytes) => model.patch(path, *at, bytes),
-        Step::Unlink(path) => model.unlink(path),
-        Step::Rmdir(path) => model.rmdir(path),
-        Step::Rename(from, to) => model.rename(from, to),
-        Step::Sync(_) => Ok(()),
-    };
-}
-
 /// A service that cannot be reached.
 fn nobody(world: &World) -> SharedRemote {
     use onedrive_mount::auth::StaticToken;
@@ -498,22 +462,19 @@ fn nobody(world: &World) -> SharedRemote {
 }
 
 fn run(flavour: Flavour, online: bool, points: u32) {
-    let wanted: u64 =
-        std::env::var("POWER_POINTS").ok().and_then(|text| text.parse().ok()).unwrap_or(u64::from(points));
+    let wanted: u64 = generated::asked("POWER_POINTS").unwrap_or(u64::from(points));
     let runtime = generated::runtime(2);
     let tried = AtomicU64::new(0);
-    let ours = op()
-        .prop_filter("ours", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill | Op::Settle | Op::Read(_)));
-    let per_take = std::env::var("POWER_PER_TAKE").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
-    let input = (prop::collection::vec(ours, 8..50), prop::collection::vec(any::<u8>(), 1..20), any::<u64>());
+    let per_take = generated::asked("POWER_PER_TAKE").unwrap_or(100);
+    let input = (prop::collection::vec(ops::call(), 8..50), prop::collection::vec(any::<u8>(), 1..20), any::<u64>());
     let takes = u32::try_from(wanted.div_ceil(per_take)).expect("not that many");
     generated::run("POWER_TAKES", takes, 60, &input, |(ops, syncs, seed)| {
         runtime.block_on(async {
-            let take = Take::shoot(flavour, steps(&ops, &syncs), online).await?;
+            let take = Take::shoot(flavour, steps(ops, &syncs), online).await?;
             let nobody = nobody(&take.world);
-            let mut dice = Dice::new(seed);
+            let mut dice = Dice(seed);
             for _ in 0..per_take {
-                let (moment, seed) = (dice.below(take.film.now() + 1), dice.below(usize::MAX) as u64);
+                let (moment, seed) = (dice.index(take.film.now() + 1), dice.below(u64::MAX));
                 take.fail_at(moment, seed, online, &nobody).await?;
                 tried.fetch_add(1, Ordering::Relaxed);
             }

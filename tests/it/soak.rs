@@ -19,15 +19,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use onedrive_mount::emulator::Flavour;
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::{Config, TestRunner};
 
 use crate::kills::{Work, difference, step};
 use crate::mount_model::local_tree;
+use crate::world::generated::{self, Dice, Source};
 use crate::world::model::{Model, Node};
 use crate::world::mount::{Home, Mount, Start};
-use crate::world::ops::{Op, Remote, cloud_tree, op, play_elsewhere};
-use crate::world::power::Dice;
+use crate::world::ops::{Op, Remote, call, cloud_tree, op, play_elsewhere};
 use crate::world::service::{Service, wait_until_uploaded};
 use crate::world::trouble::{self, EXTENTS, Extent, Issued, Means, Trouble};
 
@@ -121,16 +119,11 @@ fn elsewhere_below(folder: &str, op: Op) -> Option<Remote> {
     })
 }
 
-fn runner() -> TestRunner {
-    TestRunner::new(Config { failure_persistence: None, ..Config::default() })
-}
-
 /// Edits, saves, moves and deletes, as the model says.
-fn editor(shift: &Shift<'_>, work: &Mutex<Work>) {
-    let mut runner = runner();
+fn editor(shift: &Shift<'_>, seed: u64, work: &Mutex<Work>) {
+    let mut source = Source::new(call(), seed);
     while !shift.is_over() {
-        let drawn = op().new_tree(&mut runner).expect("an operation").current();
-        if let Some(op) = below("mine", drawn) {
+        if let Some(op) = below("mine", source.draw()) {
             assert!(step(shift.top, &op, work), "the mount died");
             shift.count(40);
         }
@@ -141,9 +134,9 @@ fn editor(shift: &Shift<'_>, work: &Mutex<Work>) {
 /// Writes large files from one end to the other, reads them again, keeps the last three.
 fn streamer(shift: &Shift<'_>, dice: &mut Dice, files: &mut BTreeMap<String, Node>) {
     while !shift.is_over() {
-        let (seed, length) = (dice.below(251) as u8, (1 << 20) * (1 + dice.below(12)) + dice.below(5000));
+        let (seed, length) = (dice.index(251) as u8, (1 << 20) * (1 + dice.index(12)) + dice.index(5000));
         let bytes: Vec<u8> = (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8 ^ seed).collect();
-        let path = format!("stream/film {}", dice.below(1000));
+        let path = format!("stream/film {}", dice.index(1000));
         fs::write(shift.top.join(&path), &bytes).expect("writing never needs the network");
         assert!(
             fs::read(shift.top.join(&path)).expect("its bytes are here") == bytes,
@@ -152,7 +145,7 @@ fn streamer(shift: &Shift<'_>, dice: &mut Dice, files: &mut BTreeMap<String, Nod
         shift.count(2 * length);
         files.insert(path, Node::File(bytes));
         while files.len() > 3 {
-            let oldest = files.keys().nth(dice.below(files.len())).cloned().expect("one");
+            let oldest = files.keys().nth(dice.index(files.len())).cloned().expect("one");
             fs::remove_file(shift.top.join(&oldest)).expect("removes");
             files.remove(&oldest);
         }
@@ -163,7 +156,7 @@ fn streamer(shift: &Shift<'_>, dice: &mut Dice, files: &mut BTreeMap<String, Nod
 /// Makes trees of many small files, walks them, removes them, as builds and checkouts do.
 fn builder(shift: &Shift<'_>, dice: &mut Dice, files: &mut BTreeMap<String, Node>) {
     while !shift.is_over() {
-        if dice.below(3) == 0 && !files.is_empty() {
+        if dice.index(3) == 0 && !files.is_empty() {
             fs::remove_dir_all(shift.top.join("tree/build")).expect("removes a tree");
             shift.count(0);
             files.clear();
@@ -174,7 +167,7 @@ fn builder(shift: &Shift<'_>, dice: &mut Dice, files: &mut BTreeMap<String, Node
             files.insert("tree/build".into(), Node::Folder);
             files.insert(folder.clone(), Node::Folder);
             for number in 0..12 {
-                let bytes = format!("{} {}", dice.below(1 << 30), "x".repeat(dice.below(3000))).into_bytes();
+                let bytes = format!("{} {}", dice.index(1 << 30), "x".repeat(dice.index(3000))).into_bytes();
                 let path = format!("{folder}/object {number}.o");
                 fs::write(shift.top.join(&path), &bytes).expect("writes");
                 shift.count(bytes.len());
@@ -186,11 +179,10 @@ fn builder(shift: &Shift<'_>, dice: &mut Dice, files: &mut BTreeMap<String, Node
 }
 
 /// The second device; and our user looks at what it does, which may fail while there is trouble.
-fn guest(shift: &Shift<'_>, service: &Service, model: &mut Model) {
-    let mut runner = runner();
+fn guest(shift: &Shift<'_>, seed: u64, service: &Service, model: &mut Model) {
+    let mut source = Source::new(op(), seed);
     while !shift.is_over() {
-        let drawn = op().new_tree(&mut runner).expect("an operation").current();
-        if let Some(remote) = elsewhere_below("guest", drawn) {
+        if let Some(remote) = elsewhere_below("guest", source.draw()) {
             play_elsewhere(service.drive(), model, &remote);
             shift.tally.elsewhere.fetch_add(1, Ordering::Relaxed);
             let _ = local_tree(&shift.top.join("guest"));
@@ -202,17 +194,17 @@ fn guest(shift: &Shift<'_>, service: &Service, model: &mut Model) {
 /// One trouble after the other.
 fn devil(shift: &Shift<'_>, service: &Service, issued: &Issued, troubles: &[Trouble], dice: &mut Dice) {
     while !shift.is_over() {
-        let trouble = &troubles[dice.below(troubles.len())];
-        let extent = EXTENTS[dice.below(EXTENTS.len())];
+        let trouble = &troubles[dice.index(troubles.len())];
+        let extent = EXTENTS[dice.index(EXTENTS.len())];
         let aims =
             [("*", "*", onedrive_mount::emulator::Host::Graph), ("*", "*", onedrive_mount::emulator::Host::Storage)];
         let made = service.block_on(async { trouble.begin(service.emulator(), issued, &aims, extent) });
         let long = if extent == Extent::Lasting { 1500 } else { 400 };
-        std::thread::sleep(Duration::from_millis(long + dice.below(1000) as u64));
+        std::thread::sleep(Duration::from_millis(long + dice.index(1000) as u64));
         let struck = service.block_on(async { made.end(service.emulator(), issued) });
         shift.tally.troubles.fetch_add(1, Ordering::Relaxed);
         shift.tally.struck.fetch_add(u64::from(struck), Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(dice.below(800) as u64));
+        std::thread::sleep(Duration::from_millis(dice.index(800) as u64));
     }
 }
 
@@ -265,12 +257,7 @@ fn come_to_rest(home: &Home, service: &Service, mount: &Mount, expected: &BTreeM
 }
 
 fn soak(flavour: Flavour, long: Duration) {
-    let seed = std::env::var("SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).expect("random numbers");
-        u64::from_le_bytes(bytes) >> 1
-    });
-    println!("SOAK_SEED={seed}");
+    let seed = generated::seed("SOAK_SEED");
     let service = Service::new(flavour);
     let home = service.home("upload:\n  debounce: 100ms\nguard:\n  burst: 1000000\n");
     let watchdog = long * 2 + Duration::from_secs(600);
@@ -307,13 +294,14 @@ fn soak(flavour: Flavour, long: Duration) {
         turn += 1;
         let work = Mutex::new(Work { model: mine, under_way: None });
         let shift = Shift { top: mount.at(), until: Instant::now() + phase, tally: &tally };
-        let mut dice: Vec<Dice> = (0..3).map(|who| Dice::new(seed ^ turn << 8 ^ who)).collect();
+        let drawn = seed ^ turn << 8;
+        let mut dice: Vec<Dice> = (0..3).map(|who| Dice(drawn ^ who << 40)).collect();
         let [streams, trees, devils] = dice.as_mut_slice() else { unreachable!("three were made") };
         std::thread::scope(|scope| {
-            scope.spawn(|| editor(&shift, &work));
+            scope.spawn(|| editor(&shift, drawn, &work));
             scope.spawn(|| streamer(&shift, streams, &mut films));
             scope.spawn(|| builder(&shift, trees, &mut builds));
-            scope.spawn(|| guest(&shift, &service, &mut guests));
+            scope.spawn(|| guest(&shift, drawn, &service, &mut guests));
             scope.spawn(|| devil(&shift, &service, &issued, &troubles, devils));
             scope.spawn(|| watcher(&shift, &home));
         });
@@ -329,11 +317,7 @@ fn soak(flavour: Flavour, long: Duration) {
         uses.push((started.elapsed(), Use::of(mount.process())));
     }
 
-    println!(
-        "soak, {flavour:?}: {} minutes, {} rests, the same everywhere at each, 0 lost",
-        long.as_secs() / 60,
-        uses.len()
-    );
+    println!("soak, {flavour:?}: {} minutes, {} rests, the same everywhere at each", long.as_secs() / 60, uses.len());
     println!(
         "  {} calls, {} MiB; {} changes elsewhere; {} troubles, {} of them met; status asked {} times; longest look at \
          metadata {} ms",
@@ -355,15 +339,17 @@ fn soak(flavour: Flavour, long: Duration) {
         );
     }
     // The first two rests belong to warming up: caches fill, connections open.
-    if let [_, (_, warm), .., (_, last)] = uses.as_slice() {
-        assert!(!last.has_grown(*warm), "it grows: {uses:?}");
+    match uses.as_slice() {
+        [_, (_, warm), .., (_, last)] => assert!(!last.has_grown(*warm), "it grows: {uses:?}"),
+        _ => println!("too short to say whether it grows: that takes three rests"),
     }
     assert!(mount.stop().success());
+    println!("soak, {flavour:?}: 0 lost");
 }
 
 #[test]
 #[ignore = "finds faults that are open, see above; run it with contrib/soak.sh"]
 fn a_day_of_work_trouble_and_a_second_device_ends_with_the_same_tree_everywhere() {
-    let minutes: f64 = std::env::var("SOAK_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(0.4);
+    let minutes: f64 = generated::asked("SOAK_MINUTES").unwrap_or(0.4);
     soak(Flavour::PersonalNew, Duration::from_secs_f64(minutes * 60.0));
 }

@@ -12,7 +12,7 @@ use proptest::test_runner::TestCaseError;
 
 use crate::world::generated;
 use crate::world::model::{Model, Node, Refusal};
-use crate::world::ops::{Op, Remote, cloud_tree, op, play_elsewhere};
+use crate::world::ops::{self, Op, Remote, cloud_tree, op, play_elsewhere};
 use crate::world::{Running, User, World};
 
 fn refusal(error: &VolumeError) -> Option<Refusal> {
@@ -93,24 +93,6 @@ async fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
     for op in &ops {
         let user = User(&running.core);
         match op {
-            Op::Mkdir(path) => {
-                same(op, user.mkdir(path).await, model.mkdir(path))?;
-            }
-            Op::Write(path, bytes) => {
-                same(op, user.write(path, bytes).await, model.write(path, bytes))?;
-            }
-            Op::Patch(path, at, bytes) => {
-                same(op, user.patch(path, *at as u64, bytes).await, model.patch(path, *at, bytes))?;
-            }
-            Op::Unlink(path) => {
-                same(op, user.unlink(path).await, model.unlink(path))?;
-            }
-            Op::Rmdir(path) => {
-                same(op, user.rmdir(path).await, model.rmdir(path))?;
-            }
-            Op::Rename(from, to) => {
-                same(op, user.rename(from, to).await, model.rename(from, to))?;
-            }
             Op::Save(path, bytes) => {
                 let temporary = format!("{path}.tmp");
                 let reference = model.clone().write(&temporary, bytes);
@@ -140,6 +122,9 @@ async fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
                 running.kill().await;
                 running = world.run().await;
                 here(&running, &model).await?;
+            }
+            call => {
+                same(op, user.carry_out(call).await, ops::play(&mut model, call))?;
             }
         }
     }

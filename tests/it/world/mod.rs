@@ -34,6 +34,8 @@ use onedrive_mount::volume::{
     Durability, Entry, KernelNotice, KernelSink, OpenHow, VolumeError, VolumeResult, VolumeSettings,
 };
 
+use ops::Op;
+
 /// A kernel that keeps no caches.
 pub struct NoKernel;
 
@@ -281,6 +283,25 @@ impl User<'_> {
     pub async fn rmdir(&self, path: &str) -> VolumeResult<()> {
         let (folder, name) = self.place(path).await?;
         self.0.volume.remove_folder(folder, name.as_ref()).await
+    }
+
+    /// Does what an operation says; what is none of a user's does nothing.
+    pub async fn carry_out(&self, op: &Op) -> VolumeResult<()> {
+        match op {
+            Op::Mkdir(path) => self.mkdir(path).await,
+            Op::Write(path, bytes) => self.write(path, bytes).await,
+            Op::Patch(path, at, bytes) => self.patch(path, *at as u64, bytes).await,
+            Op::Unlink(path) => self.unlink(path).await,
+            Op::Rmdir(path) => self.rmdir(path).await,
+            Op::Rename(from, to) => self.rename(from, to).await,
+            Op::Save(path, bytes) => {
+                let temporary = format!("{path}.tmp");
+                self.write(&temporary, bytes).await?;
+                self.rename(&temporary, path).await
+            }
+            Op::Read(path) => self.read(path).await.map(drop),
+            Op::Elsewhere(_) | Op::Settle | Op::Restart | Op::Kill => Ok(()),
+        }
     }
 
     pub async fn list(&self, path: &str) -> VolumeResult<Vec<String>> {

@@ -1,11 +1,15 @@
 //! What can happen to a drive: the alphabet of the model tests.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use onedrive_mount::emulator::{self, DriveHandle};
 use proptest::prelude::*;
 
-use super::model::{Model, Node};
+use super::model::{Model, Node, Refusal};
 
 /// What can happen. Paths come from a tiny alphabet, so that names collide often.
 #[derive(Clone, Debug)]
@@ -127,39 +131,60 @@ pub fn play_elsewhere(drive: &DriveHandle, model: &mut Model, remote: &Remote) {
     }
 }
 
-/// The states that may be found after an operation was cut: before it, after it, and in between for what is two calls.
-pub fn outcomes(model: &Model, op: &Op) -> Vec<Model> {
-    let mut after = model.clone();
-    let mut between = model.clone();
+/// Operations that are calls of our user's programs and change something.
+pub fn call() -> impl Strategy<Value = Op> {
+    op().prop_filter("calls", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill | Op::Settle | Op::Read(_)))
+}
+
+/// Our user acts on a mount, as programs do.
+pub fn system_calls(top: &Path, op: &Op) -> io::Result<()> {
+    let at = |path: &str| top.join(path);
     match op {
-        Op::Mkdir(path) => {
-            let _ = after.mkdir(path);
+        Op::Mkdir(path) => fs::create_dir(at(path)),
+        Op::Write(path, bytes) => fs::write(at(path), bytes),
+        Op::Patch(path, offset, bytes) => {
+            File::options().read(true).write(true).open(at(path))?.write_all_at(bytes, *offset as u64)
         }
-        Op::Write(path, bytes) => {
-            let _ = after.write(path, bytes);
-            // A new file is there, empty, from its creation on; until it is closed nobody was told that it is safe.
-            let _ = between.write(path, &[]);
+        Op::Unlink(path) => fs::remove_file(at(path)),
+        Op::Rmdir(path) => fs::remove_dir(at(path)),
+        Op::Rename(from, to) => fs::rename(at(from), at(to)),
+        Op::Save(path, bytes) => {
+            let temporary = at(&format!("{path}.tmp"));
+            fs::write(&temporary, bytes)?;
+            fs::rename(temporary, at(path))
         }
-        Op::Patch(path, at, bytes) => {
-            let _ = after.patch(path, *at, bytes);
-        }
-        Op::Unlink(path) => {
-            let _ = after.unlink(path);
-        }
-        Op::Rmdir(path) => {
-            let _ = after.rmdir(path);
-        }
-        Op::Rename(from, to) => {
-            let _ = after.rename(from, to);
-        }
+        Op::Read(_) | Op::Elsewhere(_) | Op::Settle | Op::Restart | Op::Kill => Ok(()),
+    }
+}
+
+/// Our user acts on the reference. A save that is refused at its second call has made its first; what is no call changes
+/// nothing.
+pub fn play(model: &mut Model, op: &Op) -> Result<(), Refusal> {
+    match op {
+        Op::Mkdir(path) => model.mkdir(path),
+        Op::Write(path, bytes) => model.write(path, bytes),
+        Op::Patch(path, at, bytes) => model.patch(path, *at, bytes),
+        Op::Unlink(path) => model.unlink(path),
+        Op::Rmdir(path) => model.rmdir(path),
+        Op::Rename(from, to) => model.rename(from, to),
         Op::Save(path, bytes) => {
             let temporary = format!("{path}.tmp");
-            if after.write(&temporary, bytes).is_ok() {
-                between = after.clone();
-                let _ = after.rename(&temporary, path);
-            }
+            model.write(&temporary, bytes)?;
+            model.rename(&temporary, path)
         }
-        _ => {}
+        Op::Read(_) | Op::Elsewhere(_) | Op::Settle | Op::Restart | Op::Kill => Ok(()),
     }
+}
+
+/// The states that may be found after an operation was cut: before it, after it, and in between for what is two calls.
+pub fn outcomes(model: &Model, op: &Op) -> Vec<Model> {
+    let (mut after, mut between) = (model.clone(), model.clone());
+    let _ = play(&mut after, op);
+    let _ = match op {
+        // A new file is there, empty, from its creation on; until it is closed nobody was told that it is safe.
+        Op::Write(path, _) => between.write(path, &[]),
+        Op::Save(path, bytes) => between.write(&format!("{path}.tmp"), bytes),
+        _ => Ok(()),
+    };
     vec![model.clone(), after, between]
 }

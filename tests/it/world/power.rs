@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex};
 
 use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk};
 
+use super::generated::Dice;
+
 /// The unit that a disk writes whole.
 const SECTOR: usize = 512;
 
@@ -123,27 +125,6 @@ fn differences(before: &[u8], now: &[u8]) -> Vec<Change> {
     changes
 }
 
-/// A small generator: the same number gives the same loss.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit.max(1) as u64) as usize
-    }
-
-    pub fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
-}
-
 impl Film {
     /// Begins with what is there now, which counts as durable.
     pub fn begin(home: &Path) -> Arc<Self> {
@@ -222,7 +203,7 @@ impl Film {
             }
         }
         let in_order = dice.coin();
-        let until = dice.below(loose.len() + 1);
+        let until = dice.index(loose.len() + 1);
         for (at, event) in loose.into_iter().enumerate() {
             let is_spared = spared.iter().any(|folder| is_below(event, folder));
             if is_spared || if in_order { at < until } else { dice.coin() } {
@@ -261,10 +242,10 @@ fn arrive(content: &mut Vec<u8>, change: &Change) {
 
 /// A part of the changes arrives.
 fn lose(content: &mut Vec<u8>, changes: &[&Change], dice: &mut Dice) {
-    let until = match dice.below(5) {
+    let until = match dice.index(5) {
         0 => 0,
         1 => changes.len(),
-        2 | 3 => dice.below(changes.len() + 1),
+        2 | 3 => dice.index(changes.len() + 1),
         _ => {
             for change in changes {
                 lose_sectors(content, change, dice);
