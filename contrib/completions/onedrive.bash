@@ -306,7 +306,7 @@ _onedrive__cli() {
             return 0
             ;;
         onedrive__subcmd__cli__subcmd__approve)
-            opts="-c -k -e -q -h --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
+            opts="-c -k -e -q -h --dry-run --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -764,7 +764,7 @@ _onedrive__cli() {
             return 0
             ;;
         onedrive__subcmd__cli__subcmd__discard)
-            opts="-y -c -k -e -q -h --held --yes --at --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
+            opts="-y -c -k -e -q -h --held --yes --at --dry-run --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -918,7 +918,7 @@ _onedrive__cli() {
             return 0
             ;;
         onedrive__subcmd__cli__subcmd__emulator)
-            opts="-c -k -e -q -h --listen --storage-listen --flavour --items --log-level --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
+            opts="-c -k -e -q -h --listen --storage-listen --flavour --protocol --items --log-level --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -934,6 +934,10 @@ _onedrive__cli() {
                     ;;
                 --flavour)
                     COMPREPLY=($(compgen -W "personal personal-old business library" -- "${cur}"))
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "graph live" -- "${cur}"))
                     return 0
                     ;;
                 --items)
@@ -988,7 +992,7 @@ _onedrive__cli() {
             return 0
             ;;
         onedrive__subcmd__cli__subcmd__export)
-            opts="-c -k -e -q -h --partial --at --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
+            opts="-c -k -e -q -h --partial --at --dry-run --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1934,7 +1938,7 @@ _onedrive__cli() {
             return 0
             ;;
         onedrive__subcmd__cli__subcmd__retry)
-            opts="-c -k -e -q -h --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
+            opts="-c -k -e -q -h --dry-run --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2242,7 +2246,7 @@ _onedrive__cli() {
             return 0
             ;;
         onedrive__subcmd__cli__subcmd__thumbnail)
-            opts="-s -c -k -e -q -h --size --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
+            opts="-s -c -k -e -q -h --size --dry-run --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2450,7 +2454,7 @@ _onedrive__cli() {
             return 0
             ;;
         onedrive__subcmd__cli__subcmd__unmount)
-            opts="-c -k -e -q -h --lazy --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
+            opts="-c -k -e -q -h --lazy --dry-run --config --state-dir --client-id --tenant --object-key --encoding --json --quiet --debug --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -46,7 +46,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -l state-dir -d 
 complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -s p -l path -d 'OBJECT and FOLDER are always paths, never ids (before the command)'
 complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -s i -l id -d 'OBJECT and FOLDER are always ids, never paths (before the command)'
 complete -c onedrive-cli -n "__fish_onedrive_cli_needs_command" -l json -d 'Print results as JSON, one value a line'
@@ -112,7 +112,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -l no-browser -d 'Sign in with a browser elsewhere: print the address, and take the one that the browser ends up at'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -l device-code -d 'Sign in by typing a short code on another device'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth" -l json -d 'Print results as JSON, one value a line'
@@ -124,7 +124,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" 
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth_refresh" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -134,7 +134,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" 
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand auth-refresh" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -144,7 +144,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -l stat
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand quota" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -154,7 +154,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand user" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -164,7 +164,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -l sta
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand recent" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -174,7 +174,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -l sta
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand shared" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -184,7 +184,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -194,7 +194,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand stat" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -204,7 +204,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -l s
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info_set" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -215,7 +215,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -l s
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand info-set" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -227,7 +227,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -l state-d
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -s o -l objects -d 'Whole objects instead of names'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand ls" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -238,7 +238,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -s o -l objects -d 'The type and the whole object of each instead of the type alone'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand tree" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -249,7 +249,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -l sta
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -s o -l objects -d 'Whole objects instead of names'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand search" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -265,7 +265,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand find" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -275,7 +275,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -l state-d
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -s s -l summarize -d 'Only the sum'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand du" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -288,7 +288,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -l state-
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -s r -l recursive -d 'A folder with everything in it; files that are here already, of the same size and time, are not fetched again'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand get" -l json -d 'Print results as JSON, one value a line'
@@ -303,9 +303,9 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -l state-
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s n -l no-overwrite -d 'Fail if something of that name is there already, instead of replacing it'
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s d -l no-downsize -d 'Do not shrink pictures. Accepted for old scripts: only the old service ever did'
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s d -l no-downsize -d 'Do not shrink pictures. Accepted for old scripts: they are never shrunk'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s b -l bits -d 'In fragments, however small it is. Large files go in fragments anyway'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -l bits-do-auth-refresh-before-commit-hack -d 'Renew the sign-in before a large file is made visible (the old service only)'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand put" -s r -l recursive -d 'A folder with everything in it; files that are there already, of the same size and time, are not sent again'
@@ -319,7 +319,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -l state-
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cat" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -330,7 +330,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -l stat
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -s p -l parents -d 'Also make the folders on the way to it that are missing; one that exists already is fine'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mkdir" -l json -d 'Print results as JSON, one value a line'
@@ -343,7 +343,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -l state-d
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -s r -l recursive -d 'Folders too, with everything in them'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand cp" -l json -d 'Print results as JSON, one value a line'
@@ -356,7 +356,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -l state-d
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand mv" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -367,7 +367,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -l state-d
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -s r -l recursive -d 'Accepted for habit\'s sake: folders go with everything in them in any case'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand rm" -l json -d 'Print results as JSON, one value a line'
@@ -382,7 +382,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand link" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -394,7 +394,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -l stat
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -s w -l write -d 'They may also change it'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand share" -l json -d 'Print results as JSON, one value a line'
@@ -406,7 +406,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -l st
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -l all -d 'Everybody but the owner, links too'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unshare" -l json -d 'Print results as JSON, one value a line'
@@ -418,7 +418,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand permissions" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -428,7 +428,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -l s
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand versions" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -438,7 +438,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -l st
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand restore" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -452,7 +452,8 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -l 
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand thumbnail" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -462,7 +463,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -l stat
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand trash" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -472,7 +473,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -l s
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand undelete" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -483,7 +484,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -l s
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comments" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -493,7 +494,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_add" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -504,7 +505,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-add" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -515,7 +516,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment_delete" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -526,7 +527,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand comment-delete" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
@@ -537,8 +538,9 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -l st
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -l lazy -d 'Take it out of the tree at once, even if programs use it; they keep what they have open until they close it'
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand unmount" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -548,7 +550,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -l sta
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand status" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -559,7 +561,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -l stat
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand queue" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -570,7 +572,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -l state
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand wait" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -580,7 +582,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -l state-
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand why" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -590,7 +592,8 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -l stat
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand retry" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -600,7 +603,8 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -l st
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand approve" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -611,8 +615,9 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -l sta
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -l partial -d 'Also if parts of it are not on this machine; they become zeros'
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand export" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -623,9 +628,10 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -l st
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -l held -d 'All deletions and overwrites that are held, at the path or below it'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -s y -l yes -d 'Do not ask'
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -l dry-run -d 'Only say what would be done'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand discard" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -635,7 +641,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -l sta
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand verify" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -645,8 +651,8 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" 
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -l effective -d 'Print the values in force and where each comes from, instead of the defaults and their explanation'
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -l effective -d 'Print the values in force and where each comes from, instead of the defaults and their explanation. With --json, both are one object that has {"value": ..., "origin": ...} for each setting'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print-config" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -656,8 +662,8 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" 
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -l effective -d 'Print the values in force and where each comes from, instead of the defaults and their explanation'
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -l effective -d 'Print the values in force and where each comes from, instead of the defaults and their explanation. With --json, both are one object that has {"value": ..., "origin": ...} for each setting'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand print_config" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -667,7 +673,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -l sta
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand doctor" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -677,7 +683,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand completions" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -687,7 +693,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -l state-
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand man" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'
@@ -698,6 +704,8 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l f
 personal-old\t'A personal account on the legacy backend'
 business\t'OneDrive for work or school'
 library\t'A SharePoint document library'"
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l protocol -d 'Which protocol the printed settings lead to; a personal account speaks both' -r -f -a "graph\t'Microsoft Graph v1.0'
+live\t'Live Connect v5.0 and BITS, of personal accounts only'"
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l items -d 'Fill the drive with this many generated files, instead of a small home' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l log-level -d 'How verbose to be: error, warn, info, debug or trace' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -s c -l config -d 'The settings file (default: $XDG_CONFIG_HOME/onedrive-mount/config.yaml). Each settings file has its own sign-in' -r -F
@@ -705,7 +713,7 @@ complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l s
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l client-id -d 'The registered application to sign in to (setting: client.id)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l tenant -d 'Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -s k -l object-key -d 'Print only this key of each object, or a template such as \'{0[id]} {0[name]}\'; objects without it are left out' -r
-complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -s e -l encoding -d 'The encoding of names on the command line and in the output: UTF-8 is the only one' -r
+complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -s e -l encoding -d 'The encoding of names on the command line and in the output; detect guesses the one of the command line' -r
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l json -d 'Print results as JSON, one value a line'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -s q -l quiet -d 'Say nothing but results and errors: no progress, no remarks'
 complete -c onedrive-cli -n "__fish_onedrive_cli_using_subcommand emulator" -l debug -d 'Say on standard error what goes on, and print results that are usually not printed'

@@ -1,36 +1,53 @@
 //! The conversation with the sign-in service, and what its answers mean.
 //!
-//! One place knows the URLs, the form fields and the error codes of OAuth 2.0 as the Microsoft identity platform v2.0
-//! speaks it; everybody else sees [`Grant`]s and [`AuthError`]s.
+//! One place knows the URLs, the form fields and the error codes of OAuth 2.0 as two services speak it: the Microsoft
+//! identity platform v2.0, and the Live sign-in that belongs to Live v5.0. Everybody else sees [`Grant`]s and
+//! [`AuthError`]s.
+//!
+//! | | platform v2.0 | Live |
+//! | --- | --- | --- |
+//! | pages | `{tenant}/oauth2/v2.0/authorize`, `token`, `devicecode` | `oauth20_authorize.srf`, `oauth20_token.srf` |
+//! | comes back to | this machine, by a loopback address | `oauth20_desktop.srf`, an empty page; or the application's own site |
+//! | proof of the code | PKCE | the client secret, if there is one |
+//! | secret at a renewal | always, if there is one | only for an application of the web: one for desktops is refused with it |
+//! | `state` | always comes back | checked if it comes back |
+//! | a code typed on another device | yes | no |
 //!
 //! Sources: <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow>,
-//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code>, RFC 6749, RFC 7636, RFC 8628.
+//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code>, RFC 6749, RFC 7636, RFC 8628; for Live
+//! <https://learn.microsoft.com/onedrive/developer/rest-api/getting-started/msa-oauth>, and for what is sent by which
+//! kind of application <https://github.com/mk-fg/python-onedrive>.
 
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, StatusCode};
-use serde::Deserialize;
 use url::{Host, Url};
 
+use super::answer::{DeviceAnswer, LONGEST_PAUSE, TokenAnswer, meaning, one_line};
 use super::{AuthError, Tokens};
 use crate::base::clock::Clock;
-use crate::base::name::presentable;
 use crate::base::secret::Secret;
-use crate::config::{Cloud, Config};
+use crate::config::{Cloud, Config, Protocol};
 
 /// What the mount asks for: its own files and those that others share, who the person is, and to stay signed in.
 const SCOPES: [&str; 2] = ["Files.ReadWrite.All", "User.Read"];
 
+/// What is needed of a Live account: to change its files (which includes reading them), and to stay signed in.
+const LIVE_NEEDED: [&str; 2] = ["wl.skydrive_update", "wl.offline_access"];
+
+/// The same with the older name for reading, and with the files that others share.
+const LIVE_SCOPES: &str = "wl.skydrive wl.skydrive_update wl.contacts_skydrive wl.offline_access";
+
+/// The page where the Live sign-in leads applications for desktops: fixed, whichever server signs in, as every client
+/// has it built in.
+const LIVE_DESKTOP: &str = "https://login.live.com/oauth20_desktop.srf";
+
+/// Where a browser on another machine is sent. Nobody listens there; the person copies the address it ends up at.
+const PASTE_REDIRECT: &str = "http://localhost:27419";
+
 /// The largest answer that is read, in bytes. Tokens of work accounts reach a few thousand.
 const LARGEST_ANSWER: usize = 256 << 10;
-
-/// The longest time that the service may name, for how long something lasts or how long to wait: a mistyped number must
-/// not outlive the person.
-const LONGEST_TIME: u64 = 90 * 86_400;
-
-/// The longest that the service may ask to be left alone.
-const LONGEST_PAUSE: u64 = 3600;
 
 /// A sign-in service, as one registered application sees it.
 #[derive(Clone, Debug)]
@@ -40,6 +57,27 @@ pub struct Authority {
     client_id: String,
     client_secret: Option<Secret<String>>,
     scope: String,
+    dialect: Dialect,
+}
+
+/// Which of the two services it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Dialect {
+    Platform,
+    Live {
+        /// Where the browser ends.
+        redirect: String,
+        /// The application is one of the web: it has to show its secret whenever it asks.
+        web: bool,
+    },
+}
+
+/// Where a page of the service is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Page {
+    Authorize,
+    Token,
+    DeviceCode,
 }
 
 /// Tokens as the service has just issued them.
@@ -99,67 +137,19 @@ pub enum DevicePoll {
     Expired,
 }
 
-#[derive(Deserialize)]
-struct TokenAnswer {
-    access_token: String,
-    refresh_token: Option<String>,
-    #[serde(default)]
-    expires_in: Seconds,
-    #[serde(default)]
-    scope: String,
-}
-
-#[derive(Deserialize)]
-struct DeviceAnswer {
-    device_code: String,
-    user_code: String,
-    verification_uri: String,
-    #[serde(default)]
-    expires_in: Seconds,
-    #[serde(default)]
-    interval: Seconds,
-}
-
-#[derive(Deserialize)]
-struct ErrorAnswer {
-    error: String,
-    #[serde(default)]
-    error_description: String,
-}
-
-/// A number of seconds, which some servers send as a string.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(from = "SecondsForm")]
-struct Seconds(Option<u64>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SecondsForm {
-    Number(u64),
-    Text(String),
-}
-
-impl From<SecondsForm> for Seconds {
-    fn from(form: SecondsForm) -> Self {
-        match form {
-            SecondsForm::Number(seconds) => Seconds(Some(seconds)),
-            SecondsForm::Text(text) => Seconds(text.parse().ok()),
-        }
-    }
-}
-
-impl Seconds {
-    fn or(self, otherwise: u64) -> Duration {
-        Duration::from_secs(self.0.unwrap_or(otherwise).min(LONGEST_TIME))
-    }
-}
-
 impl Authority {
     /// The sign-in service and the application that the settings name.
     ///
     /// # Errors
     /// [`AuthError::NoClientId`]; [`AuthError::Unreachable`] if this machine cannot do TLS.
     pub fn from_config(config: &Config) -> Result<Self, AuthError> {
+        match config.protocol {
+            Protocol::Graph => Self::platform(config),
+            Protocol::Live => Self::live(config),
+        }
+    }
+
+    fn platform(config: &Config) -> Result<Self, AuthError> {
         let base = format!("{}/{}/oauth2/v2.0/", config.login_url(), config.tenant);
         let base = Url::parse(&base).expect("invariant: the settings hold checked base URLs and tenants");
         // Outside the global cloud a short permission name is not tied to that cloud's Graph.
@@ -175,28 +165,98 @@ impl Authority {
             client_id: config.client.id.clone().ok_or(AuthError::NoClientId)?,
             client_secret: config.client.secret.clone(),
             scope: scope.join(" "),
+            dialect: Dialect::Platform,
         })
+    }
+
+    fn live(config: &Config) -> Result<Self, AuthError> {
+        let base =
+            Url::parse(&format!("{}/", config.login_url())).expect("invariant: the settings hold checked base URLs");
+        let redirect = config.client.redirect.as_ref().map_or(LIVE_DESKTOP, |redirect| redirect.as_str()).to_owned();
+        let web = !redirect.ends_with("/oauth20_desktop.srf");
+        Ok(Self {
+            http: http_client(&base)?,
+            base,
+            client_id: config.client.id.clone().ok_or(AuthError::NoClientId)?,
+            client_secret: config.client.secret.clone(),
+            scope: LIVE_SCOPES.to_owned(),
+            dialect: Dialect::Live { redirect, web },
+        })
+    }
+
+    /// Whether the browser can be sent back to this machine, where the program listens. Otherwise a person has to bring
+    /// the address that the browser ends up at.
+    pub fn comes_back_by_itself(&self) -> bool {
+        self.dialect == Dialect::Platform
+    }
+
+    /// Whether a person can sign in by typing a code on another device.
+    pub fn has_device_codes(&self) -> bool {
+        self.dialect == Dialect::Platform
+    }
+
+    /// Whether what came back without the `state` that was sent is to be taken. One that differs never is.
+    pub fn may_leave_state_out(&self) -> bool {
+        self.dialect != Dialect::Platform
+    }
+
+    /// Where the browser is sent if a person brings the address that it ends up at.
+    pub fn paste_redirect(&self) -> &str {
+        match &self.dialect {
+            Dialect::Platform => PASTE_REDIRECT,
+            Dialect::Live { redirect, .. } => redirect,
+        }
+    }
+
+    /// What is granted less than is needed; nothing if the service did not say what it granted, for then it is what was
+    /// asked for (RFC 6749, section 5.1). Order and additions do not matter.
+    pub fn missing_scopes(&self, granted: &str) -> Vec<&'static str> {
+        // The platform never lists offline_access, and spells the others in several ways.
+        let needed: &[&'static str] = if self.dialect == Dialect::Platform { &[] } else { &LIVE_NEEDED };
+        let granted: Vec<&str> = granted.split([' ', ',']).filter(|scope| !scope.is_empty()).collect();
+        let missing = needed.iter().filter(|scope| !granted.is_empty() && !granted.contains(scope));
+        missing.copied().collect()
+    }
+
+    /// Refuses tokens that allow less than is needed.
+    ///
+    /// # Errors
+    /// [`AuthError::MissingPermission`].
+    pub(super) fn enough(&self, tokens: &Tokens) -> Result<(), AuthError> {
+        let missing = self.missing_scopes(&tokens.scope);
+        if missing.is_empty() { Ok(()) } else { Err(AuthError::MissingPermission { missing: missing.join(" ") }) }
     }
 
     /// Whom tokens are issued to and by, in words: tokens of one identity are worthless to another.
     pub fn identity(&self) -> String {
-        format!("application {} at {}", self.client_id, self.base.origin().ascii_serialization())
+        identity(&self.client_id, &self.base)
+    }
+
+    /// The [`Authority::identity`] that the settings lead to.
+    pub fn identity_of(config: &Config) -> String {
+        let base = Url::parse(&config.login_url()).expect("invariant: the settings hold checked base URLs");
+        identity(config.client.id.as_deref().unwrap_or_default(), &base)
     }
 
     /// The page where a person signs in. It leads to `redirect` with `code` and `state`.
     pub fn authorize_url(&self, redirect: &str, state: &str, challenge: &str) -> Url {
-        let mut url = self.endpoint("authorize");
-        url.query_pairs_mut()
+        let mut url = self.endpoint(Page::Authorize);
+        let mut query = url.query_pairs_mut();
+        query
             .append_pair("client_id", &self.client_id)
             .append_pair("response_type", "code")
             .append_pair("redirect_uri", redirect)
-            .append_pair("response_mode", "query")
             .append_pair("scope", &self.scope)
-            .append_pair("state", state)
-            .append_pair("code_challenge", challenge)
-            .append_pair("code_challenge_method", "S256")
-            // Somebody with two accounts must be able to say which.
-            .append_pair("prompt", "select_account");
+            .append_pair("state", state);
+        if self.dialect == Dialect::Platform {
+            query
+                .append_pair("response_mode", "query")
+                .append_pair("code_challenge", challenge)
+                .append_pair("code_challenge_method", "S256")
+                // Somebody with two accounts must be able to say which.
+                .append_pair("prompt", "select_account");
+        }
+        drop(query);
         url
     }
 
@@ -205,12 +265,13 @@ impl Authority {
     /// # Errors
     /// [`AuthError::Refused`] if the code is used up, too old or damaged; otherwise as for [`Authority::refresh`].
     pub async fn redeem(&self, code: &str, redirect: &str, verifier: &Secret<String>) -> Result<Grant, AuthError> {
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", redirect),
-            ("code_verifier", verifier.expose()),
-        ];
+        let mut form = vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect)];
+        match (&self.dialect, &self.client_secret) {
+            (Dialect::Platform, _) => form.push(("code_verifier", verifier.expose())),
+            // Both kinds of applications show it here, if they have one.
+            (Dialect::Live { .. }, Some(secret)) => form.push(("client_secret", secret.expose())),
+            _ => {}
+        }
         // A code that is not accepted signs nobody out.
         self.grant(&form).await.map_err(|error| match error {
             AuthError::SignedOut { reason } => {
@@ -226,8 +287,17 @@ impl Authority {
     /// [`AuthError::SignedOut`] only for `invalid_grant`; [`AuthError::Refused`] for every other no;
     /// [`AuthError::Unreachable`] when there was no answer that means anything.
     pub async fn refresh(&self, refresh: &Secret<String>) -> Result<Grant, AuthError> {
-        self.grant(&[("grant_type", "refresh_token"), ("refresh_token", refresh.expose()), ("scope", &self.scope)])
-            .await
+        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh.expose().as_str())];
+        match &self.dialect {
+            Dialect::Platform => form.push(("scope", &self.scope)),
+            Dialect::Live { redirect, web } => {
+                form.push(("redirect_uri", redirect));
+                if let Some(secret) = self.client_secret.as_ref().filter(|_| *web) {
+                    form.push(("client_secret", secret.expose()));
+                }
+            }
+        }
+        self.grant(&form).await
     }
 
     /// Asks for a code that a person types on another device.
@@ -235,7 +305,7 @@ impl Authority {
     /// # Errors
     /// As for [`Authority::refresh`].
     pub async fn device_code(&self) -> Result<DeviceCode, AuthError> {
-        let (status, body, retry_after) = self.post("devicecode", &[("scope", &self.scope)]).await?;
+        let (status, body, retry_after) = self.post(Page::DeviceCode, &[("scope", &self.scope)]).await?;
         match serde_json::from_slice::<DeviceAnswer>(body.expose()) {
             Ok(answer) if status.is_success() => Ok(DeviceCode {
                 device_code: Secret::new(answer.device_code),
@@ -274,7 +344,7 @@ impl Authority {
     }
 
     async fn grant(&self, form: &[(&str, &str)]) -> Result<Grant, AuthError> {
-        let (status, body, retry_after) = self.post("token", form).await?;
+        let (status, body, retry_after) = self.post(Page::Token, form).await?;
         match serde_json::from_slice::<TokenAnswer>(body.expose()) {
             Ok(answer) if status.is_success() => Ok(Grant {
                 access: Secret::new(answer.access_token),
@@ -288,17 +358,18 @@ impl Authority {
 
     async fn post(
         &self,
-        endpoint: &str,
+        page: Page,
         form: &[(&str, &str)],
     ) -> Result<(StatusCode, Secret<Vec<u8>>, Option<Duration>), AuthError> {
         let mut fields = vec![("client_id", self.client_id.as_str())];
-        if let Some(secret) = self.client_secret.as_ref().filter(|_| endpoint == "token") {
+        let always_shown = self.dialect == Dialect::Platform && page == Page::Token;
+        if let Some(secret) = self.client_secret.as_ref().filter(|_| always_shown) {
             fields.push(("client_secret", secret.expose()));
         }
         fields.extend_from_slice(form);
         let unreachable =
             |error: reqwest::Error| AuthError::Unreachable { reason: reasons(&error.without_url()), retry_after: None };
-        let mut answer = self.http.post(self.endpoint(endpoint)).form(&fields).send().await.map_err(unreachable)?;
+        let mut answer = self.http.post(self.endpoint(page)).form(&fields).send().await.map_err(unreachable)?;
         let status = answer.status();
         let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let mut body = Secret::new(Vec::new());
@@ -316,54 +387,21 @@ impl Authority {
         Ok((status, body, retry_after))
     }
 
-    fn endpoint(&self, name: &str) -> Url {
+    fn endpoint(&self, page: Page) -> Url {
+        let name = match (page, &self.dialect) {
+            (Page::Authorize, Dialect::Platform) => "authorize",
+            (Page::Token, Dialect::Platform) => "token",
+            (Page::Authorize, Dialect::Live { .. }) => "oauth20_authorize.srf",
+            (Page::Token, Dialect::Live { .. }) => "oauth20_token.srf",
+            // Nobody asks Live for it; see `has_device_codes`.
+            (Page::DeviceCode, _) => "devicecode",
+        };
         self.base.join(name).expect("invariant: the base ends in a slash and the names are ours")
     }
 }
 
-/// What an answer without tokens means.
-///
-/// | status | `error` in the body | meaning |
-/// | --- | --- | --- |
-/// | 400, 401, 403 | `invalid_grant` | signed out |
-/// | 408, 429, 5xx | any | unreachable, with the wish of `Retry-After` |
-/// | other | `temporarily_unavailable`, `server_error` | unreachable |
-/// | other 4xx | any other | refused |
-/// | any | none | unreachable: a portal or a proxy has answered, not the service |
-fn meaning(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> AuthError {
-    let answer = serde_json::from_slice::<ErrorAnswer>(body).ok();
-    let busy =
-        status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-    match answer {
-        Some(answer) if answer.error.len() > 64 || !answer.error.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            // An error code is a word, and it is printed.
-            AuthError::Unreachable { reason: format!("HTTP {status} without a usable answer"), retry_after }
-        }
-        Some(ErrorAnswer { error, error_description }) if !busy && status.is_client_error() => {
-            let description = first_sentence(&error_description);
-            match error.as_str() {
-                "invalid_grant" => AuthError::SignedOut { reason: description },
-                "temporarily_unavailable" | "server_error" => {
-                    AuthError::Unreachable { reason: description, retry_after }
-                }
-                _ => AuthError::Refused { code: error, description },
-            }
-        }
-        Some(answer) => AuthError::Unreachable { reason: format!("HTTP {status}, {}", answer.error), retry_after },
-        None => AuthError::Unreachable { reason: format!("HTTP {status} without a usable answer"), retry_after },
-    }
-}
-
-/// The part of a description that people can use: the service appends trace ids and times.
-fn first_sentence(description: &str) -> String {
-    let end = description.find("Trace ID").unwrap_or(description.len());
-    let line = description[..end].lines().next().unwrap_or_default().trim().trim_end_matches('.');
-    if line.is_empty() { "no reason given".to_owned() } else { presentable(line) }
-}
-
-/// A text that is shown as it is, without what a terminal would obey.
-fn one_line(text: &str, longest: usize) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic()).take(longest).collect()
+fn identity(client: &str, base: &Url) -> String {
+    format!("application {client} at {}", base.origin().ascii_serialization())
 }
 
 /// An error and its causes in one line: reqwest keeps the interesting part at the bottom.
@@ -398,66 +436,4 @@ fn http_client(base: &Url) -> Result<Client, AuthError> {
         builder = builder.no_proxy().tls_certs_only([]);
     }
     builder.build().map_err(|error| AuthError::Unreachable { reason: reasons(&error), retry_after: None })
-}
-
-#[cfg(any(test, feature = "fuzzing"))]
-/// Any bytes as an answer of the sign-in service.
-pub(crate) fn fuzz(data: &[u8]) {
-    let sober = |duration: Duration| assert!(duration <= Duration::from_secs(LONGEST_TIME));
-    if let Ok(answer) = serde_json::from_slice::<TokenAnswer>(data) {
-        sober(answer.expires_in.or(3600));
-    }
-    if let Ok(answer) = serde_json::from_slice::<DeviceAnswer>(data) {
-        sober(answer.expires_in.or(900));
-        sober(answer.interval.or(5));
-        assert!(one_line(&answer.verification_uri, 500).is_ascii());
-    }
-    for status in [200, 302, 400, 401, 429, 500] {
-        let status = StatusCode::from_u16(status).expect("invariant: a status");
-        let text = meaning(status, data, None).to_string();
-        assert!(text.chars().count() < 600 && !text.contains('\u{1b}'), "{text}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(status: u16, body: &str) -> AuthError {
-        meaning(StatusCode::from_u16(status).expect("a status"), body.as_bytes(), Some(Duration::from_secs(7)))
-    }
-
-    #[test]
-    fn only_invalid_grant_means_signed_out() {
-        let body = |code: &str| format!("{{\"error\":\"{code}\",\"error_description\":\"AADSTS1: Why. Trace ID: 9\"}}");
-        for status in [400, 401, 403] {
-            assert!(
-                matches!(of(status, &body("invalid_grant")), AuthError::SignedOut { reason } if reason == "AADSTS1: Why")
-            );
-        }
-        for code in ["invalid_client", "unauthorized_client", "invalid_request", "interaction_required", "invented"] {
-            assert!(matches!(of(400, &body(code)), AuthError::Refused { code: said, .. } if said == code));
-        }
-        for (status, body) in [
-            (400, body("temporarily_unavailable")),
-            (500, body("invalid_grant")),
-            (429, body("invalid_grant")),
-            (503, String::new()),
-            (403, "<html>Log in to the hotel</html>".to_owned()),
-            (200, "<html>Log in to the hotel</html>".to_owned()),
-            (302, String::new()),
-        ] {
-            assert!(of(status, &body).is_transient(), "{status} {body}");
-        }
-        assert!(matches!(of(503, ""), AuthError::Unreachable { retry_after: Some(wait), .. } if wait.as_secs() == 7));
-    }
-
-    #[test]
-    fn seconds_come_as_numbers_and_as_text() {
-        let lifetime =
-            |json: &str| serde_json::from_str::<TokenAnswer>(json).expect("valid").expires_in.or(3600).as_secs();
-        assert_eq!(lifetime(r#"{"access_token":"A","expires_in":3599}"#), 3599);
-        assert_eq!(lifetime(r#"{"access_token":"A","expires_in":"60"}"#), 60);
-        assert_eq!(lifetime(r#"{"access_token":"A"}"#), 3600);
-    }
 }

@@ -30,8 +30,7 @@ const BROWSER_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How long an address that was printed may be answered by a pasted one.
 const PASTE_PATIENCE: Duration = Duration::from_secs(60 * 60);
 
-/// Where a browser on another machine is sent. Nobody listens there; the person copies the address it ends up at.
-const PASTE_REDIRECT: &str = "http://localhost:27419";
+const OPEN_ANYWHERE: &str = "Open this address in any browser and sign in:";
 
 /// How to sign in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,10 +76,10 @@ pub enum SignInError {
     OtherSignIn,
     /// The text has no answer in it.
     #[error(
-        "this is not the address that the sign-in ends at: it starts with {PASTE_REDIRECT} and has `code=` in it; \
-         copy the whole of it from the browser"
+        "this is not the address that the sign-in ends at: it starts with {0} and has `code=` in it; copy the whole of \
+         it from the browser"
     )]
-    NotARedirect,
+    NotARedirect(String),
     /// Nothing came back in time.
     #[error("nobody signed in within {} minutes; start again", .0.as_secs() / 60)]
     TimedOut(Duration),
@@ -90,6 +89,9 @@ pub enum SignInError {
     /// The address was printed, but there is no terminal to paste the answer into.
     #[error("once signed in, bring the address that the browser ends up at: onedrive-cli auth 'ADDRESS'")]
     AwaitingPaste,
+    /// The service has no codes for other devices.
+    #[error("the old service has no codes to type on another device; sign in with: onedrive-cli auth --no-browser")]
+    NoDeviceCodes,
     /// No port can be listened on.
     #[error("cannot listen for the browser ({0}); try: onedrive-cli auth --no-browser")]
     Listener(#[source] io::Error),
@@ -123,8 +125,11 @@ impl SignIn<'_> {
     /// [`SignInError`]; what was stored before is untouched then.
     pub async fn run(&self, method: Method, person: &mut dyn Dialogue) -> Result<Tokens, SignInError> {
         match method {
-            Method::Browser => self.by_browser(person).await,
-            Method::Paste => self.by_paste(person).await,
+            Method::Browser if self.authority.comes_back_by_itself() => self.by_browser(person).await,
+            // The browser of this machine can be opened, but the address it ends up at has to be brought back.
+            Method::Browser => self.by_paste(true, person).await,
+            Method::Paste => self.by_paste(false, person).await,
+            Method::DeviceCode if !self.authority.has_device_codes() => Err(SignInError::NoDeviceCodes),
             Method::DeviceCode => self.by_device_code(person).await,
         }
     }
@@ -134,18 +139,28 @@ impl SignIn<'_> {
     /// # Errors
     /// [`SignInError`].
     pub async fn finish(&self, address: &str) -> Result<Tokens, SignInError> {
-        let bytes = read_private(&self.pending)?.ok_or(SignInError::NoneUnderWay)?;
-        let pending: Pending = serde_json::from_slice(&bytes).map_err(|_| SignInError::NoneUnderWay)?;
-        if Timestamp::from_seconds(pending.started).plus(PASTE_PATIENCE) < self.clock.now() {
-            return Err(SignInError::NoneUnderWay);
-        }
-        let attempt = Attempt { verifier: Secret::new(pending.verifier), state: pending.state };
-        let code = Redirect::parse(address, &attempt.state)?.into_code()?;
-        let grant = self.authority.redeem(code.expose(), PASTE_REDIRECT, &attempt.verifier).await?;
+        let redirect = self.authority.paste_redirect();
+        let answer = Redirect::parse(address).ok_or_else(|| SignInError::NotARedirect(redirect.to_owned()))?;
+        let attempt = match self.under_way()? {
+            Some(attempt) => attempt,
+            // An answer that names no sign-in needs none here: that is how scripts brought it to python-onedrive.
+            None if self.authority.may_leave_state_out() && answer.state.is_none() => Attempt::new(random()),
+            None => return Err(SignInError::NoneUnderWay),
+        };
+        let code = answer.meant_for(&attempt.state, self.authority.may_leave_state_out())?.into_code()?;
+        let grant = self.authority.redeem(code.expose(), redirect, &attempt.verifier).await?;
         let tokens = self.keep(grant).await?;
         // The code is used up. If this fails, the rest of the file expires within the hour.
         let _ = std::fs::remove_file(&self.pending);
         Ok(tokens)
+    }
+
+    /// The sign-in whose address was printed last, if that is not too long ago.
+    fn under_way(&self) -> Result<Option<Attempt>, SignInError> {
+        let Some(bytes) = read_private(&self.pending)? else { return Ok(None) };
+        let Ok(pending) = serde_json::from_slice::<Pending>(&bytes) else { return Ok(None) };
+        let fresh = Timestamp::from_seconds(pending.started).plus(PASTE_PATIENCE) >= self.clock.now();
+        Ok(fresh.then(|| Attempt { verifier: Secret::new(pending.verifier), state: pending.state }))
     }
 
     async fn by_browser(&self, person: &mut dyn Dialogue) -> Result<Tokens, SignInError> {
@@ -168,7 +183,7 @@ impl SignIn<'_> {
         self.keep(self.authority.redeem(code.expose(), &redirect, &attempt.verifier).await?).await
     }
 
-    async fn by_paste(&self, person: &mut dyn Dialogue) -> Result<Tokens, SignInError> {
+    async fn by_paste(&self, open: bool, person: &mut dyn Dialogue) -> Result<Tokens, SignInError> {
         let attempt = Attempt::new(random());
         let pending = Pending {
             verifier: attempt.verifier.expose().clone(),
@@ -177,11 +192,15 @@ impl SignIn<'_> {
         };
         let bytes = serde_json::to_vec(&pending).expect("invariant: strings and numbers always serialise");
         write_private(&self.pending, &bytes)?;
-        let url = self.authority.authorize_url(PASTE_REDIRECT, &attempt.state, &attempt.challenge());
+        let redirect = self.authority.paste_redirect();
+        let url = self.authority.authorize_url(redirect, &attempt.state, &attempt.challenge());
+        let page = if self.authority.comes_back_by_itself() { "a page that cannot be shown" } else { "an empty page" };
+        let opened = open && person.open_browser(&url).is_ok();
+        let how = if opened { "Please sign in, in the browser. If none has opened, go to:" } else { OPEN_ANYWHERE };
         person.say(&format!(
-            "Open this address in any browser and sign in:\n\n  {url}\n\n\
-             It ends at a page that cannot be shown. That is right: copy its whole address, which starts with\n\
-             {PASTE_REDIRECT}, paste it here and press Enter."
+            "{how}\n\n  {url}\n\n\
+             It ends at {page}. That is right: copy its whole address, which starts with\n\
+             {redirect}, paste it here and press Enter."
         ));
         loop {
             match person.ask().await.map_err(SignInError::Terminal)? {
@@ -189,7 +208,7 @@ impl SignIn<'_> {
                 Some(line) if line.trim().is_empty() => {}
                 Some(line) => match self.finish(&line).await {
                     // A slip of the hand; the sign-in is still good.
-                    Err(error @ (SignInError::NotARedirect | SignInError::OtherSignIn)) => {
+                    Err(error @ (SignInError::NotARedirect(_) | SignInError::OtherSignIn)) => {
                         person.say(&format!("{error}. Try again:"));
                     }
                     result => return result,
@@ -230,11 +249,13 @@ impl SignIn<'_> {
         }
     }
 
-    /// Stores what was granted. Durable on return.
+    /// Stores what was granted. Durable on return, also where it is not enough: the refresh token in it may be the only
+    /// one that is still good.
     async fn keep(&self, grant: Grant) -> Result<Tokens, SignInError> {
         let tokens = grant.into_tokens(self.authority, self.clock, None);
         let lock = self.vault.lock(self.clock).await?;
         self.vault.store(&tokens, &lock)?;
+        self.authority.enough(&tokens)?;
         Ok(tokens)
     }
 }
@@ -271,15 +292,21 @@ struct Pending {
 
 /// What the service sends back through the browser.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Redirect {
+pub(super) struct Redirect {
+    outcome: Outcome,
+    state: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
     Code(Secret<String>),
     Error { code: String, description: String },
 }
 
 impl Redirect {
     /// Reads a whole address, or the part of it from the path on, or only its query. The parameters may stand behind
-    /// `?` or `#`.
-    pub(super) fn parse(text: &str, state: &str) -> Result<Self, SignInError> {
+    /// `?` or `#`, or some behind each. An error counts more than a code. `None` if neither is in it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim().trim_matches(['\'', '"', '<', '>']);
         let parameters = text.find(['?', '#']).map_or(text, |at| &text[at + 1..]);
         let get = |name: &str| {
@@ -289,22 +316,33 @@ impl Redirect {
             (!decoded.is_empty()).then_some(decoded)
         };
         let outcome = match (get("code"), get("error")) {
-            (Some(code), None) => Redirect::Code(Secret::new(code)),
+            (Some(code), None) => Outcome::Code(Secret::new(code)),
             (_, Some(code)) => {
                 let code = presentable(&code);
                 let description =
                     presentable(&get("error_description").unwrap_or_else(|| "no reason given".to_owned()));
-                Redirect::Error { code, description }
+                Outcome::Error { code, description }
             }
-            (None, None) => return Err(SignInError::NotARedirect),
+            (None, None) => return None,
         };
-        if get("state").as_deref() == Some(state) { Ok(outcome) } else { Err(SignInError::OtherSignIn) }
+        Some(Self { outcome, state: get("state") })
     }
 
+    /// What it says, if it belongs to the sign-in of this state.
+    pub(super) fn meant_for(self, state: &str, may_leave_out: bool) -> Result<Outcome, SignInError> {
+        match self.state.as_deref() {
+            Some(named) if named == state => Ok(self.outcome),
+            None if may_leave_out => Ok(self.outcome),
+            _ => Err(SignInError::OtherSignIn),
+        }
+    }
+}
+
+impl Outcome {
     fn into_code(self) -> Result<Secret<String>, SignInError> {
         match self {
-            Redirect::Code(code) => Ok(code),
-            Redirect::Error { code, description } => Err(SignInError::Declined { code, description }),
+            Outcome::Code(code) => Ok(code),
+            Outcome::Error { code, description } => Err(SignInError::Declined { code, description }),
         }
     }
 }
@@ -314,7 +352,8 @@ impl Redirect {
 pub(crate) fn fuzz(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for state in ["S", "", "a b"] {
-        match Redirect::parse(&text, state).and_then(Redirect::into_code) {
+        let Some(redirect) = Redirect::parse(&text) else { continue };
+        match redirect.meant_for(state, state.is_empty()).and_then(Outcome::into_code) {
             Ok(code) => assert!(!code.expose().is_empty()),
             Err(error) => assert!(!error.to_string().contains('\u{1b}')),
         }
@@ -347,20 +386,40 @@ mod tests {
             "code=0.A%2Fb&state=S",
             "http://localhost:27419/?code=0.A%2Fb&state=S#",
         ] {
-            assert_eq!(Redirect::parse(text, "S").expect(text), Redirect::Code(Secret::new("0.A/b".to_owned())));
+            let read = Redirect::parse(text).expect(text).meant_for("S", false).expect(text);
+            assert_eq!(read, Outcome::Code(Secret::new("0.A/b".to_owned())));
         }
         for text in ["", "yes", "http://localhost:27419/", "http://localhost:27419/?code=&state=S"] {
-            assert!(matches!(Redirect::parse(text, "S"), Err(SignInError::NotARedirect)), "{text}");
+            assert_eq!(Redirect::parse(text), None, "{text}");
         }
         for text in ["?code=A", "?code=A&state=s", "?error=access_denied&state=T"] {
-            assert!(matches!(Redirect::parse(text, "S"), Err(SignInError::OtherSignIn)), "{text}");
+            let read = Redirect::parse(text).expect(text).meant_for("S", false);
+            assert!(matches!(read, Err(SignInError::OtherSignIn)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_old_service_may_leave_the_state_out_but_not_change_it() {
+        let read = |text: &str| Redirect::parse(text).expect(text).meant_for("S", true).and_then(Outcome::into_code);
+        let page = "https://login.live.com/oauth20_desktop.srf";
+        for text in ["?code=C&lc=1033", "?code=C&state=S&lc=1033", "#code=C", "?lc=1033#code=C&state=S"] {
+            assert_eq!(read(&format!("{page}{text}")).expect(text).expose(), "C");
+        }
+        assert!(matches!(read(&format!("{page}?code=C&state=T")), Err(SignInError::OtherSignIn)));
+        for text in [
+            "?error=access_denied&code=C",
+            "?lc=1033#error=access_denied&error_description=No",
+            "?code=C#error=access_denied",
+        ] {
+            let error = read(&format!("{page}{text}")).expect_err(text);
+            assert!(matches!(error, SignInError::Declined { code, .. } if code == "access_denied"), "{text}");
         }
     }
 
     #[test]
     fn a_refusal_is_not_a_code() {
-        let redirect = Redirect::parse("/?error=access_denied&error_description=No+thanks&state=S", "S").expect("read");
-        let error = redirect.into_code().expect_err("refused");
+        let redirect = Redirect::parse("/?error=access_denied&error_description=No+thanks&state=S").expect("read");
+        let error = redirect.meant_for("S", false).and_then(Outcome::into_code).expect_err("refused");
         assert_eq!(error.to_string(), "the sign-in was refused: No thanks (access_denied)");
     }
 }

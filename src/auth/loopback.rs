@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::flow::{Redirect, SignInError};
+use super::flow::{Outcome, Redirect, SignInError};
 
 /// The longest request that is read. Codes of work accounts reach a few kilobytes.
 const LONGEST_REQUEST: usize = 32 * 1024;
@@ -40,7 +40,7 @@ impl Loopback {
     }
 
     /// Waits for the redirect that carries `state`.
-    pub(super) async fn redirect(self, state: &str) -> Result<Redirect, SignInError> {
+    pub(super) async fn redirect(self, state: &str) -> Result<Outcome, SignInError> {
         let mut visits = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -65,7 +65,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, std::n
 }
 
 /// Reads one request and answers it. Its redirect, if it is the one we wait for.
-async fn receive(mut stream: TcpStream, state: String) -> Option<Redirect> {
+async fn receive(mut stream: TcpStream, state: String) -> Option<Outcome> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -78,11 +78,13 @@ async fn receive(mut stream: TcpStream, state: String) -> Option<Redirect> {
     let line = String::from_utf8_lossy(&request);
     let target = line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
     let (status, page, redirect) = match target {
-        Some(target) if target == "/" || target.starts_with("/?") => match Redirect::parse(target, &state) {
-            Ok(redirect @ Redirect::Code(_)) => ("200 OK", PAGE_DONE, Some(redirect)),
-            Ok(redirect @ Redirect::Error { .. }) => ("200 OK", PAGE_REFUSED, Some(redirect)),
-            Err(_) => ("400 Bad Request", PAGE_WRONG, None),
-        },
+        Some(target) if target == "/" || target.starts_with("/?") => {
+            match Redirect::parse(target).map(|redirect| redirect.meant_for(&state, false)) {
+                Some(Ok(outcome @ Outcome::Code(_))) => ("200 OK", PAGE_DONE, Some(outcome)),
+                Some(Ok(outcome @ Outcome::Error { .. })) => ("200 OK", PAGE_REFUSED, Some(outcome)),
+                _ => ("400 Bad Request", PAGE_WRONG, None),
+            }
+        }
         _ => ("404 Not Found", PAGE_WRONG, None),
     };
     let answer = format!(

@@ -10,13 +10,61 @@
 //! - secrets are [`Secret`]s, and no error carries one.
 //!
 //! [`flow`] is how the first tokens come about, [`authority`] the conversation with the sign-in service.
+//!
+//! Tokens that were stored once are good for as long as they are used:
+//!
+//! ```
+//! # #[cfg(feature = "demo")]
+//! # #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use onedrive_mount::emulator::{Emulator, Options};
+//! # let service = Emulator::start(Options::default()).await?;
+//! # let issued = service.oauth().issue_tokens();
+//! # let folder = tempfile::tempdir()?;
+//! # let (file, settings) = (folder.path().join("token.json"), folder.path().join("config.yaml"));
+//! # std::fs::write(&settings, format!("client: {{id: test}}\nendpoints: {{login: \"{}\"}}\n", service.endpoints().login))?;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use onedrive_mount::auth::{Authority, Renewer, TokenSource, Tokens, Vault};
+//! use onedrive_mount::base::clock::{Clock, SystemClock};
+//! use onedrive_mount::base::secret::Secret;
+//! use onedrive_mount::config::Layers;
+//!
+//! let config = Layers::built_in().file(&settings, true)?.finish()?;
+//! let (authority, clock) = (Authority::from_config(&config)?, Arc::new(SystemClock::new()));
+//! let lifetime = Duration::from_secs(3600);
+//! let tokens = Tokens {
+//!     access: Secret::new(issued.access.clone()),
+//!     refresh: Some(Secret::new(issued.refresh)),
+//!     expires: clock.now().plus(lifetime),
+//!     lifetime,
+//!     scope: String::new(),
+//!     identity: authority.identity(),
+//! };
+//! let vault = Vault::new(&file);
+//! vault.store(&tokens, &vault.lock(&*clock).await?)?;
+//!
+//! let renewer = Renewer::new(authority, Vault::new(&file), clock);
+//! let token = renewer.token().await?;
+//! assert_eq!(*token.expose(), issued.access);
+//! // The service says that it is over: there is a new one, and the file has what the next renewal needs.
+//! assert_ne!(*renewer.renew(&token).await?.expose(), issued.access);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "demo"))]
+//! # fn main() {}
+//! ```
 
+pub(crate) mod answer;
 pub mod authority;
 pub mod flow;
 mod loopback;
 mod renewal;
 pub mod vault;
 
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod tests;
 
@@ -83,6 +131,12 @@ pub enum AuthError {
         reason: String,
         /// How long the service asked to be left alone.
         retry_after: Option<Duration>,
+    },
+    /// The person, or the service, granted less than the program needs. What was granted is stored.
+    #[error("the sign-in lacks the permission {missing}; sign in again and allow it: onedrive-cli auth")]
+    MissingPermission {
+        /// What is missing, in the service's words.
+        missing: String,
     },
     /// Neither the settings nor the build name an application.
     #[error(

@@ -104,6 +104,14 @@ impl Renewer {
         Self { shared: Arc::new(Shared { authority, vault, clock, turn, under_way, known }) }
     }
 
+    /// The permissions that the present tokens carry, separated by spaces; empty if the service did not say.
+    ///
+    /// # Errors
+    /// [`AuthError::NotSignedIn`]; what keeps the stored tokens from being read.
+    pub async fn granted(&self) -> Result<String, AuthError> {
+        Ok(self.shared.tokens()?.ok_or(AuthError::NotSignedIn)?.scope)
+    }
+
     /// Completes when no renewal is under way. To be awaited before the runtime ends: an answer that nobody reads may
     /// hold the only refresh token that is still good.
     pub async fn settled(&self) {
@@ -130,7 +138,12 @@ impl Renewer {
 
     async fn renewed(&self, cause: Cause) -> Result<Secret<String>, AuthError> {
         match self.begin(cause).await {
-            Ok(result) => result.map(|tokens| tokens.access),
+            Ok(result) => {
+                let tokens = result?;
+                // Only now, when they are stored.
+                self.shared.authority.enough(&tokens)?;
+                Ok(tokens.access)
+            }
             Err(_) => Err(AuthError::Unreachable { reason: "the program is stopping".to_owned(), retry_after: None }),
         }
     }
@@ -151,6 +164,7 @@ impl TokenSource for Renewer {
         let shared = &self.shared;
         let now = shared.clock.now();
         let Some(tokens) = shared.tokens()? else { return Err(AuthError::NotSignedIn) };
+        shared.authority.enough(&tokens)?;
         match step(now, &tokens) {
             Step::Use => Ok(tokens.access),
             Step::UseAndRenew => {
@@ -287,7 +301,7 @@ impl Shared {
     /// Stores tokens on a thread that may wait for the disk.
     async fn save(&self, tokens: &Tokens, lock: super::vault::VaultLock) -> Result<(), VaultError> {
         let (vault, tokens) = (self.vault.clone(), tokens.clone());
-        let path = vault.path().to_owned();
+        let path = vault.path().unwrap_or(std::path::Path::new("the sign-in")).to_owned();
         match tokio::task::spawn_blocking(move || vault.store(&tokens, &lock)).await {
             Ok(result) => result,
             Err(stopped) => Err(VaultError::File { action: "write", path, source: std::io::Error::other(stopped) }),

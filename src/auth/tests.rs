@@ -16,13 +16,13 @@ use super::*;
 use crate::base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::config::Layers;
 
-type Form = HashMap<String, String>;
+pub(super) type Form = HashMap<String, String>;
 type Act = Box<dyn FnOnce() + Send>;
 
 /// A token service that answers from a script; after its end it issues numbered tokens.
 #[derive(Clone)]
-struct Service {
-    url: String,
+pub(super) struct Service {
+    pub(super) url: String,
     script: Arc<Mutex<VecDeque<(u16, String)>>>,
     seen: Arc<Mutex<Vec<(String, Form)>>>,
     /// Runs while the next request is under way.
@@ -90,25 +90,25 @@ impl Service {
         Authority::from_config(&layers.finish().expect("valid")).expect("complete")
     }
 
-    fn seen(&self) -> Vec<(String, Form)> {
+    pub(super) fn seen(&self) -> Vec<(String, Form)> {
         self.seen.lock().expect("whole").clone()
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.seen().len()
     }
 }
 
-struct World {
-    service: Service,
-    clock: ManualClock,
-    vault: Vault,
-    home: tempfile::TempDir,
+pub(super) struct World {
+    pub(super) service: Service,
+    pub(super) clock: ManualClock,
+    pub(super) vault: Vault,
+    pub(super) home: tempfile::TempDir,
 }
 
 impl World {
     /// A service with a script, and somebody signed in with tokens `A0` and `R0` that last an hour.
-    async fn new(script: &[(u16, &str)]) -> Self {
+    pub(super) async fn new(script: &[(u16, &str)]) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let world = Self {
             service: Service::start(script).await,
@@ -138,17 +138,17 @@ impl World {
         Renewer::new(self.service.authority("app"), self.vault.clone(), Arc::new(self.clock.clone()))
     }
 
-    fn stored(&self) -> (String, String) {
+    pub(super) fn stored(&self) -> (String, String) {
         let tokens = self.vault.load().expect("readable").expect("signed in");
         (tokens.access.into_exposed(), tokens.refresh.expect("offline access").into_exposed())
     }
 
-    fn sign_in<'a>(&'a self, authority: &'a Authority, clock: &'a dyn Clock) -> SignIn<'a> {
+    pub(super) fn sign_in<'a>(&'a self, authority: &'a Authority, clock: &'a dyn Clock) -> SignIn<'a> {
         SignIn { authority, vault: &self.vault, pending: self.home.path().join("sign-in.json"), clock }
     }
 }
 
-async fn access(source: &Renewer) -> Result<String, AuthError> {
+pub(super) async fn access(source: &Renewer) -> Result<String, AuthError> {
     source.token().await.map(Secret::into_exposed)
 }
 
@@ -309,7 +309,7 @@ async fn an_unwritable_file_stops_the_next_refresh_not_this_one() {
     assert_eq!(access(&source).await.expect("valid"), "A0");
     world.clock.advance(Duration::from_secs(3601));
     // A folder in the place of the file cannot be replaced by a file, not even by root.
-    let path = world.vault.path().to_owned();
+    let path = world.vault.path().expect("a file").to_owned();
     *world.service.meanwhile.lock().expect("whole") = Some(Box::new(move || {
         std::fs::remove_file(&path).and_then(|()| std::fs::create_dir(&path)).expect("replaced");
     }));
@@ -317,7 +317,7 @@ async fn an_unwritable_file_stops_the_next_refresh_not_this_one() {
     world.clock.advance(Duration::from_secs(3601));
     assert!(matches!(access(&source).await, Err(AuthError::Vault(_))));
     assert_eq!(world.service.count(), 1, "R1 is not spent before it is stored");
-    std::fs::remove_dir(world.vault.path()).expect("removed");
+    std::fs::remove_dir(world.vault.path().expect("a file")).expect("removed");
     assert_eq!(access(&source).await.expect("stored, then renewed"), "A2");
     assert_eq!(world.service.seen()[1].1["refresh_token"], "R1");
     assert_eq!(world.stored().1, "R2");
@@ -330,7 +330,7 @@ async fn tokens_of_another_application_are_not_used() {
     let source = Renewer::new(other, world.vault.clone(), Arc::new(world.clock.clone()));
     let error = access(&source).await.expect_err("not ours");
     assert!(matches!(error, AuthError::OtherApplication { .. }), "{error}");
-    std::fs::remove_file(world.vault.path()).expect("removed");
+    std::fs::remove_file(world.vault.path().expect("a file")).expect("removed");
     assert!(matches!(access(&source).await, Err(AuthError::NotSignedIn)));
 }
 
@@ -349,14 +349,14 @@ async fn a_dead_network_is_unreachable() {
 }
 
 /// A person who behaves as the test says.
-struct Person {
-    said: String,
+pub(super) struct Person {
+    pub(super) said: String,
     types: VecDeque<String>,
     browser: Option<Box<dyn Fn(Url) + Send>>,
 }
 
 impl Person {
-    fn typing(lines: &[&str]) -> Self {
+    pub(super) fn typing(lines: &[&str]) -> Self {
         Self { said: String::new(), types: lines.iter().map(|line| (*line).to_owned()).collect(), browser: None }
     }
 }

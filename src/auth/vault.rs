@@ -1,4 +1,4 @@
-//! The token file.
+//! The token file, or the sign-in in a settings file of python-onedrive.
 //!
 //! Whoever reads this file is the user as far as OneDrive is concerned, and whoever loses its newest content is signed
 //! out. So it is readable by its owner alone from the moment it exists, it is replaced whole or not at all, and a
@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -16,9 +17,14 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::private;
 use crate::base::secret::{Secret, Wipe};
+use crate::config::Lcrc;
+use crate::config::lcrc::{LcrcError, StoredSignIn};
 
 /// How long to wait for another process that is refreshing. Its requests give up well before.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long an access token of the Live sign-in lasts.
+const LIVE_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// How often to look whether it is done.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -61,6 +67,9 @@ pub enum VaultError {
         /// What the reader stumbled over.
         reason: String,
     },
+    /// The settings file of python-onedrive cannot be used.
+    #[error(transparent)]
+    Lcrc(#[from] LcrcError),
     /// Another process holds the lock and does not let go.
     #[error("another process has been using {} for a minute; if it hangs, end it", path.display())]
     Busy {
@@ -69,16 +78,28 @@ pub enum VaultError {
     },
 }
 
-/// One token file and the lock beside it.
+/// One token file and the lock beside it. Clones are the same vault.
 #[derive(Clone, Debug)]
 pub struct Vault {
+    /// The token file, or the settings file of python-onedrive.
     path: PathBuf,
+    lcrc: Option<Shared>,
+}
+
+/// A sign-in in a settings file of python-onedrive.
+#[derive(Clone, Debug)]
+struct Shared {
+    file: Lcrc,
+    /// The file does not say whom its tokens belong to: it is whom it names itself.
+    identity: String,
+    /// What was stored last where nothing is to be written: it lives as long as the program.
+    kept: Arc<Mutex<Option<Tokens>>>,
 }
 
 /// The right to change the token file; other processes wait. Ends when dropped.
 #[derive(Debug)]
 pub struct VaultLock {
-    _file: File,
+    _file: Option<File>,
 }
 
 /// The file's content. Times are seconds since 1970, because people look into such files.
@@ -97,12 +118,22 @@ struct Stored {
 impl Vault {
     /// A vault at `path`. Nothing is touched yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), lcrc: None }
     }
 
-    /// The token file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The sign-in in a settings file of python-onedrive, issued to `identity`. Its folder is nobody's but the user's:
+    /// it is neither made nor closed to others.
+    pub fn in_lcrc(file: Lcrc, identity: String) -> Self {
+        let path = file.saved_to().unwrap_or(file.path()).to_owned();
+        Self { path, lcrc: Some(Shared { file, identity, kept: Arc::default() }) }
+    }
+
+    /// The token file; `None` if the user does not want the sign-in to be stored.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.lcrc {
+            Some(shared) => shared.file.saved_to(),
+            None => Some(&self.path),
+        }
     }
 
     /// What is stored; `None` if nobody has signed in.
@@ -112,6 +143,9 @@ impl Vault {
     /// # Errors
     /// The file exists but cannot be read or understood.
     pub fn load(&self) -> Result<Option<Tokens>, VaultError> {
+        if let Some(shared) = &self.lcrc {
+            return shared.load();
+        }
         let Some(bytes) = read_private(&self.path)?.map(Secret::new) else { return Ok(None) };
         let damaged = |reason: String| VaultError::Damaged { path: self.path.clone(), reason };
         let stored: Stored = serde_json::from_slice(bytes.expose()).map_err(|error| {
@@ -136,6 +170,9 @@ impl Vault {
     /// # Errors
     /// The disk is full or read-only, or the folder belongs to somebody else.
     pub fn store(&self, tokens: &Tokens, _lock: &VaultLock) -> Result<(), VaultError> {
+        if let Some(shared) = &self.lcrc {
+            return shared.store(tokens);
+        }
         let mut stored = Stored {
             version: 1,
             identity: tokens.identity.clone(),
@@ -156,8 +193,18 @@ impl Vault {
     /// # Errors
     /// The lock file cannot be made, or the wait was in vain.
     pub async fn lock(&self, clock: &dyn Clock) -> Result<VaultLock, VaultError> {
-        make_folder(&self.path)?;
-        let path = self.path.with_extension("lock");
+        let path = match &self.lcrc {
+            None => {
+                make_folder(&self.path)?;
+                self.path.with_extension("lock")
+            }
+            Some(shared) if shared.file.saved_to().is_none() => return Ok(VaultLock { _file: None }),
+            Some(_) => {
+                let mut name = self.path.file_name().unwrap_or_default().to_owned();
+                name.push(".lock");
+                self.path.with_file_name(name)
+            }
+        };
         let failed = |source: io::Error| VaultError::File { action: "lock", path: path.clone(), source };
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
@@ -165,7 +212,7 @@ impl Vault {
         loop {
             // Looking again and again instead of sleeping in the kernel: a thread that waits there cannot be cancelled.
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(VaultLock { _file: file }),
+                Ok(()) => return Ok(VaultLock { _file: Some(file) }),
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(failed(error.into())),
             }
@@ -177,6 +224,36 @@ impl Vault {
     }
 }
 
+impl Shared {
+    fn load(&self) -> Result<Option<Tokens>, VaultError> {
+        if let Some(tokens) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Some(tokens.clone()));
+        }
+        close(self.file.path())?;
+        let StoredSignIn { access, refresh, expires } = self.file.load()?;
+        if access.is_none() && refresh.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Tokens {
+            access: access.unwrap_or_else(|| Secret::new(String::new())),
+            refresh,
+            // The old program did not always know it. Then it is renewed at once.
+            expires: expires.unwrap_or(Timestamp(0)),
+            lifetime: LIVE_LIFETIME,
+            scope: String::new(),
+            identity: self.identity.clone(),
+        }))
+    }
+
+    fn store(&self, tokens: &Tokens) -> Result<(), VaultError> {
+        if self.file.saved_to().is_none() {
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokens.clone());
+        }
+        let (access, refresh) = (Some(tokens.access.clone()), tokens.refresh.clone());
+        Ok(self.file.store(&StoredSignIn { access, refresh, expires: Some(tokens.expires) })?)
+    }
+}
+
 /// Reads a file that only its owner may read; `None` if there is none.
 pub(super) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, VaultError> {
     let failed = |source| VaultError::File { action: "read", path: path.to_owned(), source };
@@ -185,6 +262,13 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, VaultError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
+    close(path)?;
+    Ok(Some(bytes))
+}
+
+/// Closes a file to others, with a warning if it was open to them.
+fn close(path: &Path) -> Result<(), VaultError> {
+    let failed = |source| VaultError::File { action: "read", path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         tracing::warn!(file = %path.display(), mode = format!("{mode:o}"), "others could read this file; closing it");
@@ -192,7 +276,7 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, VaultError> {
             tracing::warn!(file = %path.display(), %error, "cannot close it");
         }
     }
-    Ok(Some(bytes))
+    Ok(())
 }
 
 /// Replaces a file that only its owner may read. Whole and durable on return, or unchanged.
@@ -256,7 +340,7 @@ mod tests {
         let lock = vault.lock(&SystemClock::new()).await.expect("free");
         vault.store(&tokens("A"), &lock).expect("stored");
         assert_eq!(vault.load().expect("readable"), Some(tokens("A")));
-        assert_eq!(mode(vault.path()), 0o600);
+        assert_eq!(mode(&vault.path), 0o600);
         assert_eq!(mode(&home.path().join("a/b")), 0o700);
         let left: Vec<_> = fs::read_dir(home.path().join("a/b")).expect("listed").flatten().collect();
         assert_eq!(left.len(), 2, "the tokens and the lock: {left:?}");
@@ -268,9 +352,9 @@ mod tests {
         let vault = Vault::new(home.path().join("token.json"));
         let lock = vault.lock(&SystemClock::new()).await.expect("free");
         vault.store(&tokens("A"), &lock).expect("stored");
-        fs::set_permissions(vault.path(), Permissions::from_mode(0o644)).expect("changed");
+        fs::set_permissions(&vault.path, Permissions::from_mode(0o644)).expect("changed");
         vault.load().expect("readable");
-        assert_eq!(mode(vault.path()), 0o600);
+        assert_eq!(mode(&vault.path), 0o600);
     }
 
     #[test]
@@ -278,7 +362,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let vault = Vault::new(home.path().join("token.json"));
         for content in ["", "{\"version\": 1, \"access_token\": \"s3cret\"", "{\"version\": \"s3cret\"}"] {
-            fs::write(vault.path(), content).expect("written");
+            fs::write(&vault.path, content).expect("written");
             let error = vault.load().expect_err("damaged");
             assert!(matches!(error, VaultError::Damaged { .. }), "{error}");
             assert!(!error.to_string().contains("s3cret"), "{error}");

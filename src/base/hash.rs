@@ -92,7 +92,17 @@ impl Default for QuickXorHash {
 
 /// Whether a string is a QuickXorHash in the service's spelling: base64 of exactly 20 bytes.
 pub fn is_quick_xor_hash(text: &str) -> bool {
-    STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 20)
+    bytes_of(text).is_some()
+}
+
+/// The 20 bytes of a hash from the service's spelling.
+pub fn bytes_of(text: &str) -> Option<[u8; 20]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+/// The service's spelling of the 20 bytes of a hash.
+pub fn text_of(bytes: &[u8; 20]) -> String {
+    STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

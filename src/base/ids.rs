@@ -107,6 +107,19 @@ pub struct Fh(pub u64);
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct MetaTag(pub String);
 
+impl MetaTag {
+    /// For a service without tags, from a state that has times of its own in it (empty for a folder, whose times say
+    /// nothing of it) and from the place.
+    pub fn from_place(state: &str, folder: &str, name: &str) -> Self {
+        Self(format!("{state}@{folder}/{name}"))
+    }
+
+    /// Whether it is made from nothing but a place, so that it comes back when the item does.
+    pub fn may_recur(&self) -> bool {
+        self.0.starts_with('@')
+    }
+}
+
 /// The identity of one version of a file's bytes.
 ///
 /// Built from hash and size where the service gives a hash; else from its own content tag; else from
@@ -129,6 +142,37 @@ impl ContentTag {
     /// From a modification time (seconds since 1970) and a size in bytes: the weakest form.
     pub fn from_time(seconds: i64, size: u64) -> Self {
         Self(format!("t:{seconds}:{size}"))
+    }
+
+    /// From the two times (in seconds since 1970) and the size in bytes, where the service has no hash: when it last saw
+    /// the item change, and when the owner's machine did. Both count: a client that sets a file's time back moves only
+    /// the service's. It moves on a rename, too, where the bytes stay: fetching them again is a nuisance, taking two
+    /// versions for one is a loss.
+    pub fn from_times(service: i64, client: Option<i64>, size: u64) -> Self {
+        let client = client.map(|seconds| seconds.to_string()).unwrap_or_default();
+        Self(format!("c:{service}.{client}:{size}"))
+    }
+
+    /// When the service last saw the item change, of a tag made by [`ContentTag::from_times`].
+    pub fn service_time(&self) -> Option<i64> {
+        self.0.strip_prefix("c:")?.split_once('.')?.0.parse().ok()
+    }
+
+    /// Whether two tags made by [`ContentTag::from_times`] differ in nothing but the service's time: which is how they
+    /// differ if the item was renamed. Only who did that can say so of two versions.
+    pub fn differs_by_rename_only(&self, other: &Self) -> bool {
+        let rest = |tag: &Self| {
+            tag.service_time()?;
+            tag.0.split_once('.').map(|(_, rest)| rest.to_owned())
+        };
+        // Without the client's time the size alone would speak.
+        let rest = rest(self).zip(rest(other)).filter(|(one, _)| !one.starts_with(':'));
+        self != other && rest.is_some_and(|(one, other)| one == other)
+    }
+
+    /// The size of the version, in bytes; every form ends with it.
+    pub fn size(&self) -> Option<u64> {
+        self.0.rsplit_once(':')?.1.parse().ok()
     }
 
     /// The QuickXorHash inside, if the tag was made from one.
@@ -156,6 +200,26 @@ mod tests {
     fn personal_drive_ids_compare_equal_in_every_spelling() {
         assert_eq!(DriveId::new("0A1B2C3D4E5F6071"), DriveId::new("a1b2c3d4e5f6071"));
         assert_ne!(DriveId::new("b!Qk3T"), DriveId::new("b!qk3t"));
+    }
+
+    #[test]
+    fn tags_of_times_tell_a_rename_from_a_change() {
+        let tag = |service, client, size| ContentTag::from_times(service, client, size);
+        let one = tag(10, Some(5), 3);
+        assert_eq!((one.service_time(), one.size(), one.hash()), (Some(10), Some(3), None));
+        assert!(one.differs_by_rename_only(&tag(11, Some(5), 3)));
+        for other in [one.clone(), tag(11, Some(6), 3), tag(11, Some(5), 4), ContentTag::from_service("x", 3)] {
+            assert!(!one.differs_by_rename_only(&other), "{other:?}");
+        }
+        assert!(!tag(10, None, 3).differs_by_rename_only(&tag(11, None, 3)), "the size alone proves nothing");
+        assert_eq!(ContentTag::from_hash("AAAA", 3).service_time(), None);
+    }
+
+    #[test]
+    fn a_tag_that_is_only_a_place_may_recur() {
+        assert!(MetaTag::from_place("", "folder.1", "n").may_recur());
+        assert!(!MetaTag::from_place("5.5.3", "folder.1", "n").may_recur());
+        assert!(!MetaTag("aQ@x".into()).may_recur());
     }
 
     #[test]

@@ -146,6 +146,20 @@ pub fn presentable(text: &str) -> String {
     line.chars().take(200).collect()
 }
 
+/// A name of somebody else made fit for a sentence: what a terminal obeys instead of showing it, line ends too, becomes
+/// an escape such as `\u{1b}`. Every other character stays.
+pub fn tamed(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if is_unprintable(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// A character that a terminal obeys instead of showing it: control characters, and those that turn the direction of
 /// writing, with which `gpj.exe` reads `exe.jpg`.
 pub fn is_unprintable(c: char) -> bool {

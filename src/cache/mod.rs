@@ -249,6 +249,23 @@ impl ChunkCache {
         Ok(())
     }
 
+    /// Keeps what is here of one version under the tag that it has now: the same bytes under another name. The old name
+    /// stays for those who read by it. Best effort, and as slow as the disk.
+    pub fn carry_over(&self, from: &CacheKey, to: &CacheKey, size: u64) {
+        const PIECE: u64 = 8 * CHUNK;
+        for range in self.present(from, size).iter() {
+            let mut at = range.start;
+            while at < range.end {
+                let end = range.end.min(at + PIECE);
+                let Lookup::Hit(bytes) = self.read_at(from, size, at..end) else { return };
+                if !self.insert(to, size, at, &bytes) {
+                    return;
+                }
+                at = end;
+            }
+        }
+    }
+
     /// Copies what is here and right to the same offsets of another file, sharing blocks where the file
     /// system can. Returns what was copied. Fails only if the other file does.
     pub fn copy_ranges_into(&self, key: &CacheKey, size: u64, to: &dyn DiskFile) -> io::Result<RangeSet> {

@@ -19,13 +19,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::ids::Cursor;
 use crate::base::tasks::Stop;
 use crate::index::{Index, IndexError, Notice, NoticeSink, meta};
-use crate::remote::{Advice, Change, ChangePage, Next, Remote, RemoteError, RemoteErrorKind, Start, URGENCY, Urgency};
+use crate::remote::{
+    Advice, Change, ChangePage, ChangeSource, Item, Next, Remote, RemoteError, RemoteErrorKind, Start, URGENCY, Urgency,
+};
 
 mod apply;
 pub mod plan;
@@ -34,7 +37,7 @@ mod rhythm;
 #[cfg(test)]
 mod tests;
 
-use resync::{Enumeration, Why};
+use resync::{Enumeration, Unfound, Why};
 use rhythm::{Outcome, Rhythm};
 
 /// The most pages a chain may have. A page holds a thousand items or so.
@@ -124,6 +127,8 @@ struct Turn {
     enumeration: Option<Enumeration>,
     /// The stored cursor is of no use any more.
     expired: bool,
+    /// What an enumeration or a chain has left open.
+    unfound: Option<Unfound>,
 }
 
 impl Poller {
@@ -178,12 +183,19 @@ impl Poller {
 
     /// Reads the feed to its end now. Returns how many notices that made. Everything that the service had
     /// in its feed at the time of the call is in the index afterwards; unless the position in
-    /// the feed has expired, in which case the enumeration that follows brings it.
+    /// the feed has expired, in which case the enumeration that follows brings it. Where there is no feed and changes
+    /// come from listings anyway, that is not waited for: the whole drive is listed now.
     pub async fn poll_now(&self) -> Result<usize, Trouble> {
         let mut turn = self.turn.lock().await;
         let outcome = URGENCY.scope(Urgency::Interactive, self.catch_up(&mut turn)).await;
         self.note(&outcome);
-        Ok(outcome?.unwrap_or(0))
+        let mut count = outcome?.unwrap_or(0);
+        while turn.expired && self.remote.caps().changes == ChangeSource::Listed {
+            let (step, notices) = URGENCY.scope(Urgency::Interactive, self.page(&mut turn)).await;
+            count += notices;
+            step?;
+        }
+        Ok(count)
     }
 
     /// Follows the feed until asked to stop.
@@ -251,7 +263,14 @@ impl Poller {
     async fn has_pages_to_fetch(&self) -> bool {
         let mut turn = self.turn.lock().await;
         if turn.enumeration.is_none() {
-            let begun = if turn.expired { Ok(Some(Enumeration::begin(Why::Expired))) } else { self.enumeration_due() };
+            let begun = if turn.expired {
+                Ok(Some(Enumeration::begin(Why::Expired)))
+            } else if turn.unfound.is_some() {
+                // The last comparison is not over.
+                Ok(None)
+            } else {
+                self.enumeration_due()
+            };
             match begun {
                 Ok(enumeration) => turn.enumeration = enumeration,
                 Err(error) => tracing::warn!(%error, "the index does not say whether the drive is known completely"),
@@ -270,17 +289,36 @@ impl Poller {
 
     async fn page_in_turn(&self) -> Outcome {
         let mut turn = self.turn.lock().await;
-        let Some(enumeration) = &mut turn.enumeration else { return Outcome::Quiet };
-        let step = enumeration.step(&*self.remote, &self.index, &*self.clock);
-        match URGENCY.scope(Urgency::Background, step).await {
+        match URGENCY.scope(Urgency::Background, self.page(&mut turn)).await.0 {
+            Ok(true) => Outcome::News,
+            Ok(false) => Outcome::Quiet,
+            Err(trouble) => Outcome::Failed(trouble.asked_pause()),
+        }
+    }
+
+    /// Takes the next page of an enumeration under way, if there is one, and says how many notices that made.
+    async fn page(&self, turn: &mut Turn) -> (Result<bool, Trouble>, usize) {
+        let Some(enumeration) = &mut turn.enumeration else {
+            turn.expired = false;
+            return (Ok(false), 0);
+        };
+        match enumeration.step(&self.remote, &self.index, &*self.clock).await {
             Ok(step) => {
                 let listed = enumeration.listed;
                 if step.finished {
                     tracing::info!(items = listed, why = ?enumeration.why, "the whole drive was listed");
+                    let index = self.index.clone();
+                    // Only tidying: nobody waits for it, and nothing depends on it.
+                    let _ = on_disk(move || {
+                        index.rest();
+                        Ok(())
+                    })
+                    .await;
                     turn.enumeration = None;
                     turn.expired = false;
+                    turn.unfound = step.unfound;
                 }
-                let now = self.clock.now();
+                let (now, count) = (self.clock.now(), step.notices.len());
                 self.hand_on(step.notices);
                 self.tell(|health| {
                     health.enumerating = (!step.finished).then_some(listed);
@@ -289,7 +327,7 @@ impl Poller {
                         health.trouble = None;
                     }
                 });
-                Outcome::News
+                (Ok(true), count)
             }
             Err(trouble) => {
                 tracing::info!(%trouble, "the drive cannot be listed further for now");
@@ -297,9 +335,9 @@ impl Poller {
                     let why = enumeration.why;
                     turn.enumeration = Some(Enumeration::begin(why));
                 }
-                let asked = trouble.asked_pause();
-                self.note(&Err(trouble));
-                Outcome::Failed(asked)
+                let failed = Err(trouble);
+                self.note(&failed);
+                (failed.map(|_: Option<usize>| false), 0)
             }
         }
     }
@@ -310,11 +348,26 @@ impl Poller {
         if turn.expired {
             return Ok(None);
         }
+        let Some(news) = self.follow(turn).await? else { return Ok(None) };
+        // After the news: what moved out of something that is gone has moved by then.
+        if let Some(unfound) = &mut turn.unfound {
+            match unfound.settle(&*self.remote, &self.index, &*self.clock).await {
+                Ok(notices) => self.hand_on(notices),
+                // It is asked again, and nothing else waits for it.
+                Err(trouble) => tracing::debug!(%trouble, "what was not found stays open"),
+            }
+        }
+        turn.unfound.take_if(|unfound| unfound.is_settled());
+        Ok(Some(news))
+    }
+
+    /// The same, without what was left open before.
+    async fn follow(&self, turn: &mut Turn) -> Result<Option<usize>, Trouble> {
         let Some(cursor) = self.index.cursor()? else {
             self.take_first_cursor().await?;
             return Ok(Some(0));
         };
-        let chain = match read_chain(&*self.remote, &cursor).await {
+        let mut chain = match read_chain(&*self.remote, &cursor).await {
             Err(error) if error.advice == Advice::Resync => {
                 tracing::info!(%error, "the position in the feed of changes has expired; listing the whole drive again");
                 turn.expired = true;
@@ -326,10 +379,13 @@ impl Poller {
             }
             other => other?,
         };
+        if self.remote.caps().changes == ChangeSource::Listed {
+            Unfound::take_from(&mut turn.unfound, &mut chain.changes, &self.index, &*self.clock).await?;
+        }
         if chain.changes.is_empty() && chain.cursor == cursor {
             return Ok(Some(0));
         }
-        let chain = self.without_ghosts(chain).await?;
+        let (chain, asked) = self.without_ghosts(chain, &cursor).await?;
         if let Some(enumeration) = &mut turn.enumeration {
             for change in &chain.changes {
                 if let Change::Gone(id) = change {
@@ -338,30 +394,59 @@ impl Poller {
             }
         }
         let (index, now) = (self.index.clone(), self.clock.now());
-        let notices = on_disk(move || apply::apply_chain(&index, chain.changes, &chain.cursor, now)).await?;
+        let notices =
+            on_disk(move || apply::apply_chain(&index, chain.changes, &asked, [&cursor, &chain.cursor], now)).await?;
         let count = notices.len();
         self.hand_on(notices);
         Ok(Some(count))
     }
 
-    /// Asks again about items that we have just deleted and that the chain says are living: either the chain
-    /// is older than our deletion, or somebody has restored them since.
-    async fn without_ghosts(&self, mut chain: Chain) -> Result<Chain, Trouble> {
+    /// Asks again about items that we have just changed or deleted and that the chain shows otherwise: either the
+    /// chain is older than what we did, or somebody has changed or restored them since. As long as neither can be told
+    /// for one of them the chain is read again from where it began; what we did is not recent for ever. Returns what was
+    /// in doubt, too.
+    async fn without_ghosts(&self, chain: Chain, from: &Cursor) -> Result<(Chain, Vec<apply::Doubt>), Trouble> {
+        /// Many more are no echoes of our own.
+        const ASKED: usize = 500;
         let (index, now) = (self.index.clone(), self.clock.now());
-        let deleted = on_disk(move || index.write(|txn| txn.deleted_here(now))).await?.0;
-        for id in deleted {
-            let is_about_it = |change: &Change| matches!(change, Change::Is(item) if item.id == id);
-            if !chain.changes.iter().any(is_about_it) {
+        let (doubted, mut chain) = on_disk(move || {
+            let doubted = index.write(|txn| apply::doubted(txn, &chain.changes, now))?.0;
+            Ok((doubted, chain))
+        })
+        .await?;
+        let asked = doubted.iter().take(ASKED).map(|doubt| &doubt.id);
+        let answers: Vec<_> = resync::ask_for_all(&*self.remote, asked).collect().await;
+        for (doubt, (_, answer)) in doubted.iter().zip(answers) {
+            let answer = answer?;
+            let said = chain.changes.iter().rev().find_map(|change| match change {
+                Change::Is(item) if item.id == doubt.id => Some(item.meta_tag.clone()),
+                _ => None,
+            });
+            let (index, id) = (self.index.clone(), doubt.id.clone());
+            let open = match &answer {
+                Change::Is(item) if said.as_ref() == Some(&item.meta_tag) => false,
+                Change::Is(item) if doubt.is_open(item) => true,
+                // Older than what we know: whoever was asked is behind.
+                Change::Is(Item { meta_tag, .. }) => {
+                    let tag = meta_tag.clone();
+                    on_disk(move || index.is_overtaken(&id, &tag, now)).await?
+                }
+                // Not to be seen yet.
+                Change::Gone(_) => on_disk(move || index.is_newborn(&id, now)).await?,
+            };
+            if open {
+                chain.changes.retain(|change| !matches!(change, Change::Is(item) if item.id == doubt.id));
+                chain.cursor = from.clone();
                 continue;
             }
-            let answer = resync::ask_for(&*self.remote, &id).await?;
-            if matches!(answer, Change::Is(_)) {
-                let (index, id) = (self.index.clone(), id.clone());
+            // What we have deleted while this was asked is not restored.
+            if matches!(answer, Change::Is(_)) && doubt.was_deleted() {
+                let (index, id) = (self.index.clone(), doubt.id.clone());
                 on_disk(move || index.write(|txn| txn.forget_echo(&id))).await?;
             }
             chain.changes.push(answer);
         }
-        Ok(chain)
+        Ok((chain, doubted))
     }
 
     async fn take_first_cursor(&self) -> Result<(), Trouble> {

@@ -13,6 +13,7 @@
 //! | --- | --- | --- |
 //! | is | the same | nothing |
 //! | is | a newer state, because we made it ourselves | nothing |
+//! | is | a state of our own of a moment ago, and neither this one nor that it is older | asked for by id, and that taken; left open if it says what we know |
 //! | is | anything else, or nothing | taken |
 //! | gone | nothing | nothing |
 //! | gone | an item | dropped, with all that is still below it once everything else was taken |
@@ -141,9 +142,26 @@ fn is_same(row: &Row, parent: Option<&ItemId>, item: &Item) -> bool {
         && row.kind == item.kind
         && row.content_tag == item.content_tag
         && row.meta_tag == item.meta_tag
-        && row.modified.seconds() == item.modified.seconds()
+        && (row.modified.seconds() == item.modified.seconds() || keeps_our_time(row, item))
         && (row.size == item.size || item.kind != ItemKind::File)
         && row.link_to == item.link_to
+}
+
+/// Whether nothing about an item has changed but its time, which says that the service never had ours: where it cannot be
+/// told a time, this machine remembers it, as long as the item stays as it is. Where it can, a time moves the tag.
+fn keeps_our_time(row: &Row, item: &Item) -> bool {
+    !row.meta_tag.0.is_empty() && row.meta_tag == item.meta_tag
+}
+
+/// Whether a state says something of an item that is not known: of a file anything, of a folder its place. A folder's tag
+/// moves with what is in it.
+pub(super) fn is_other(row: &Row, parent: Option<&ItemId>, item: &Item) -> bool {
+    match item.kind {
+        ItemKind::File => !is_same(row, parent, item),
+        ItemKind::Folder | ItemKind::Closed => {
+            item.parent.is_some() && (parent != item.parent.as_ref() || row.name != item.name)
+        }
+    }
 }
 
 /// Sorts so that no item comes before its folder, as far as the folder is in the list at all. Keeps the

@@ -8,24 +8,47 @@
 //! - absence is not deletion: an item that was not listed is looked up by its id, and only if the service
 //!   does not know it any more does it go;
 //! - while the feed is followed beside it, a page is never trusted over what is known: it may be older. It
-//!   only adds, and what it contradicts is looked up by id;
+//!   only adds, and what it contradicts is looked up by id. Where there is no feed it is trusted, but not of
+//!   what we have changed ourselves a moment ago: that is looked up, too, and an answer counts only for an item that
+//!   we have left alone since it was asked about;
 //! - nothing of this touches content or local work; those that are affected hear of it as of any change.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::apply::{apply_page, apply_states};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::task::JoinSet;
+
+use super::apply::{State, apply_page, apply_states, apply_trusted, state_of};
 use super::{MAX_PAGES, Trouble, on_disk};
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::{Clock, Mono, Timestamp};
 use crate::base::ids::{Cursor, DriveId, ItemId};
 use crate::base::secret::Secret;
 use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
-use crate::remote::{At, Change, ChangePage, Link, Next, Remote, RemoteError, RemoteErrorKind, Start};
+use crate::remote::{
+    At, Change, ChangePage, Link, Next, Remote, RemoteError, RemoteErrorKind, RemoteResult, Start, URGENCY, Urgency,
+};
 
 /// How many items that were not listed, or listed otherwise, are looked up in one go; the others wait for
 /// the next enumeration. More than this is hardly ever a truth about the drive.
 const LOOK_UPS: usize = 2000;
+
+/// How many of them at a time. The gate lets fewer through if somebody waits for something else.
+const ASKED_AT_A_TIME: usize = 16;
+
+/// A page is not written by itself if the next one comes soon: identities come in no order, so a transaction of one page
+/// writes nearly as much of the index as one of ten.
+const WRITTEN_AT_ONCE: usize = 10_000;
+
+/// After this long what was fetched is written, however little it is.
+const WRITTEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long to wait before what was not found is asked for again.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the drive is enumerated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +66,9 @@ pub(super) struct Enumeration {
     pub(super) why: Why,
     /// The next page; `None` before the first one.
     next: Option<Link>,
+    /// Pages that were fetched and are not written yet, and when the last one before them was written.
+    fetched: Vec<Change>,
+    written: Option<Mono>,
     /// What was listed, as hashes (a million identities would be a hundred megabytes; that two of them
     /// meet among 2^64 does not happen). `None` if pages before a restart are not known any more: then
     /// nothing can be called absent.
@@ -55,12 +81,128 @@ pub(super) struct Enumeration {
     links: HashSet<u64>,
     /// Items listed so far.
     pub(super) listed: u64,
+    /// The page after the last one taken, if it is on its way.
+    ahead: JoinSet<RemoteResult<ChangePage>>,
 }
 
 /// What a page has brought.
 pub(super) struct Step {
     pub(super) notices: Vec<Notice>,
     pub(super) finished: bool,
+    /// At the end: what has to be asked for again.
+    pub(super) unfound: Option<Unfound>,
+}
+
+/// Items that were neither listed nor found, each as it was known then, and that we have made so recently that they may
+/// only not be shown yet.
+///
+/// The feed may have said that they are gone before the position that it is read from, or say it never, so they are asked
+/// for again, until they are found or not so young any more. Until then the comparison does not count as made: after a
+/// restart in between there is another one.
+pub(super) struct Unfound {
+    items: HashMap<ItemId, State>,
+    compared: bool,
+    pause: Duration,
+    ask_at: Mono,
+}
+
+impl Unfound {
+    fn new(items: HashMap<ItemId, State>, compared: bool, now: Mono) -> Option<Self> {
+        let pause = FIRST_PAUSE;
+        (!items.is_empty()).then(|| Self { items, compared, pause, ask_at: now.plus(pause) })
+    }
+
+    /// Takes those out of a chain that are said to be gone and are so young that they may only not be shown yet. To be
+    /// asked only where a chain is made of listings: a feed that says so of itself knows.
+    pub(super) async fn take_from(
+        open: &mut Option<Self>,
+        chain: &mut Vec<Change>,
+        index: &Arc<Index>,
+        clock: &dyn Clock,
+    ) -> Result<(), Trouble> {
+        let gone = |change: &Change| match change {
+            Change::Gone(id) => Some(id.clone()),
+            Change::Is(_) => None,
+        };
+        let ids: Vec<ItemId> = chain.iter().filter_map(gone).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (on, now) = (index.clone(), clock.now());
+        let young = on_disk(move || {
+            let mut young = HashMap::new();
+            for id in ids {
+                if on.is_newborn(&id, now)? {
+                    young.extend(on.by_id(&id)?.map(|row| (id, state_of(&row))));
+                }
+            }
+            Ok(young)
+        })
+        .await?;
+        chain.retain(|change| !matches!(change, Change::Gone(id) if young.contains_key(id)));
+        match open {
+            Some(open) => open.items.extend(young),
+            None => *open = Self::new(young, false, clock.monotonic()),
+        }
+        Ok(())
+    }
+
+    /// Whether none is left.
+    pub(super) fn is_settled(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Asks for them, if it is time. An item that cannot be looked up is asked for again.
+    pub(super) async fn settle(
+        &mut self,
+        remote: &dyn Remote,
+        index: &Arc<Index>,
+        clock: &dyn Clock,
+    ) -> Result<Vec<Notice>, Trouble> {
+        if clock.monotonic() < self.ask_at {
+            return Ok(Vec::new());
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.ask_at = clock.monotonic().plus(self.pause);
+        let mut answers = HashMap::new();
+        {
+            let mut asked = pin!(ask_for_all(remote, self.items.keys()));
+            while let Some((id, answer)) = asked.next().await {
+                match answer {
+                    Ok(answer) => drop(answers.insert(id, answer)),
+                    Err(error) => tracing::debug!(item = ?id, %error, "an item in question cannot be looked up yet"),
+                }
+            }
+        }
+        let (on, open, compared, now) = (index.clone(), self.items.clone(), self.compared, clock.now());
+        let (left, notices) = on_disk(move || {
+            on.write(|txn| {
+                let (mut left, mut gone) = (HashMap::new(), Vec::new());
+                for (id, before) in open {
+                    let changed = txn.by_id(&id)?.as_ref().map(state_of).as_ref() != Some(&before);
+                    match answers.remove(&id) {
+                        // Found, by us or by what the feed said.
+                        _ if changed => {}
+                        Some(Change::Is(_)) => {}
+                        Some(answer) if !txn.is_newborn(&id, now)? => gone.push(answer),
+                        Some(Change::Gone(_)) | None => drop(left.insert(id, before)),
+                    }
+                }
+                apply_states(txn, gone, now)?;
+                if compared && left.is_empty() {
+                    note_compared(txn, now)?;
+                }
+                Ok(left)
+            })
+        })
+        .await?;
+        self.items = left;
+        Ok(notices)
+    }
+}
+
+fn note_compared(txn: &mut Txn<'_>, now: Timestamp) -> IndexResult<()> {
+    txn.set_meta(meta::RECONCILED, Some(&now.seconds().to_string()))
 }
 
 impl Enumeration {
@@ -69,11 +211,14 @@ impl Enumeration {
         Self {
             why,
             next: None,
+            fetched: Vec::new(),
+            written: None,
             seen: Some(HashSet::new()),
             went: HashSet::new(),
             doubtful: HashSet::new(),
             links: HashSet::new(),
             listed: 0,
+            ahead: JoinSet::new(),
         }
     }
 
@@ -82,7 +227,7 @@ impl Enumeration {
         Ok(match index.meta(meta::ENUMERATION)? {
             None => Self::begin(Why::First),
             Some(link) => {
-                Self { next: Some(Secret::new(link)), seen: None, listed: index.count()?, ..Self::begin(Why::First) }
+                Self { next: Some(Secret::new(link)), seen: None, listed: index.count(), ..Self::begin(Why::First) }
             }
         })
     }
@@ -97,13 +242,15 @@ impl Enumeration {
     /// After an error it may be repeated.
     pub(super) async fn step(
         &mut self,
-        remote: &dyn Remote,
+        remote: &Arc<dyn Remote>,
         index: &Arc<Index>,
         clock: &dyn Clock,
     ) -> Result<Step, Trouble> {
-        let page = match &self.next {
-            None => remote.changes(Start::Beginning).await?,
-            Some(link) => remote.changes(Start::Link(link)).await?,
+        let page = match (self.ahead.join_next().await, &self.next) {
+            (Some(Ok(Ok(page))), _) => page,
+            (_, None) => remote.changes(Start::Beginning).await?,
+            // None was asked for ahead of time, or it did not come: then the error is met here.
+            (_, Some(link)) => remote.changes(Start::Link(link)).await?,
         };
         let ChangePage { changes, next } = page;
         if let Next::More(link) = &next
@@ -127,18 +274,42 @@ impl Enumeration {
         }
         self.listed += changes.len() as u64;
         let now = clock.now();
+        let mut pages = std::mem::take(&mut self.fetched);
+        pages.extend(changes);
         match next {
             Next::More(link) => {
-                // Only the first one is continued after a restart; the others prove something by being whole.
-                let resume = (self.why == Why::First).then(|| link.expose().clone());
-                let notices = self.take_page(index, changes, resume, now).await?;
+                // The next page is on its way while this one is written. That is no harm where pages override nothing
+                // that is known; where they do, a page has to be younger than what the feed brought before it.
+                let mut ahead = JoinSet::new();
+                if self.why != Why::Expired {
+                    let (remote, link) = (remote.clone(), link.clone());
+                    let page = async move { remote.changes(Start::Link(&link)).await };
+                    ahead.spawn(URGENCY.scope(Urgency::Background, page));
+                }
+                let soon = self.written.is_some_and(|at| clock.monotonic().since(at) < WRITTEN_AFTER);
+                let mut notices = Vec::new();
+                if soon && pages.len() < WRITTEN_AT_ONCE {
+                    self.fetched = pages;
+                } else {
+                    // Only the first one is continued after a restart; the others prove something by being whole.
+                    let resume = (self.why == Why::First).then(|| link.expose().clone());
+                    self.fetched = pages.clone();
+                    notices = self.take_page(index, pages, resume, now).await?;
+                    self.fetched = Vec::new();
+                    self.written = Some(clock.monotonic());
+                }
+                self.ahead = ahead;
                 self.next = Some(link);
-                Ok(Step { notices, finished: false })
+                Ok(Step { notices, finished: false, unfound: None })
             }
             Next::Done(cursor) => {
-                let mut notices = self.take_page(index, changes, None, now).await?;
-                notices.extend(self.finish(remote, index, cursor, now).await?);
-                Ok(Step { notices, finished: true })
+                self.fetched = pages.clone();
+                let mut notices = self.take_page(index, pages, None, now).await?;
+                self.fetched = Vec::new();
+                let (more, unfound) = self.finish(&**remote, index, cursor, now).await?;
+                notices.extend(more);
+                let unfound = Unfound::new(unfound, self.seen.is_some(), clock.monotonic());
+                Ok(Step { notices, finished: true, unfound })
             }
         }
     }
@@ -160,8 +331,7 @@ impl Enumeration {
                         Change::Is(item) => !went.contains(&hash_of(&item.id)),
                         Change::Gone(_) => true,
                     };
-                    apply_states(txn, changes.into_iter().filter(living).collect(), now)?;
-                    Vec::new()
+                    apply_trusted(txn, changes.into_iter().filter(living).collect(), now)?
                 } else {
                     apply_page(txn, changes, |id| went.contains(&hash_of(id)), now)?
                 };
@@ -178,13 +348,14 @@ impl Enumeration {
         Ok(notices)
     }
 
+    /// Returns also what was not found and may only not be shown yet.
     async fn finish(
         &mut self,
         remote: &dyn Remote,
         index: &Arc<Index>,
         cursor: Cursor,
         now: Timestamp,
-    ) -> Result<Vec<Notice>, Trouble> {
+    ) -> Result<(Vec<Notice>, HashMap<ItemId, State>), Trouble> {
         let compared = self.seen.is_some();
         let mut questions: Vec<ItemId> = self.doubtful.iter().cloned().collect();
         if let Some(seen) = self.seen.clone() {
@@ -192,16 +363,41 @@ impl Enumeration {
             let absent = on_disk(move || on.write(|txn| absent_in(txn, on.drive(), &seen))).await?.0;
             questions.extend(absent);
         }
-        let looked_up = look_up(remote, questions).await?;
+        let (on, asked) = (index.clone(), questions.clone());
+        let before = on_disk(move || states_of(&on, &asked)).await?;
+        let mut looked_up = look_up(remote, questions).await?;
         let (on, why) = (index.clone(), self.why);
-        let ((), notices) = on_disk(move || {
+        let (unfound, notices) = on_disk(move || {
             on.write(|txn| {
+                // What we made or changed a moment ago may not be shown yet, or as it was before. The feed brings what
+                // others have made of it; without one the answer has to do, unless we have changed it again since.
+                let mut recent = HashSet::new();
+                let mut unfound = HashMap::new();
+                for change in &looked_up {
+                    match change {
+                        Change::Gone(id) if txn.is_newborn(id, now)? => {
+                            unfound.extend(txn.by_id(id)?.map(|row| (id.clone(), state_of(&row))));
+                            recent.insert(id.clone())
+                        }
+                        Change::Is(item) if txn.is_ours_lately(&item.id, now)? => match txn.by_id(&item.id)? {
+                            Some(row) if why != Why::Expired || before.get(&item.id) != Some(&state_of(&row)) => {
+                                recent.insert(item.id.clone())
+                            }
+                            _ => false,
+                        },
+                        _ => false,
+                    };
+                }
+                looked_up.retain(|change| match change {
+                    Change::Gone(id) => !recent.contains(id),
+                    Change::Is(item) => !recent.contains(&item.id),
+                });
                 apply_states(txn, looked_up, now)?;
                 txn.set_all_complete()?;
                 txn.set_meta(meta::ENUMERATED, Some("1"))?;
                 txn.set_meta(meta::ENUMERATION, None)?;
-                if compared {
-                    txn.set_meta(meta::RECONCILED, Some(&now.seconds().to_string()))?;
+                if compared && unfound.is_empty() {
+                    note_compared(txn, now)?;
                 }
                 // A comparison leaves a position that is still good. Where everything known comes from this
                 // enumeration, so must the position: one that was taken before may be further on than what a lagging
@@ -209,21 +405,27 @@ impl Enumeration {
                 if why != Why::Routine || on.cursor()?.is_none() {
                     txn.set_meta(meta::CURSOR, Some(&cursor.0))?;
                 }
-                Ok(())
+                Ok(unfound)
             })
         })
         .await?;
-        Ok(notices)
+        Ok((notices, unfound))
     }
+}
+
+/// What is known of items that are going to be asked for.
+fn states_of(index: &Index, ids: &[ItemId]) -> IndexResult<HashMap<ItemId, State>> {
+    let mut states = HashMap::new();
+    for id in ids.iter().take(LOOK_UPS) {
+        states.extend(index.by_id(id)?.map(|row| (id.clone(), state_of(&row))));
+    }
+    Ok(states)
 }
 
 /// The items of this drive that were not listed, without those below another one of them.
 fn absent_in(txn: &Txn<'_>, drive: &DriveId, seen: &HashSet<u64>) -> IndexResult<Vec<ItemId>> {
     let mut absent = Vec::new();
-    for id in txn.all_ids()? {
-        if id.drive != *drive || seen.contains(&hash_of(&id)) {
-            continue;
-        }
+    for id in txn.ids_where(|id| id.drive == *drive && !seen.contains(&hash_of(id)))? {
         let parent = match txn.by_id(&id)? {
             Some(Row { parent, .. }) => txn.by_ino(parent)?,
             None => None,
@@ -245,8 +447,10 @@ async fn look_up(remote: &dyn Remote, questions: Vec<ItemId>) -> Result<Vec<Chan
         tracing::warn!(items = questions.len(), "the drive and the index differ a lot; comparing a part of it now");
     }
     let mut answers = Vec::new();
-    for id in questions.into_iter().take(LOOK_UPS) {
-        match ask_for(remote, &id).await {
+    let questions = &questions[..questions.len().min(LOOK_UPS)];
+    let mut asked = pin!(ask_for_all(remote, questions.iter()));
+    while let Some((id, answer)) = asked.next().await {
+        match answer {
             Ok(answer) => answers.push(answer),
             Err(error) if error.is_transient() => return Err(error.into()),
             // Denied, or nonsense: then it stays as it is.
@@ -256,13 +460,22 @@ async fn look_up(remote: &dyn Remote, questions: Vec<ItemId>) -> Result<Vec<Chan
     Ok(answers)
 }
 
-/// What the service knows of an item when asked for it by id.
-pub(super) async fn ask_for(remote: &dyn Remote, id: &ItemId) -> Result<Change, RemoteError> {
-    match remote.stat(At::Id(id)).await {
+/// What the service knows of items when asked for them by id, in their order. That one is gone is asked several times by
+/// the layers below, over a second or more, so they are asked for side by side.
+pub(super) fn ask_for_all<'a>(
+    remote: &'a dyn Remote,
+    ids: impl Iterator<Item = &'a ItemId> + Send + 'a,
+) -> impl Stream<Item = (ItemId, RemoteResult<Change>)> + Send + 'a {
+    stream::iter(ids.map(move |id| ask_for(remote, id.clone()))).buffered(ASKED_AT_A_TIME)
+}
+
+async fn ask_for(remote: &dyn Remote, id: ItemId) -> (ItemId, RemoteResult<Change>) {
+    let answer = match remote.stat(At::Id(&id)).await {
         Ok(item) => Ok(Change::Is(item)),
         Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(Change::Gone(id.clone())),
         Err(error) => Err(error),
-    }
+    };
+    (id, answer)
 }
 
 /// Whether the last comparison is old enough for another one. A time in the future (somebody set the

@@ -130,6 +130,13 @@ enum Command {
     Emulator(super::cmd::emulator::Arguments),
 }
 
+impl Cli {
+    /// The name of the encoding that was asked for.
+    pub(super) fn encoding(&self) -> &str {
+        &self.global.encoding
+    }
+}
+
 /// What both programs take.
 fn programs() -> Vec<clap::Command> {
     use clap::CommandFactory as _;
@@ -141,8 +148,10 @@ fn programs() -> Vec<clap::Command> {
 /// # Errors
 /// Those of the command.
 pub fn run(cli: Cli) -> Result<(), CliError> {
-    let Cli { global, command } = cli;
-    global.check()?;
+    let Cli { mut global, command } = cli;
+    if let Command::Put(arguments) = &command {
+        global.overrides = arguments.overrides();
+    }
     let json = global.json;
     match &command {
         Command::Auth(arguments) => auth::run(arguments, &global),
@@ -179,7 +188,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::CommentDelete(arguments) => {
             quick(&global, async |session| comments::run_delete(arguments, session).await)
         }
-        Command::Unmount(arguments) => unmount::run(arguments),
+        Command::Unmount(arguments) => unmount::run(arguments, &global),
         Command::Status(arguments) => status::run(arguments, json),
         Command::Queue(arguments) => queue::run(arguments, json),
         Command::Wait(arguments) => wait::run(arguments, json),
@@ -221,4 +230,50 @@ fn with_session(
         session.close().await;
         result
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// What changes nothing, and what signs in, writes what a packager wants, or runs until it is ended.
+    const WITHOUT: &[&str] = &[
+        "auth",
+        "auth_refresh",
+        "cat",
+        "comments",
+        "completions",
+        "doctor",
+        "du",
+        "emulator",
+        "find",
+        "info",
+        "ls",
+        "man",
+        "permissions",
+        "print-config",
+        "queue",
+        "quota",
+        "recent",
+        "search",
+        "shared",
+        "status",
+        "trash",
+        "tree",
+        "user",
+        "verify",
+        "versions",
+        "wait",
+        "why",
+    ];
+
+    #[test]
+    fn everything_that_changes_something_has_a_dry_run() {
+        for command in Cli::command().get_subcommands() {
+            let dry = command.get_arguments().any(|argument| argument.get_long() == Some("dry-run"));
+            assert_eq!(dry, !WITHOUT.contains(&command.get_name()), "{}", command.get_name());
+        }
+    }
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::error::{CliError, Kind};
-use crate::auth::{Authority, Renewer, Vault};
+use crate::auth::{AuthError, Authority, Renewer, Vault};
 use crate::base::clock::Clock;
 use crate::config::paths::{Bases, Places};
-use crate::config::{Config, Layers};
+use crate::config::{Config, Layers, lcrc};
+use crate::drive::{self, Account, DriveError};
 
 /// The arguments that choose settings and folders.
 #[derive(Args, Clone, Debug, Default)]
@@ -36,7 +37,14 @@ pub struct Selection {
     /// Who may sign in: common, consumers, organizations, or an organisation (setting: tenant)
     #[arg(long, value_name = "TENANT")]
     pub tenant: Option<String>,
+
+    /// Settings that an option of one command stands for: key, value, option.
+    #[arg(skip)]
+    pub overrides: Vec<Override>,
 }
+
+/// A setting that an option stands for: its key, its value, the option.
+pub type Override = (&'static str, &'static str, &'static str);
 
 /// What the arguments, the settings file and the environment amount to.
 #[derive(Clone, Debug)]
@@ -79,9 +87,21 @@ impl Context {
         Ok(context)
     }
 
-    /// The token file.
+    /// The token file, or the settings file of python-onedrive if it is one.
     pub fn vault(&self) -> Vault {
-        Vault::new(self.places.token_file())
+        drive::vault(&self.config, &self.places)
+    }
+
+    /// The drive of these settings, with its sign-in. Touches no network.
+    ///
+    /// # Errors
+    /// As [`Account::open`].
+    pub fn account(&self) -> Result<Account, CliError> {
+        let opened = Account::open(self.config.clone(), self.places.clone());
+        opened.map_err(|error| match error {
+            DriveError::Auth(error) => self.no_application(error),
+            error => error.into(),
+        })
     }
 
     /// Tokens that renew themselves.
@@ -89,7 +109,21 @@ impl Context {
     /// # Errors
     /// No application is known.
     pub fn tokens(&self, clock: Arc<dyn Clock>) -> Result<Renewer, CliError> {
-        Ok(Renewer::new(Authority::from_config(&self.config)?, self.vault(), clock))
+        let authority = Authority::from_config(&self.config).map_err(|error| self.no_application(error))?;
+        Ok(Renewer::new(authority, self.vault(), clock))
+    }
+
+    /// Says where the settings of python-onedrive are, to who has those and none of ours: that program read them without
+    /// being told to.
+    fn no_application(&self, error: AuthError) -> CliError {
+        let is_unknown = matches!(error, AuthError::NoClientId);
+        let failure = CliError::from(error);
+        if is_unknown && !self.places.settings.exists() && lcrc::usual_file().is_some() {
+            return failure.hint("to use the settings of python-onedrive: onedrive-cli -c ~/.lcrc COMMAND").hint(
+                "Microsoft has switched its old service off; how to go on with it: docs/moving-from-python-onedrive.md",
+            );
+        }
+        failure
     }
 }
 
@@ -101,6 +135,9 @@ fn layers(selection: &Selection, settings: &Path, named: bool) -> Result<Layers,
         if let Some(value) = value {
             layers = layers.flag(key, value, flag)?;
         }
+    }
+    for (key, value, flag) in &selection.overrides {
+        layers = layers.flag(key, value, flag)?;
     }
     Ok(layers)
 }

@@ -15,6 +15,7 @@ use crate::config::ConfigError;
 use crate::config::paths::NoHome;
 use crate::daemon::DaemonError;
 use crate::daemon::single::SingleError;
+use crate::drive::{DriveError, View};
 use crate::remote::{Advice, RemoteError, RemoteErrorKind};
 
 /// What went wrong, as far as the exit code tells. The numbers are part of the interface and never change.
@@ -209,7 +210,9 @@ impl From<AuthError> for CliError {
             AuthError::NotSignedIn | AuthError::SignedOut { .. } | AuthError::OtherApplication { .. } => {
                 Kind::SignInNeeded
             }
-            AuthError::Refused { .. } | AuthError::NoClientId => Kind::SignInRefused,
+            AuthError::Refused { .. } | AuthError::NoClientId | AuthError::MissingPermission { .. } => {
+                Kind::SignInRefused
+            }
             AuthError::Unreachable { .. } => Kind::Unreachable,
             AuthError::Vault(_) => Kind::Disk,
         };
@@ -232,7 +235,6 @@ impl From<DaemonError> for CliError {
             DaemonError::Single(SingleError::OwnFilesInside { .. }) => Kind::FoldersBelowMountpoint,
             DaemonError::FirstStartOffline(_) => Kind::Unreachable,
             DaemonError::Remote(ref error) if error.kind == RemoteErrorKind::SignedOut => Kind::SignInNeeded,
-            DaemonError::Protocol => Kind::Settings,
             DaemonError::Remote(_) => Kind::Other,
             DaemonError::OtherDrive { .. } => Kind::OtherAccount,
             DaemonError::Single(SingleError::Lock { .. })
@@ -252,11 +254,15 @@ impl From<RemoteError> for CliError {
             // Not this or that is refused, but the sign-in itself, and a renewed one too.
             return Self::new(Kind::SignInNeeded, error).hint("to sign in again: onedrive-cli auth");
         }
+        if error.is_beyond_the_sign_in() {
+            return Self::new(Kind::Denied, error)
+                .hint("the sign-in was for less than this needs; to sign in again: onedrive-cli auth");
+        }
         let kind = match error.kind {
             Remote::Offline => Kind::Unreachable,
             Remote::SignedOut => Kind::SignInNeeded,
             Remote::Denied | Remote::ReadOnly | Remote::Malware => Kind::Denied,
-            Remote::NotFound => Kind::NotFound,
+            Remote::NotFound | Remote::NotAnId => Kind::NotFound,
             Remote::Exists => Kind::Exists,
             Remote::Changed | Remote::Locked => Kind::ChangedMeanwhile,
             Remote::BadName | Remote::TooLong | Remote::TooLarge => Kind::BadName,
@@ -270,11 +276,56 @@ impl From<RemoteError> for CliError {
     }
 }
 
+impl From<DriveError> for CliError {
+    fn from(error: DriveError) -> Self {
+        use DriveError as Drive;
+        let (kind, hint) = match error {
+            Drive::Remote(error) => return error.into(),
+            Drive::Auth(error) => return error.into(),
+            Drive::SignIn(error) => return error.into(),
+            Drive::Settings(error) => return error.into(),
+            Drive::NoHome(error) => return error.into(),
+            Drive::NoSuchPath { .. } => (Kind::NotFound, None),
+            Drive::NoSuchId(_) => (Kind::NotFound, Some("if it is a name: onedrive-cli -p COMMAND ...")),
+            Drive::NoObject(View::Quota) => (Kind::WrongType, Some("it is the space: onedrive-cli quota")),
+            Drive::NoObject(_) => (Kind::WrongType, Some("it is a list, and this shows it: onedrive-cli ls")),
+            Drive::NotAFile(_) => (Kind::WrongType, Some("a folder with everything in it: onedrive-cli get -r")),
+            Drive::LocalNotAFile(_) => (Kind::WrongType, Some("a folder with everything in it: onedrive-cli put -r")),
+            Drive::NotAFolder(_)
+            | Drive::NoFolderOfThatName { .. }
+            | Drive::NoContent(_)
+            | Drive::FolderInTheWay(_)
+            | Drive::LocalFolder(_) => (Kind::WrongType, None),
+            Drive::Exists { .. } => (Kind::Exists, None),
+            Drive::Root { .. } => (Kind::Denied, None),
+            Drive::NoLocalName(_) => (Kind::BadName, None),
+            Drive::NotText(_) => (Kind::BadName, Some("give another name: --name NAME")),
+            Drive::NoName(_) => (Kind::Usage, Some("give a name: --name NAME")),
+            Drive::Local { .. } | Drive::Sink(_) => (Kind::LocalFile, None),
+            Drive::LocalChanged { visible: true, .. } => {
+                (Kind::ChangedMeanwhile, Some("what is in the cloud may be half old and half new; send it again"))
+            }
+            Drive::LocalChanged { visible: false, .. } => {
+                (Kind::ChangedMeanwhile, Some("nothing was changed in the cloud; send it again"))
+            }
+            Drive::Busy(_) => (Kind::Busy, None),
+            Drive::Forgotten => (Kind::ServiceIll, None),
+            Drive::Endless => (Kind::Other, None),
+        };
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
 impl From<SignInError> for CliError {
     fn from(error: SignInError) -> Self {
         match error {
             SignInError::Auth(error) => error.into(),
             error @ SignInError::AwaitingPaste => Self::new(Kind::SignInNeeded, error),
+            error @ SignInError::NoDeviceCodes => Self::new(Kind::NotOffered, error),
             error => Self::new(Kind::SignInRefused, error),
         }
     }

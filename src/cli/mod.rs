@@ -9,27 +9,28 @@ pub mod cmd;
 pub mod commands;
 pub mod context;
 pub mod daemons;
+pub mod encoding;
 pub mod error;
 pub mod mountpoint;
-pub mod object;
 pub mod options;
 pub mod person;
 pub mod print;
 pub mod progress;
 pub mod session;
-pub mod target;
 pub mod template;
-pub mod transfer;
-pub mod walk;
 pub(crate) mod words;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use cmd::mount;
 use commands::Cli;
+use encoding::Terminal;
 use error::{CliError, Kind};
+
+use crate::daemon::run::as_undertaker;
 
 /// OneDrive as a folder: files on demand, work that goes on offline, nothing lost
 #[derive(clap::Parser, Debug)]
@@ -41,19 +42,34 @@ struct Mount {
 
 /// The whole of `onedrive-mount`.
 pub fn run_mount() -> ExitCode {
+    if let Some(code) = as_undertaker(std::env::args_os()) {
+        return code;
+    }
     finish(mount::run(Mount::parse().arguments))
 }
 
 /// The whole of `onedrive-cli`.
 pub fn run_cli() -> ExitCode {
-    finish(commands::run(Cli::parse()))
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // The encoding of the arguments is one of them, and its name can be read in any.
+    let lossy = arguments.iter().map(|argument| argument.to_string_lossy().into_owned());
+    let named = Cli::try_parse_from(lossy).ok().map(|cli| Terminal::named(cli.encoding()));
+    match named.transpose() {
+        Ok(None) => finish(commands::run(Cli::parse_from(arguments))),
+        Ok(Some(terminal)) => {
+            terminal.use_here();
+            finish(commands::run(Cli::parse_from(terminal.decoded(arguments))))
+        }
+        Err(error) => finish(Err(error)),
+    }
 }
 
 fn finish(result: Result<(), CliError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // Sentences may quote names that somebody else gave.
+            print::say(&print::tamed(&error.to_string()));
             error.exit_code()
         }
     }

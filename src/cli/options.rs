@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::context::Selection;
-use super::error::{CliError, Kind};
+use super::context::{Override, Selection};
 
 /// Options of every command. `-p` and `-i` stand before the command, because some commands have a `-p` of their own.
 #[derive(Args, Clone, Debug, Default)]
@@ -47,7 +46,7 @@ pub struct Global {
     )]
     pub object_key: Option<String>,
 
-    /// The encoding of names on the command line and in the output: UTF-8 is the only one
+    /// The encoding of names on the command line and in the output; detect guesses the one of the command line
     #[arg(short, long, global = true, value_name = "NAME", default_value = "utf-8", hide_default_value = true)]
     pub encoding: String,
 
@@ -62,6 +61,10 @@ pub struct Global {
     /// Say on standard error what goes on, and print results that are usually not printed
     #[arg(long, global = true)]
     pub debug: bool,
+
+    /// Settings that options of the command stand for.
+    #[arg(skip)]
+    pub overrides: Vec<Override>,
 }
 
 /// The option of every command that changes something.
@@ -81,46 +84,16 @@ impl Global {
             cache_dir: None,
             client_id: self.client_id.clone(),
             tenant: self.tenant.clone(),
+            overrides: self.overrides.clone(),
         }
     }
 
     /// How verbose to be.
     pub fn log_level(&self) -> &'static str {
-        if self.debug { "debug" } else { "warn" }
-    }
-
-    /// Refuses what cannot be done before anything is.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`]: another encoding than UTF-8.
-    pub fn check(&self) -> Result<(), CliError> {
-        let name: String = self.encoding.chars().filter(char::is_ascii_alphanumeric).collect();
-        // python-onedrive guessed for "detect" and an empty name, and fell back on UTF-8.
-        match name.to_ascii_lowercase().as_str() {
-            "utf8" | "ascii" | "usascii" | "detect" | "" => Ok(()),
-            _ => {
-                let sentence =
-                    format!("names are UTF-8 here, so --encoding cannot be {}", self.encoding.escape_default());
-                Err(CliError::new(Kind::Usage, sentence)
-                    .hint("convert on the way: onedrive-cli ls | iconv -f utf-8 -t latin1"))
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn utf_8_under_its_names_and_nothing_else() {
-        let check = |name: &str| Global { encoding: name.to_owned(), ..Global::default() }.check();
-        for name in ["utf-8", "UTF8", "utf_8", "", "detect", "ascii"] {
-            check(name).expect(name);
-        }
-        for name in ["latin1", "cp1252", "utf-16"] {
-            let error = check(name).expect_err(name);
-            assert!(error.kind == Kind::Usage && error.to_string().contains("iconv"), "{error}");
+        match (self.debug, self.quiet) {
+            (true, _) => "debug",
+            (false, true) => "error",
+            (false, false) => "warn",
         }
     }
 }

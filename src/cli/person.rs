@@ -8,9 +8,8 @@ use url::Url;
 
 use super::context::Context;
 use super::error::CliError;
-use crate::auth::flow::{Dialogue, Method, SignIn};
-use crate::auth::{Authority, Tokens};
-use crate::base::clock::SystemClock;
+use crate::auth::Tokens;
+use crate::auth::flow::{Dialogue, Method};
 
 /// The arguments that choose how to sign in.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -55,12 +54,20 @@ impl Choice {
 }
 
 /// Talks on standard output and listens on standard input.
-pub struct Terminal;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terminal {
+    /// Talks on standard error instead, because standard output is for a program.
+    pub aside: bool,
+}
 
 #[async_trait]
 impl Dialogue for Terminal {
     fn say(&mut self, text: &str) {
-        println!("{text}");
+        if self.aside {
+            eprintln!("{text}");
+        } else {
+            println!("{text}");
+        }
     }
 
     async fn ask(&mut self) -> io::Result<Option<String>> {
@@ -85,12 +92,8 @@ impl Dialogue for Terminal {
 ///
 /// # Errors
 /// The sign-in failed; an earlier one still stands.
-pub async fn sign_in(context: &Context, method: Method) -> Result<Tokens, CliError> {
-    let authority = Authority::from_config(&context.config)?;
-    let (vault, clock) = (context.vault(), SystemClock::new());
-    let sign_in =
-        SignIn { authority: &authority, vault: &vault, pending: context.places.pending_sign_in(), clock: &clock };
-    Ok(sign_in.run(method, &mut Terminal).await?)
+pub async fn sign_in(context: &Context, method: Method, mut terminal: Terminal) -> Result<Tokens, CliError> {
+    Ok(context.account()?.sign_in(method, &mut terminal).await?)
 }
 
 /// Finishes a sign-in with the address that the browser ended up at.
@@ -98,11 +101,7 @@ pub async fn sign_in(context: &Context, method: Method) -> Result<Tokens, CliErr
 /// # Errors
 /// As for [`sign_in`].
 pub async fn finish_sign_in(context: &Context, address: &str) -> Result<Tokens, CliError> {
-    let authority = Authority::from_config(&context.config)?;
-    let (vault, clock) = (context.vault(), SystemClock::new());
-    let sign_in =
-        SignIn { authority: &authority, vault: &vault, pending: context.places.pending_sign_in(), clock: &clock };
-    Ok(sign_in.finish(address).await?)
+    Ok(context.account()?.finish_sign_in(address).await?)
 }
 
 #[cfg(test)]

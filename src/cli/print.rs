@@ -11,6 +11,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use serde::Serialize;
 use serde_json::{Number, Value};
 
+use super::encoding::printed;
 use super::error::{CliError, Kind};
 use super::options::Global;
 use super::template::Template;
@@ -265,7 +266,7 @@ impl Output {
     /// A sentence on standard error, unless `--quiet`.
     pub fn note(&self, sentence: &str) {
         if !self.quiet {
-            eprintln!("{}", tamed(sentence));
+            say(&tamed(sentence));
         }
     }
 
@@ -274,10 +275,7 @@ impl Output {
     /// # Errors
     /// As for [`Output::data`].
     pub fn would(&self, sentence: &str) -> Result<(), CliError> {
-        if self.json {
-            return self.json_line(&serde_json::json!({ "dry_run": sentence }));
-        }
-        write_out(&format!("{}\n", self.safe(&format!("would {sentence}"))))
+        would(self.json, sentence)
     }
 
     /// A line of text for people.
@@ -313,13 +311,38 @@ pub fn json_text(value: &impl Serialize) -> String {
     line
 }
 
+/// Says what `--dry-run` leaves undone: a sentence, or with `--json` an object with `dry_run`.
+///
+/// # Errors
+/// As for [`write_out`].
+pub fn would(json: bool, sentence: &str) -> Result<(), CliError> {
+    if json {
+        return write_out(&json_text(&serde_json::json!({ "dry_run": sentence })));
+    }
+    print(&format!("would {sentence}\n"))
+}
+
+/// Writes text to standard output, fit for a terminal if that is one: names of files are in most of it.
+///
+/// # Errors
+/// As for [`write_out`].
+pub fn print(text: &str) -> Result<(), CliError> {
+    if io::stdout().is_terminal() { write_out(&tamed(text)) } else { write_out(text) }
+}
+
+/// A line on standard error. That nobody reads it is no mistake.
+pub fn say(line: &str) {
+    let mut error = io::stderr().lock();
+    let _ = error.write_all(&printed(line)).and_then(|()| error.write_all(b"\n"));
+}
+
 /// Writes to standard output, where nobody may be left to read: `| head` is no mistake.
 ///
 /// # Errors
 /// The output cannot be written.
 pub fn write_out(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(&printed(text)).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(CliError::new(Kind::LocalFile, format!("cannot write the output: {error}")))
         }

@@ -3,16 +3,20 @@
 //! All of it goes to standard error: standard output belongs to content and results. What is shown never runs ahead of
 //! what was acknowledged, and never passes the size.
 
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::print::tamed;
+use super::encoding::path_text;
+use super::print::{say, tamed};
 use super::words::span;
 use crate::base::clock::{Clock, Mono};
 use crate::config::size::display_size;
+use crate::drive::Stage;
 
 /// How often to say how far a long transfer is, where there is no terminal.
 const SAYING: Duration = Duration::from_secs(5);
@@ -106,7 +110,7 @@ impl Transfer {
                 let now = self.clock.monotonic();
                 if now.since(state.said) >= SAYING {
                     state.said = now;
-                    eprintln!("{}: {}", self.name, how_far(bytes, from, self.total, now.since(self.begun)));
+                    say(&format!("{}: {}", self.name, how_far(bytes, from, self.total, now.since(self.begun))));
                 }
             }
             Shown::Silent => {}
@@ -119,9 +123,45 @@ impl Transfer {
         match &self.shown {
             Shown::Bar(bar) => bar.finish(),
             Shown::Lines => {
-                eprintln!("{}: {}, {}", self.name, self.verb, display_size(self.total.unwrap_or(done)));
+                say(&format!("{}: {}, {}", self.name, self.verb, display_size(self.total.unwrap_or(done))));
             }
             Shown::Silent => {}
+        }
+    }
+}
+
+/// The transfers of many files, by their paths.
+pub struct Board {
+    progress: Progress,
+    verb: &'static str,
+    running: Mutex<HashMap<PathBuf, Transfer>>,
+}
+
+impl Board {
+    /// Nothing is shown yet. `verb` as for [`Progress::transfer`].
+    pub fn new(progress: Progress, verb: &'static str) -> Self {
+        Self { progress, verb, running: Mutex::default() }
+    }
+
+    /// Shows what happens to a file.
+    pub fn show(&self, path: &Path, stage: Stage) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match stage {
+            Stage::Begins(bytes) => {
+                let transfer = self.progress.transfer(self.verb, &path_text(path), Some(bytes));
+                running.insert(path.to_owned(), transfer);
+            }
+            Stage::At(bytes) => {
+                if let Some(transfer) = running.get(path) {
+                    transfer.at(bytes);
+                }
+            }
+            Stage::Done => {
+                if let Some(transfer) = running.remove(path) {
+                    transfer.done();
+                }
+            }
+            Stage::Ends => drop(running.remove(path)),
         }
     }
 }

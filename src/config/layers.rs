@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::yaml::{self, Kind};
+use super::lcrc::{self, Lcrc, LeftAlone};
+use super::yaml::{self, Entry, Kind};
 use super::{Config, ConfigError, DEFAULTS, Origin, read};
 
 /// The text of one setting and where it was given.
@@ -20,13 +21,14 @@ pub struct Setting {
 #[derive(Clone, Debug)]
 pub struct Layers {
     settings: BTreeMap<&'static str, Setting>,
+    lcrc: Option<Lcrc>,
 }
 
 impl Layers {
     /// The built-in values, and the client id that a packager may have given as `ONEDRIVE_MOUNT_CLIENT_ID` when the
     /// program was built.
     pub fn built_in() -> Self {
-        let mut layers = Self { settings: BTreeMap::new() };
+        let mut layers = Self { settings: BTreeMap::new(), lcrc: None };
         layers
             .lay_text(DEFAULTS, |_| Origin::Default, Path::new("defaults.yaml"))
             .expect("invariant: the built-in settings are well formed, as a test shows");
@@ -37,12 +39,14 @@ impl Layers {
     }
 
     /// Lays the settings file at `path` over what is there. A missing file is an error only if it is `required`, that
-    /// is, if somebody named it.
+    /// is, if somebody named it. A file of python-onedrive means [`super::Protocol::Live`] and holds the sign-in; what
+    /// it says beyond that is not an error.
     ///
     /// # Errors
     /// The file cannot be read, is malformed, has an unknown key or a bad value.
     pub fn file(mut self, path: &Path, required: bool) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
+            Ok(text) if lcrc::is_lcrc(path, &text) => self.lay_lcrc(&text, path)?,
             Ok(text) => self.lay_text(&text, |line| Origin::File(path.to_owned(), line), path)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {}
             Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
@@ -88,7 +92,7 @@ impl Layers {
     /// # Errors
     /// A bad value.
     pub fn finish(&self) -> Result<Config, ConfigError> {
-        read::config(&self.settings)
+        Ok(Config { lcrc: self.lcrc.clone(), ..read::config(&self.settings)? })
     }
 
     /// Every key with the value on top and its origin, in the order of names; secrets as stars.
@@ -110,6 +114,24 @@ impl Layers {
             line: error.line,
             reason: error.reason,
         })?;
+        self.lay_entries(entries, origin)
+    }
+
+    fn lay_lcrc(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let (entries, lcrc) = lcrc::read(path, text)?;
+        for LeftAlone { sentence, matters } in lcrc.left_alone() {
+            if *matters {
+                tracing::warn!(file = %path.display(), "{sentence}");
+            } else {
+                tracing::info!(file = %path.display(), "{sentence}");
+            }
+        }
+        self.lay("protocol", "live".to_owned(), Origin::File(path.to_owned(), 1))?;
+        self.lcrc = Some(lcrc);
+        self.lay_entries(entries, |line| Origin::File(path.to_owned(), line))
+    }
+
+    fn lay_entries(&mut self, entries: Vec<Entry>, origin: impl Fn(usize) -> Origin) -> Result<(), ConfigError> {
         entries.into_iter().try_for_each(|entry| self.lay(&entry.key, entry.value, origin(entry.line)))
     }
 
@@ -131,7 +153,7 @@ pub fn variable(key: &str) -> String {
     format!("ONEDRIVE_MOUNT_{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
-fn kind(name: &str) -> Kind {
+pub(super) fn kind(name: &str) -> Kind {
     let is_section = |key: &&&str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     if read::KEYS.contains(&name) {
         Kind::Value

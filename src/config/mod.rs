@@ -6,6 +6,7 @@
 //! exists only complete and checked; nothing after this module checks a setting again.
 
 mod layers;
+pub mod lcrc;
 pub mod paths;
 mod read;
 pub mod size;
@@ -23,6 +24,7 @@ use crate::base::ids::DriveId;
 use crate::base::secret::Secret;
 
 pub use layers::{Layers, Setting};
+pub use lcrc::Lcrc;
 pub use size::Amount;
 
 /// Every key with its explanation and its built-in value: the one place where defaults are written down.
@@ -35,6 +37,19 @@ pub const FRAGMENT_STEP: u64 = 320 * 1024;
 
 /// The number of bytes below which every upload fragment must stay. Same source as [`FRAGMENT_STEP`].
 pub const FRAGMENT_LIMIT: u64 = 60 * 1024 * 1024;
+
+/// The largest content that Live v5.0 takes with one request, in bytes. More goes by BITS.
+///
+/// Source: the vendor's description of the REST API ("100 MB per request"), as quoted in
+/// <https://github.com/mk-fg/python-onedrive>, which stays below it by 5 %.
+pub const PUT_LIMIT: u64 = 100_000_000;
+
+/// The longest fragment that we send by BITS, in bytes. No limit of the old service is documented; this is the one of
+/// its successor ([`FRAGMENT_LIMIT`]).
+pub const BITS_FRAGMENT_LIMIT: u64 = FRAGMENT_LIMIT;
+
+/// What stands for the number of the account in `endpoints.bits`.
+pub const CID: &str = "{cid}";
 
 /// All settings, complete and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,8 +64,13 @@ pub struct Config {
     pub tenant: String,
     /// Which drive to show.
     pub drive: Drive,
-    /// Replacements for the hosts of the cloud. Use [`Config::graph_url`] and [`Config::login_url`].
+    /// Replacements for the hosts of the cloud. Use [`Config::graph_url`], [`Config::login_url`], [`Config::live_url`] and
+    /// [`Config::bits_url`].
     pub endpoints: Endpoints,
+    /// What concerns [`Protocol::Live`] only.
+    pub live: Live,
+    /// How long the network may do nothing.
+    pub network: Network,
     /// What `close` promises.
     pub durability: Durability,
     /// Limits of the chunk cache.
@@ -67,6 +87,8 @@ pub struct Config {
     pub uid: u32,
     /// The group of every file.
     pub gid: u32,
+    /// The settings file is one of python-onedrive, which holds the sign-in too.
+    pub lcrc: Option<Lcrc>,
 }
 
 /// The application that a person signs in to.
@@ -76,6 +98,8 @@ pub struct Client {
     pub id: Option<String>,
     /// Its secret; desktop applications have none.
     pub secret: Option<Secret<String>>,
+    /// With [`Protocol::Live`], the redirect URL of an application for the web; `None` for one for desktops.
+    pub redirect: Option<Url>,
 }
 
 /// The language spoken with the service.
@@ -139,6 +163,30 @@ pub struct Endpoints {
     pub graph: Option<Url>,
     /// Instead of the sign-in host; without a tenant.
     pub login: Option<Url>,
+    /// Instead of the host of Live v5.0; without a version.
+    pub live: Option<Url>,
+    /// Instead of the hosts of BITS; [`CID`] in it stands for the number of the account. No trailing slash.
+    pub bits: Option<String>,
+}
+
+/// How long the network may do nothing; a second to ten minutes each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// To establish a connection.
+    pub connect_timeout: Duration,
+    /// Between two pieces of a transfer.
+    pub idle_timeout: Duration,
+}
+
+/// What concerns Live v5.0 only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Live {
+    /// From so many bytes on a file goes by BITS; 1 to [`PUT_LIMIT`].
+    pub put_limit: u64,
+    /// Bytes per BITS request; 1 to [`BITS_FRAGMENT_LIMIT`].
+    pub bits_fragment: u64,
+    /// Whether the sign-in is renewed before every commit of a BITS upload.
+    pub refresh_before_commit: bool,
 }
 
 /// What `close` promises about written bytes. `fsync` promises at least [`Durability::Strict`] in every case.
@@ -189,7 +237,29 @@ impl Config {
 
     /// The base URL of the sign-in service, without a trailing slash and without a tenant.
     pub fn login_url(&self) -> String {
-        base_url(self.endpoints.login.as_ref(), self.cloud.login_host())
+        let host = match self.protocol {
+            Protocol::Graph => self.cloud.login_host(),
+            Protocol::Live => "https://login.live.com",
+        };
+        base_url(self.endpoints.login.as_ref(), host)
+    }
+
+    /// The base URL of Live v5.0, without a trailing slash and without a version.
+    pub fn live_url(&self) -> String {
+        base_url(self.endpoints.live.as_ref(), "https://apis.live.net")
+    }
+
+    /// The base URL of BITS, without a trailing slash; [`CID`] in it stands for the number of the account.
+    pub fn bits_url(&self) -> String {
+        self.endpoints.bits.clone().unwrap_or_else(|| format!("https://cid-{CID}.users.storage.live.com"))
+    }
+
+    /// The base URL of the service that the protocol speaks to, without a trailing slash and without a version.
+    pub fn service_url(&self) -> String {
+        match self.protocol {
+            Protocol::Graph => self.graph_url(),
+            Protocol::Live => self.live_url(),
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use url::{Host, Url};
 
 use super::size::{parse_amount, parse_duration, parse_size};
 use super::{
-    CacheLimits, Client, Cloud, Config, ConfigError, Drive, Durability, Endpoints, FRAGMENT_LIMIT, FRAGMENT_STEP,
-    Guard, Protocol, Setting, Upload,
+    BITS_FRAGMENT_LIMIT, CID, CacheLimits, Client, Cloud, Config, ConfigError, Drive, Durability, Endpoints,
+    FRAGMENT_LIMIT, FRAGMENT_STEP, Guard, Live, Network, PUT_LIMIT, Protocol, Setting, Upload,
 };
 use crate::base::ids::DriveId;
 use crate::base::secret::Secret;
@@ -18,15 +18,23 @@ pub(super) const KEYS: &[&str] = &[
     "cache.max_size",
     "cache.min_free",
     "client.id",
+    "client.redirect",
     "client.secret",
     "cloud",
     "drive",
     "durability",
+    "endpoints.bits",
     "endpoints.graph",
+    "endpoints.live",
     "endpoints.login",
     "gid",
     "guard.burst",
     "guard.window",
+    "live.bits_fragment",
+    "live.put_limit",
+    "live.refresh_before_commit",
+    "network.connect_timeout",
+    "network.idle_timeout",
     "poll_interval",
     "protocol",
     "tenant",
@@ -47,6 +55,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
         client: Client {
             id: optional(settings, "client.id", client_id)?,
             secret: optional(settings, "client.secret", |text| Ok(Secret::new(text.to_owned())))?,
+            redirect: optional(settings, "client.redirect", redirect)?,
         },
         protocol: one_of(settings, "protocol", &[("graph", Protocol::Graph), ("live", Protocol::Live)])?,
         cloud: one_of(
@@ -55,10 +64,32 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             &[("global", Cloud::Global), ("us-gov", Cloud::UsGov), ("us-dod", Cloud::UsDod), ("china", Cloud::China)],
         )?,
         tenant: required(settings, "tenant", tenant)?,
-        drive: required(settings, "drive", drive)?,
+        drive: required(settings, "drive", |text| match drive(text)? {
+            Drive::Id(_) if settings["protocol"].value.trim() == "live" => {
+                Err("with protocol: live it is me: an account of the old service has one drive".to_owned())
+            }
+            drive => Ok(drive),
+        })?,
         endpoints: Endpoints {
             graph: optional(settings, "endpoints.graph", endpoint)?,
             login: optional(settings, "endpoints.login", endpoint)?,
+            live: optional(settings, "endpoints.live", endpoint)?,
+            bits: optional(settings, "endpoints.bits", bits_endpoint)?,
+        },
+        live: Live {
+            put_limit: required(settings, "live.put_limit", |text| size_up_to(text, PUT_LIMIT, "100 MB"))?,
+            bits_fragment: required(settings, "live.bits_fragment", |text| {
+                size_up_to(text, BITS_FRAGMENT_LIMIT, "60 MiB")
+            })?,
+            refresh_before_commit: one_of(
+                settings,
+                "live.refresh_before_commit",
+                &[("false", false), ("true", true), ("no", false), ("yes", true)],
+            )?,
+        },
+        network: Network {
+            connect_timeout: required(settings, "network.connect_timeout", standstill)?,
+            idle_timeout: required(settings, "network.idle_timeout", standstill)?,
         },
         durability: one_of(
             settings,
@@ -90,6 +121,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
         umask: required(settings, "umask", umask)?,
         uid: required(settings, "uid", |text| owner(text, own_uid))?,
         gid: required(settings, "gid", |text| owner(text, own_gid))?,
+        lcrc: None,
     })
 }
 
@@ -174,6 +206,27 @@ fn endpoint(text: &str) -> Result<Url, String> {
     }
 }
 
+/// The BITS host: an endpoint in which `{cid}` stands for the number of the account.
+fn bits_endpoint(text: &str) -> Result<String, String> {
+    endpoint(&text.replace(CID, "0000000000000000"))?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Where a browser is sent after the sign-in. It is only read, so it may be anywhere.
+fn redirect(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.fragment().is_none() => Ok(url),
+        _ => Err("it is the redirect URL of the registration, such as \"https://app.example.org/done\"".to_owned()),
+    }
+}
+
+fn size_up_to(text: &str, most: u64, words: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        size if (1..=most).contains(&size) => Ok(size),
+        _ => Err(format!("it is a size from 1 byte to {words}")),
+    }
+}
+
 /// Whether a URL leads to this machine.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -187,6 +240,10 @@ fn is_loopback(url: &Url) -> bool {
 fn duration_within(text: &str, least: Duration, most: Duration, range: &str) -> Result<Duration, String> {
     let duration = parse_duration(text)?;
     if (least..=most).contains(&duration) { Ok(duration) } else { Err(format!("it is a time {range}")) }
+}
+
+fn standstill(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_secs(1), Duration::from_secs(600), "from 1s to 10m")
 }
 
 fn concurrency(text: &str) -> Result<usize, String> {

@@ -29,12 +29,31 @@ fn the_built_in_values_are_the_documented_ones() {
     assert_eq!(config.durability, Durability::Local);
     assert_eq!(config.cache, CacheLimits { max_size: Amount::Bytes(20 << 30), min_free: Amount::Bytes(2 << 30) });
     assert_eq!(config.poll_interval, Duration::from_secs(60));
-    let upload = Upload { concurrency: 4, fragment_size: 10 << 20, debounce: Duration::from_secs(2) };
+    let upload = Upload { concurrency: 8, fragment_size: 55 << 20, debounce: Duration::from_millis(500) };
     assert_eq!(config.upload, upload);
     assert_eq!(config.umask, 0o077);
     assert_eq!(config.uid, rustix::process::getuid().as_raw());
     assert_eq!(config.graph_url(), "https://graph.microsoft.com");
     assert_eq!(config.login_url(), "https://login.microsoftonline.com");
+    let live = Live { put_limit: 95_000_000, bits_fragment: 10 << 20, refresh_before_commit: false };
+    assert_eq!(config.live, live);
+}
+
+#[test]
+fn the_old_service_has_hosts_of_its_own() {
+    let config = with("protocol: live").expect("valid");
+    assert_eq!(config.live_url(), "https://apis.live.net");
+    assert_eq!(config.service_url(), "https://apis.live.net");
+    assert_eq!(config.login_url(), "https://login.live.com");
+    assert_eq!(config.bits_url(), "https://cid-{cid}.users.storage.live.com");
+    let text = "protocol: live\nendpoints:\n  live: http://127.0.0.1:1/\n  bits: http://localhost:2/{cid}/\n  \
+                login: http://127.0.0.1:3\nlive:\n  put_limit: 1 MiB\n  bits_fragment: 100 KiB\n  \
+                refresh_before_commit: true\n";
+    let config = with(text).expect("valid");
+    assert_eq!(config.live_url(), "http://127.0.0.1:1");
+    assert_eq!(config.bits_url(), "http://localhost:2/{cid}");
+    assert_eq!(config.login_url(), "http://127.0.0.1:3");
+    assert_eq!(config.live, Live { put_limit: 1 << 20, bits_fragment: 100 << 10, refresh_before_commit: true });
 }
 
 #[test]
@@ -89,6 +108,11 @@ fn a_mistake_is_told_with_key_value_and_line() {
             "/s/config.yaml, line 2: there is no setting `cache.poll_interval` (its value is \"5\"); \
              did you mean `poll_interval`?",
         ),
+        (
+            "protocol: live\ndrive: b!x",
+            "/s/config.yaml, line 2: `drive` cannot be \"b!x\": with protocol: live it is me: an account of the old \
+             service has one drive",
+        ),
         ("protocol: smb", "/s/config.yaml, line 1: `protocol` cannot be \"smb\": it is one of graph, live"),
         (
             "cloud: moon",
@@ -111,6 +135,16 @@ fn every_key_refuses_what_it_cannot_be() {
         "endpoints.login: http://127.0.0.1.example.org",
         "endpoints.login: https://user@login.example.org",
         "endpoints.login: https://login.example.org/?a=b",
+        "endpoints.live: http://apis.example.org",
+        "endpoints.bits: http://{cid}.example.org",
+        "endpoints.bits: https://storage.example.org/?cid={cid}",
+        "client.redirect: nowhere",
+        "live.put_limit: 0",
+        "live.put_limit: 101 MB",
+        "live.bits_fragment: 61 MiB",
+        "live.refresh_before_commit: maybe",
+        "network.connect_timeout: 0s",
+        "network.idle_timeout: 1h",
         "durability: none",
         "cache.max_size: lots",
         "cache.min_free: 150%",

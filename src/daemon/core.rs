@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
+use crate::base::ids::Ino;
 use crate::base::tasks::{Stop, TaskGroup};
 use crate::cache::evict::Limits;
 use crate::cache::{ChunkCache, Fetcher};
@@ -99,6 +100,9 @@ impl Core {
             Index::open(&state.join("index"), &identity.root, &recovered.anchors, journal.inos())
                 .map_err(DaemonError::Index)?,
         );
+        if remote.caps().name_clash {
+            index.keep_namesakes();
+        }
         journal.attach(index.clone());
         index.write(|txn| txn.forget_gone()).map_err(DaemonError::Index)?;
         let cache =
@@ -143,7 +147,15 @@ impl Core {
     pub async fn prepare(&self) {
         if let Err(error) = self.poller.prepare().await {
             tracing::info!(%error, "changes elsewhere are not followed yet");
+            return;
         }
+        // The first thing that anybody does with a new mount is to look at it: the answer is on its way by then.
+        let volume = self.volume.clone();
+        tokio::spawn(async move {
+            if let Ok(listing) = volume.open_dir(Ino::ROOT).await {
+                volume.release_dir(listing);
+            }
+        });
     }
 
     /// Everything that may be asked about this drive through the control socket. `opened` is what its remote was
@@ -235,6 +247,7 @@ async fn watch_quota(remote: Arc<dyn Remote>, volume: Arc<Volume>, journal: Arc<
     // The service counts with delay, so asking more often tells nothing new.
     const OFTEN: Duration = Duration::from_secs(15 * 60);
     const AGAIN: Duration = Duration::from_secs(60);
+    const A_LITTLE: Duration = Duration::from_secs(1);
     let mut changes = journal.watch();
     loop {
         changes.borrow_and_update();
@@ -260,6 +273,8 @@ async fn watch_quota(remote: Arc<dyn Remote>, volume: Arc<Volume>, journal: Arc<
                 if changes.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
+                // It looks at all that is unsent, so not after every one of a thousand new files.
+                clock.sleep(A_LITTLE).await;
             }
             clock.sleep(AGAIN).await;
         };

@@ -16,14 +16,13 @@ use crate::base::tasks::TaskGroup;
 use crate::cache::CacheError;
 use crate::cache::evict::Limits;
 use crate::config::paths::Places;
-use crate::config::{Config, Drive, Durability, Protocol};
+use crate::config::{Config, Durability};
 use crate::fuse::notify::NotifyQueue;
 use crate::fuse::{self, MountError, MountOptions, Mounted, SessionEnd};
 use crate::index::IndexError;
 use crate::journal::burst::Limit;
 use crate::journal::uploader::UploadSettings;
 use crate::journal::{JournalSettings, StoreError};
-use crate::remote::graph::DriveChoice;
 use crate::remote::http::system_entropy;
 use crate::remote::stack::{self, RemoteOptions};
 use crate::remote::{DriveIdentity, Remote, RemoteError, RemoteErrorKind, URGENCY, Urgency};
@@ -58,9 +57,6 @@ pub enum DaemonError {
     /// The mount failed.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// The settings ask for a protocol that this version does not speak.
-    #[error("this version speaks Microsoft Graph only; set \"protocol: graph\" in the settings")]
-    Protocol,
     /// Nobody is signed in.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -110,6 +106,8 @@ pub struct Options {
     pub tokens: Arc<dyn TokenSource>,
     /// Never talk to any other machine (the demo).
     pub loopback_only: bool,
+    /// See [`MountOptions::program`].
+    pub program: Option<PathBuf>,
 }
 
 /// A daemon that is up.
@@ -160,10 +158,7 @@ impl Daemon {
     ///
     /// [`DaemonError`]; nothing is left mounted then.
     pub async fn start(options: Options) -> Result<Self, DaemonError> {
-        let Options { config, places, mountpoint, read_only, allow_other, tokens, loopback_only } = options;
-        if config.protocol != Protocol::Graph {
-            return Err(DaemonError::Protocol);
-        }
+        let Options { config, places, mountpoint, read_only, allow_other, tokens, loopback_only, program } = options;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let disk = RealDisk::shared();
         for folder in [&places.state, &places.cache] {
@@ -174,19 +169,22 @@ impl Daemon {
         // What a backup brought back, or an older version made. The cache is closed by its folder: it may be large.
         private::tighten(&places.state).map_err(|source| DaemonError::File { path: places.state.clone(), source })?;
 
-        let mut remote_options = RemoteOptions::new(config.graph_url());
-        remote_options.loopback_only = loopback_only;
-        remote_options.fragment = Some(config.upload.fragment_size);
-        if let Drive::Id(id) = &config.drive {
-            remote_options.drive = DriveChoice::Id(id.as_str().to_owned());
-        }
+        let remote_options = RemoteOptions { loopback_only, ..RemoteOptions::of(&config) };
         let opened =
             stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?;
         let remote = opened.remote.clone();
         let (identity, is_new) = identify(&*remote, &places.state, &*disk).await?;
-        if !is_new {
-            confirm(&*remote, &identity, &places.state, &*clock).await?;
-        }
+        // Asked while everything is opened and mounted: without a network the answer takes longer than all of that.
+        let confirmed = {
+            let (remote, stored, state, clock) =
+                (remote.clone(), identity.clone(), places.state.clone(), clock.clone());
+            tokio::spawn(async move {
+                match is_new {
+                    true => Ok(()),
+                    false => confirm(&*remote, &stored, &state, &*clock).await,
+                }
+            })
+        };
 
         let notices = NotifyQueue::new();
         let total = total_space(&places.cache);
@@ -209,7 +207,7 @@ impl Daemon {
             .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
             .ok();
         let runtime = tokio::runtime::Handle::current();
-        let mount_options = MountOptions { allow_other, read_only, ..MountOptions::default() };
+        let mount_options = MountOptions { allow_other, read_only, program, ..MountOptions::default() };
         let (volume, at, kernel_clock) = (core.volume.clone(), mountpoint.clone(), clock.clone());
         // The handshake with the kernel blocks.
         let mounted = tokio::task::spawn_blocking(move || {
@@ -217,6 +215,14 @@ impl Daemon {
         })
         .await
         .map_err(|error| DaemonError::File { path: mountpoint.clone(), source: std::io::Error::other(error) })??;
+        // Before anything is sent. Who looks at the mount in the meantime sees what was stored, as without a network.
+        if let Ok(Err(refused)) = confirmed.await {
+            if let Err(error) = mounted.unmount(Duration::from_secs(1)).await {
+                tracing::warn!(%error, "the mount point is not free");
+            }
+            core.journal.close();
+            return Err(refused);
+        }
 
         let tasks = TaskGroup::new(clock.clone());
         core.spawn_tasks(&tasks);

@@ -4,7 +4,9 @@
 //! signal is a request (uploads get a while, the queue is kept), a second one is an order. systemd is told what is
 //! going on, so that it neither starts others too early nor kills us while the journal is being closed.
 
+use std::ffi::OsString;
 use std::io;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -13,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::base::private;
 
 use super::{Daemon, DaemonError, Farewell, Options};
-use crate::fuse::SessionEnd;
+use crate::fuse::{SessionEnd, undertaker};
 
 /// How long uploads may go on once the end is asked for. Long enough for what was saved a moment ago, short enough for
 /// a person who shuts the machine down.
@@ -37,6 +39,22 @@ fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// The whole life of the process that stands beside a daemon, if that is what the arguments ask for; see
+/// [`crate::fuse::undertaker`].
+pub fn as_undertaker(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    undertaker::main_if_asked(arguments)
+}
+
+/// Lets the calling thread give way to others when the processors are busy. For threads that move bytes: somebody may
+/// wait for a name or an attribute meanwhile, which the threads of the mount answer.
+pub fn step_back() {
+    const NICE: i32 = 5;
+    // On Linux this is about the thread, not the process.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "a thread keeps its priority");
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admin_live::{LiveHandle, id_of};
 use super::content::Content;
 use super::drive::{Body, ClientTimes, Conflict, DeltaBehaviour, Drive, DriveError, ReadLag, Resync, Shortcut};
 use super::drive_ops::Relocation;
@@ -81,6 +82,45 @@ impl DriveHandle {
     /// The drive's id in its own spelling.
     pub fn drive_id(&self) -> String {
         self.cell.identity.drive_id().to_owned()
+    }
+
+    pub(crate) fn number(&self) -> usize {
+        self.cell.number
+    }
+
+    /// The item of an id in any of its spellings: Graph's, Live Connect's, and the short one of BITS.
+    fn parse(&self, id: &str) -> Option<Index> {
+        let identity = &self.cell.identity;
+        identity.parse_item_id(id).or_else(|| identity.parse_resid(id)).or_else(|| {
+            let (cell, index) = LiveHandle::find(&self.world, id)?;
+            (cell.number == self.cell.number).then_some(index)
+        })
+    }
+
+    /// The id that Live Connect gives the item at a path; of personal drives only.
+    pub fn live_id(&self, path: &str) -> Option<String> {
+        let drive = self.cell.lock();
+        let index = Self::find(&drive, path)?;
+        drive.flavour().is_personal().then(|| id_of(&self.cell, &drive, index))
+    }
+
+    /// Adds a file of a name that may be taken already; the Live era's drives allowed it. Returns its Live id.
+    pub fn add_duplicate(&self, path: &str, bytes: impl Into<Vec<u8>>) -> String {
+        let mut drive = self.cell.lock();
+        let (parent, name) = self.parent_of(&mut drive, path);
+        let made = drive.add_beside(parent, name, Content::from_bytes(bytes.into()), self.now());
+        let index = made.unwrap_or_else(|error| panic!("cannot add {path:?}: {error:?}"));
+        id_of(&self.cell, &drive, index)
+    }
+
+    /// Makes a folder an album, as Live Connect calls folders of photos.
+    pub fn make_album(&self, path: &str) {
+        self.extras(path, |extras| extras.album = true);
+    }
+
+    /// Lets nobody comment on a file.
+    pub fn forbid_comments(&self, path: &str) {
+        self.extras(path, |extras| extras.comments_off = true);
     }
 
     /// The id of the root.
@@ -268,8 +308,8 @@ impl DriveHandle {
 
     /// The live item with this id.
     pub fn stat_id(&self, id: &str) -> Option<ItemView> {
+        let index = self.parse(id)?;
         let drive = self.cell.lock();
-        let index = drive.identity.parse_item_id(id)?;
         drive.item(index).ok()?;
         Some(Self::view(&drive, index))
     }
@@ -277,16 +317,16 @@ impl DriveHandle {
     /// The bytes of the live file with this id.
     pub fn read_id(&self, id: &str) -> Option<Vec<u8>> {
         let content = {
-            let drive = self.cell.lock();
-            drive.content(drive.identity.parse_item_id(id)?).ok()?.clone()
+            let index = self.parse(id)?;
+            self.cell.lock().content(index).ok()?.clone()
         };
         Some(content.to_vec())
     }
 
     /// The path of the live item with this id, with a leading slash; `/` for the root.
     pub fn path_of(&self, id: &str) -> Option<String> {
+        let index = self.parse(id)?;
         let drive = self.cell.lock();
-        let index = drive.identity.parse_item_id(id)?;
         drive.item(index).ok()?;
         Some(format!("/{}", drive.path(index).join("/")))
     }
@@ -427,7 +467,15 @@ impl DriveHandle {
 
     /// Hides new items from readers for a while.
     pub fn set_read_lag(&self, lag: ReadLag) {
-        self.cell.lock().read_lag = lag;
+        let now = self.now();
+        let mut drive = self.cell.lock();
+        if lag.states.is_zero() && drive.delta.lag.is_zero() {
+            // Replicas that have caught up do not fall back to where they were.
+            drive.stale.clear();
+        }
+        let lags = [lag.by_id, lag.by_path, lag.children, lag.states].iter().any(|lag| !lag.is_zero());
+        drive.read_lag_since = if lags { now } else { Timestamp(0) };
+        drive.read_lag = lag;
     }
 
     /// Makes all delta links handed out so far give 410.
@@ -442,14 +490,17 @@ impl DriveHandle {
         self.cell.lock().tombstones_to_lose = count;
     }
 
-    /// How many upload sessions are open, on all drives.
+    /// How many upload sessions are open, on all drives, of both protocols.
     pub fn open_sessions(&self) -> usize {
-        lock(&self.world.sessions).count(self.now())
+        let bits = lock(&self.world.bits).count(&self.world.strict().live, self.now());
+        lock(&self.world.sessions).count(self.now()) + bits
     }
 
-    /// Forgets all upload sessions: their URLs give 404.
+    /// Forgets all upload sessions: Graph's URLs give 404, packets of BITS get what
+    /// [`LiveStrict::bits_session_gone`](super::LiveStrict::bits_session_gone) says.
     pub fn lose_sessions(&self) {
         lock(&self.world.sessions).clear();
+        lock(&self.world.bits).clear();
     }
 
     /// The next so many copies fail; their monitors say so.

@@ -18,7 +18,7 @@ use super::world::World;
 const MOST: usize = 20;
 
 /// POST of a batch.
-pub(crate) fn handle(world: &World, call: &Call) -> Outcome {
+pub(crate) fn handle(world: &World, call: &Call, user: usize) -> Outcome {
     let body = call.json()?;
     let bad = |text: &str| Refusal::bad(text.to_owned());
     let requests = body.get("requests").and_then(Value::as_array).ok_or_else(|| bad("The requests are missing."))?;
@@ -44,7 +44,7 @@ pub(crate) fn handle(world: &World, call: &Call) -> Outcome {
             Refusal::new(424, "failedDependency", "A request this one depends on has failed.").answer(call)
         } else {
             let part = part(call, request, place).ok_or_else(|| bad("A request is malformed."))?;
-            graph::route(world, &part).unwrap_or_else(|refusal| refusal.answer(&part))
+            graph::route(world, &part, user).unwrap_or_else(|refusal| refusal.answer(&part))
         };
         done.insert(id.to_lowercase(), answer.status);
         responses.push(response(id, answer));
@@ -74,6 +74,7 @@ fn part(call: &Call, request: &Value, place: usize) -> Option<Call> {
         method,
         path: path.to_owned(),
         query: query.to_owned(),
+        target: url.clone(),
         headers,
         body: Rope::from(axum::body::Bytes::from(body)),
         now: call.now,

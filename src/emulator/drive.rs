@@ -1,7 +1,7 @@
 //! The model of one drive: items, their tree, their change log.
 //!
 //! What is always true: an item's number never changes and is never used again; the children of a
-//! folder are sorted by folded name without equal neighbours; `log[item.changed]` is the item, and
+//! folder are sorted by folded name, without equal neighbours unless [`Drive::add_beside`] made them; `log[item.changed]` is the item, and
 //! every older log entry of it is void, so that reading the log forward gives each item once, in its
 //! latest state; a folder's `bytes` is the sum of the live files below it.
 //!
@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +112,24 @@ pub(crate) struct Extras {
     /// A metadata size that differs from the content's, as with images from phones.
     pub(crate) claimed_size: Option<u64>,
     pub(crate) permissions: Vec<Permission>,
+    /// What people wrote about it; Live Connect only.
+    pub(crate) comments: Vec<Comment>,
+    /// Whether nobody may write about it.
+    pub(crate) comments_off: bool,
+    /// Whether Live Connect calls this folder an album.
+    pub(crate) album: bool,
+    /// How Live Connect is to sort this folder.
+    pub(crate) sort_by: Option<&'static str>,
+    /// What Live Connect was told of a piece of music: title, artist and so on.
+    pub(crate) tags: BTreeMap<&'static str, String>,
+}
+
+/// What somebody wrote about an item.
+#[derive(Clone, Debug)]
+pub(crate) struct Comment {
+    pub(crate) id: u64,
+    pub(crate) text: String,
+    pub(crate) created: Timestamp,
 }
 
 /// Somebody's access to an item.
@@ -151,6 +169,9 @@ pub struct ReadLag {
     pub by_path: Duration,
     /// A new item does not appear in its folder's listing for this long.
     pub children: Duration,
+    /// A changed item is shown by id, and in its folder's listing, as it was before for this long. Writes, and the
+    /// preconditions they carry, meet what is true.
+    pub states: Duration,
 }
 
 /// How delta behaves beyond its plain rules.
@@ -214,6 +235,8 @@ pub(crate) struct Drive {
     pub(crate) deletions: u32,
     pub(crate) delta: DeltaBehaviour,
     pub(crate) read_lag: ReadLag,
+    /// When reading began to lag.
+    pub(crate) read_lag_since: Timestamp,
     /// Delta tokens of an older generation give 410.
     pub(crate) token_generation: u32,
     pub(crate) resync: Resync,
@@ -255,6 +278,7 @@ impl Drive {
             deletions: 0,
             delta: DeltaBehaviour::default(),
             read_lag: ReadLag::default(),
+            read_lag_since: Timestamp(0),
             token_generation: 0,
             resync: Resync::ApplyDifferences,
             stale: HashMap::new(),
@@ -375,9 +399,10 @@ impl Drive {
         out
     }
 
-    /// Whether a new item is still hidden by a read lag.
+    /// Whether a new item is still hidden by a lag. What was there when reading began to lag has been seen.
     pub(crate) fn hidden(&self, index: Index, lag: Duration, now: Timestamp) -> bool {
-        !lag.is_zero() && self.items[index as usize].created.plus(lag) > now
+        let created = self.items[index as usize].created;
+        !lag.is_zero() && created.plus(lag) > now && created >= self.read_lag_since
     }
 
     /// Notes a change of the item: new eTag, new place in the log.
@@ -396,11 +421,32 @@ impl Drive {
 
     /// Keeps the item's present state for a delta that lags; to be called before it changes.
     pub(crate) fn keep_stale(&mut self, index: Index) {
-        if !self.delta.lag.is_zero() {
+        if !self.delta.lag.is_zero() || !self.read_lag.states.is_zero() {
             let face = Face::of(self, index).into_owned();
             let successor = self.log.len() as u32;
             self.stale.insert(self.items[index as usize].changed, (face, successor));
         }
+    }
+
+    /// What readers see of a living item while replicas lag.
+    pub(crate) fn seen(&self, index: Index, now: Timestamp) -> Face<'static> {
+        let lag = self.read_lag.states;
+        let then = Timestamp(now.0.saturating_sub(lag.as_nanos() as i64));
+        let former = self
+            .stale
+            .iter()
+            .filter(|(_, (face, successor))| face.index == index && !face.deleted && self.time_of(*successor) > then)
+            .min_by_key(|(position, _)| **position);
+        match former {
+            Some((_, (face, _))) if !lag.is_zero() => face.clone(),
+            _ => Face::of(self, index).into_owned(),
+        }
+    }
+
+    /// When this place in the log was taken, or the one before it in the same moment.
+    fn time_of(&self, position: u32) -> Timestamp {
+        let at = self.log_times.partition_point(|&(first, _)| first <= position);
+        self.log_times.get(at.saturating_sub(1)).map_or(Timestamp(0), |&(_, time)| time)
     }
 
     fn note_time(&mut self, position: u32, now: Timestamp) {

@@ -171,6 +171,22 @@ impl Drive {
         }
     }
 
+    /// Adds a file whether or not its name is taken: drives of the Live era could hold two children of one name.
+    pub(crate) fn add_beside(
+        &mut self,
+        parent: Index,
+        name: &str,
+        content: Content,
+        now: Timestamp,
+    ) -> Result<Index, DriveError> {
+        self.folder(parent)?;
+        self.check_name(parent, name, false)?;
+        if self.used.saturating_add(content.size()) > self.total {
+            return Err(DriveError::Full);
+        }
+        Ok(self.add(parent, name, Body::File(content), ClientTimes { created: now, modified: now }, now))
+    }
+
     /// Gives an existing file new content; the old becomes a version. The created time stays unless
     /// the client set it.
     pub(crate) fn replace(

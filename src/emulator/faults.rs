@@ -24,6 +24,11 @@ pub enum Host {
     Login,
     /// Pre-authenticated URLs: downloads, uploads, monitors.
     Storage,
+    /// `/v5.0/...`; the method of a request is the one that it means, also where that travels in its query.
+    Live,
+    /// Uploads by BITS; the method of a request is the name of its packet: `Create-Session`, `Fragment`,
+    /// `Close-Session`, `Cancel-Session`, `Ping`.
+    Bits,
 }
 
 /// When misfortune strikes.
@@ -141,7 +146,7 @@ pub enum Fault {
         /// Its offset in the body; the last byte if that is nearer.
         at: u64,
     },
-    /// A page of items comes empty, with a link to itself.
+    /// A page of items comes empty, with a link to itself; over Live Connect, where there are no links, only empty.
     EmptyPage,
     /// A page of items names itself as the next one.
     PageLoop,
@@ -168,6 +173,21 @@ impl Fault {
                 message: "The request has been throttled".into(),
             },
             retry_after: Some(seconds.to_string()),
+            location: None,
+        }
+    }
+
+    /// Live Connect's throttling: 420 without a time to wait, before the server acts.
+    pub fn throttled_live() -> Self {
+        Self::Answer {
+            when: When::Before,
+            status: 420,
+            body: FaultBody::Json {
+                code: "request_throttled".into(),
+                inner: None,
+                message: "The request was throttled.".into(),
+            },
+            retry_after: None,
             location: None,
         }
     }
@@ -309,6 +329,9 @@ impl Faults {
     /// What happens to this request, if anything.
     pub(crate) fn strike(&self, host: Host, method: &str, target: &str, now: Mono) -> Option<Fault> {
         let mut state = self.lock();
+        if matches!(host, Host::Live | Host::Bits) && state.throttled_until.is_some_and(|until| now < until) {
+            return Some(Fault::throttled_live());
+        }
         if host == Host::Graph {
             if let Some((since, until)) = state.wait
                 && now > since.plus(GRACE)

@@ -136,10 +136,20 @@ impl Ask<'_> {
     /// An answer with one item; unlocks the drive before anything is written.
     pub(crate) fn item_answer(&self, status: u16, drive: std::sync::MutexGuard<'_, Drive>, index: Index) -> Answer {
         let face = Face::of(&drive, index).into_owned();
+        self.face_answer(status, drive, &face)
+    }
+
+    /// The same of an item as readers see it, who may be behind.
+    pub(crate) fn reader_answer(&self, drive: std::sync::MutexGuard<'_, Drive>, index: Index) -> Answer {
+        let face = drive.seen(index, self.call.now);
+        self.face_answer(200, drive, &face)
+    }
+
+    fn face_answer(&self, status: u16, drive: std::sync::MutexGuard<'_, Drive>, face: &Face<'_>) -> Answer {
         let parent = face.parent.map(|parent| ParentFace::of(&drive, parent));
         drop(drive);
-        let etag = self.cell.identity.etag(index, face.etag);
-        Answer::json(status, self.renderer(Shape::Single).document(&face, parent.as_ref())).with("etag", etag)
+        let etag = self.cell.identity.etag(face.index, face.etag);
+        Answer::json(status, self.renderer(Shape::Single).document(face, parent.as_ref())).with("etag", etag)
     }
 }
 
@@ -157,25 +167,25 @@ pub(crate) fn handle(world: &World, call: &Call) -> Outcome {
     if call.path.len() > world.strict().url_limit {
         return Ok(Answer::html(400, "<html><body><h2>Bad Request - Invalid URL</h2></body></html>"));
     }
-    lock(&world.oauth).check(call)?;
-    route(world, call)
+    let user = lock(&world.oauth).check(call)?;
+    route(world, call, user)
 }
 
-/// Answers a request that may come in.
-pub(crate) fn route(world: &World, call: &Call) -> Outcome {
+/// Answers a request that may come in, in the name of the owner of this drive.
+pub(crate) fn route(world: &World, call: &Call, user: usize) -> Outcome {
     let path = call.path.strip_prefix("/v1.0").ok_or_else(|| Refusal::unimplemented("this version of Graph"))?;
     let address = parse(path)?;
     let query = Query::parse(&call.query, world.strict().refuse_unknown_query)?;
     let with_drive = |at: &DriveAddress| -> Result<Ask<'_>, Refusal> {
         let cell = match at {
-            DriveAddress::Mine => world.drive(0),
+            DriveAddress::Mine => world.drive(user),
             DriveAddress::Id(id) => world.drive_by_id(id),
         };
         let cell = cell.ok_or_else(|| Refusal::new(404, "itemNotFound", "The drive could not be found."))?;
         Ok(Ask { world, call, query: query.clone(), cell })
     };
     match (call.method.as_str(), address) {
-        ("GET", Address::Me) => Ok(me(world)),
+        ("GET", Address::Me) => Ok(me(world, user)),
         ("GET", Address::Drives) => {
             let ask = with_drive(&DriveAddress::Mine)?;
             let drive = ask.cell.lock();
@@ -197,17 +207,22 @@ pub(crate) fn route(world: &World, call: &Call) -> Outcome {
         }
         (_, Address::DriveFunction(at, name)) => extras::drive_function(&with_drive(&at)?, &name),
         (_, Address::Item(at, item, rest)) => item_route(&with_drive(&at)?, &item, &rest),
-        ("POST", Address::Batch) => batch::handle(world, call),
+        ("POST", Address::Batch) => batch::handle(world, call, user),
         (_, Address::Share(token, rest)) => extras::share(&with_drive(&DriveAddress::Mine)?, &token, &rest),
         _ => Err(Refusal::unimplemented(&format!("{} {}", call.method, call.path))),
     }
 }
 
-fn me(world: &World) -> Answer {
+fn me(world: &World, user: usize) -> Answer {
     let account = &world.account;
+    let other = world.drive(user).filter(|_| user > 0);
+    let (id, name, mail) = match &other {
+        Some(cell) => (cell.identity.drive_id().to_owned(), cell.lock().owner.clone(), None),
+        None => (account.id.clone(), account.name.clone(), Some(account.mail.clone())),
+    };
     let text = serde_json::json!({
         "@odata.context": format!("{}/v1.0/$metadata#users/$entity", world.graph_url),
-        "id": account.id, "displayName": account.name, "userPrincipalName": account.mail, "mail": account.mail,
+        "id": id, "displayName": name, "userPrincipalName": mail, "mail": mail,
     });
     Answer::json(200, text.to_string())
 }

@@ -113,7 +113,9 @@ pub(crate) fn get(ask: &Ask<'_>, at: &ItemAddress, token: Option<String>) -> Out
     if drive.delta.missing_from_page.is_some_and(|page| place.page >= page) {
         return Err(Refusal::missing());
     }
-    drive.stale.retain(|_, (_, successor)| *successor >= end);
+    if drive.read_lag.states.is_zero() {
+        drive.stale.retain(|_, (_, successor)| *successor >= end);
+    }
     let behaviour = drive.delta.clone();
     let every = behaviour.empty_page_every;
     if every > 0 && place.page % every == every - 1 {

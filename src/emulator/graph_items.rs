@@ -29,7 +29,7 @@ pub(crate) fn get(ask: &Ask<'_>, at: &ItemAddress) -> Outcome {
     if matches!(drive.items[index as usize].body, super::drive::Body::Opaque) {
         return Err(Refusal::bad("ObjectHandle is Invalid"));
     }
-    let tag = drive.identity.etag(index, drive.items[index as usize].etag);
+    let tag = drive.identity.etag(index, drive.seen(index, ask.call.now).etag);
     if ask.call.header("if-none-match").is_some_and(|given| given == tag || given.trim_matches('"') == tag) {
         return Ok(Answer::empty(304).with("etag", tag));
     }
@@ -37,7 +37,7 @@ pub(crate) fn get(ask: &Ask<'_>, at: &ItemAddress) -> Outcome {
     if ask.query.expand.iter().any(|what| what == "children") {
         return with_children(ask, drive, index);
     }
-    Ok(ask.item_answer(200, drive, index))
+    Ok(ask.reader_answer(drive, index))
 }
 
 fn check_expand(ask: &Ask<'_>, listing: bool) -> Result<(), Refusal> {
@@ -77,9 +77,9 @@ fn page(ask: &Ask<'_>, drive: &Drive, folder: Index, from: usize, descending: bo
         if drive.hidden(index, drive.read_lag.children, ask.call.now) {
             continue;
         }
-        let face = Face::of(drive, index);
+        let face = drive.seen(index, ask.call.now);
         if !(gated && matches!(face.kind, Kind::Shortcut { .. })) {
-            faces.push(face.into_owned());
+            faces.push(face);
         }
     }
     Ok(Page { faces, parent: ParentFace::of(drive, folder), next: (at < count).then_some(at) })
@@ -221,7 +221,10 @@ pub(crate) fn check_members(ask: &Ask<'_>, body: &Map<String, Value>, known: &[&
         "root",
     ];
     let strict = ask.world.strict().refuse_unknown_members;
-    for member in body.keys().filter(|member| !known.contains(&member.as_str())) {
+    // The older spelling of the conflict behaviour goes wherever the newer one does: rclone makes folders with it.
+    let older =
+        |member: &str| member == "@name.conflictBehavior" && known.contains(&"@microsoft.graph.conflictBehavior");
+    for member in body.keys().filter(|member| !known.contains(&member.as_str()) && !older(member)) {
         if READ_ONLY.contains(&member.as_str()) {
             return Err(
                 Refusal::bad(format!("The property {member} cannot be updated.")).inner("propertyNotUpdateable")

@@ -20,6 +20,8 @@ pub(crate) const ROOT: Index = 0;
 const PERSONAL_ROOT: &str = "ea8cc6beffdb43d7976fbc7da445c639";
 /// The id suffix that every work root carries.
 const BUSINESS_ROOT: &str = "6Y2GOVW7725BZO354PWSELRRZ";
+/// The number of the root in short ids.
+const FIRST_NUMBER: u64 = 101;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// A bijection on 64 bits that spreads its input (the finaliser of splitmix64).
@@ -63,6 +65,14 @@ impl Identity {
         Self { flavour, key, drive, prefix, site: guid(mix(key ^ 8), mix(key ^ 9)) }
     }
 
+    /// The same identity with a drive id that has no leading zero, if it is a personal one.
+    pub(crate) fn without_zero(mut self) -> Self {
+        if self.flavour.is_personal() {
+            self.drive.replace_range(..1, "7");
+        }
+        self
+    }
+
     /// The kind of drive.
     pub(crate) fn flavour(&self) -> Flavour {
         self.flavour
@@ -96,7 +106,7 @@ impl Identity {
     /// The public id of an item.
     pub(crate) fn item_id(&self, index: Index) -> String {
         match self.flavour {
-            Flavour::PersonalOld => format!("{}!{}", self.drive.to_ascii_uppercase(), 101 + u64::from(index)),
+            Flavour::PersonalOld => format!("{}!{}", self.drive.to_ascii_uppercase(), FIRST_NUMBER + u64::from(index)),
             Flavour::PersonalNew => {
                 let drive = self.drive.to_ascii_uppercase();
                 if index == ROOT {
@@ -124,7 +134,7 @@ impl Identity {
                 if !self.is_drive(drive) {
                     return None;
                 }
-                Index::try_from(number.parse::<u64>().ok()?.checked_sub(101)?).ok()
+                Index::try_from(number.parse::<u64>().ok()?.checked_sub(FIRST_NUMBER)?).ok()
             }
             Flavour::PersonalNew => {
                 let (drive, rest) = id.split_once('!')?;
@@ -151,6 +161,24 @@ impl Identity {
                 (index != ROOT && self.item_id(index) == id).then_some(index)
             }
         }
+    }
+
+    /// The short id that Live Connect and BITS use: the CID in upper case *without* its leading zeros, and a number.
+    /// On legacy drives it is Graph's id but for the zeros.
+    pub(crate) fn resid(&self, index: Index) -> String {
+        format!("{}!{}", self.drive.trim_start_matches('0').to_ascii_uppercase(), FIRST_NUMBER + u64::from(index))
+    }
+
+    /// The item of a short id, which has to be spelled as issued but for its case.
+    pub(crate) fn parse_resid(&self, id: &str) -> Option<Index> {
+        let (cid, number) = id.split_once('!')?;
+        if !self.flavour.is_personal() || !cid.eq_ignore_ascii_case(self.drive.trim_start_matches('0')) {
+            return None;
+        }
+        if number.starts_with(['0', '+']) {
+            return None;
+        }
+        Index::try_from(number.parse::<u64>().ok()?.checked_sub(FIRST_NUMBER)?).ok()
     }
 
     /// The item's unique id in the form of a GUID.

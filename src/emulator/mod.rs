@@ -1,4 +1,5 @@
-//! A OneDrive of our own, over HTTP on loopback: for `--demo`, for trying things out, and for tests.
+//! A OneDrive of our own, over HTTP on loopback, in both of its protocols: Microsoft Graph v1.0, and for personal drives
+//! also Live Connect v5.0 with BITS. For `--demo`, for trying things out, and for tests.
 //!
 //! It knows nothing of the client: it shares no protocol code with it, so that a misread field or rule
 //! cannot cancel out on both sides. Where sources disagree about the service it takes the harsher
@@ -11,6 +12,7 @@
 //!     server (link, faults, log)          admin: DriveHandle, Faults, OAuthHandle
 //!      |         |         |                 |
 //!    oauth     graph*   storage              |
+//!    oauth_live live*   bits, live_storage   |
 //!      |         |         |                 |
 //!      +------ world: clock, switches, keys -+
 //!                |
@@ -23,7 +25,9 @@
 
 mod address;
 mod admin;
+mod admin_live;
 mod batch;
+mod bits;
 mod content;
 mod copies;
 mod demo;
@@ -37,9 +41,20 @@ mod graph_content;
 mod graph_delta;
 mod graph_items;
 mod ident;
+#[cfg(feature = "lab")]
+mod lab;
+mod link;
+mod live;
+mod live_content;
+mod live_extras;
+mod live_items;
+mod live_objects;
+mod live_storage;
+mod live_wire;
 mod names;
 mod network;
 mod oauth;
+mod oauth_live;
 mod render;
 mod server;
 mod sessions;
@@ -60,17 +75,24 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use admin::{DriveHandle, ItemView, Node};
+pub use admin_live::LiveHandle;
 pub use drive::{DeltaBehaviour, ReadLag, Resync};
 pub use faults::{Fault, FaultBody, Faults, Host, Rule, RuleId, When};
+#[cfg(feature = "lab")]
+pub use lab::Lab;
+pub use link::Link;
 pub use network::Network;
-pub use strict::{DeleteMatch, PatchAnswer, Strict, UnsetConflict};
+pub use oauth_live::LiveClient;
+pub use strict::{BitsClose, DeleteMatch, Gzip, LiveStrict, Overlap, PatchAnswer, SessionGone, Strict, UnsetConflict};
 pub use witness::{Course, Moment, Onlooker};
 pub use world::RequestRecord;
 
 use crate::base::clock::{Clock, SystemClock};
 use drive::Drive;
+use ident::Identity;
 use oauth::OAuth;
-use world::{Account, LinkState, Plan, World, lock};
+use oauth_live::LiveOAuth;
+use world::{Account, Plan, World, lock};
 
 /// The kinds of drive that behave differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,15 +135,6 @@ pub enum Content {
     },
 }
 
-/// A simulated line between client and service.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Link {
-    /// Added to every request once, and twice to every new connection.
-    pub rtt: Duration,
-    /// Bandwidth in each direction, shared by all connections; zero for no limit.
-    pub bytes_per_second: u64,
-}
-
 /// How an emulator is started.
 #[derive(Clone)]
 pub struct Options {
@@ -147,6 +160,10 @@ pub struct Options {
     pub access_token_life: Duration,
     /// Sign-in requests are granted without asking.
     pub auto_approve: bool,
+    /// Where an HTTPS proxy for programs that know the real service only listens; see [`Lab`]. All clients have to
+    /// come through it then, because the emulator hands out URLs of the real hosts.
+    #[cfg(feature = "lab")]
+    pub lab: Option<SocketAddr>,
 }
 
 impl Default for Options {
@@ -163,6 +180,8 @@ impl Default for Options {
             quota_total: 1 << 40,
             access_token_life: Duration::from_secs(3600),
             auto_approve: true,
+            #[cfg(feature = "lab")]
+            lab: None,
         }
     }
 }
@@ -172,8 +191,12 @@ impl Default for Options {
 pub struct Endpoints {
     /// Graph's root; the client adds `/v1.0`.
     pub graph: String,
-    /// The sign-in host; the client adds `/{tenant}/oauth2/v2.0/...`.
+    /// The sign-in host; the client adds `/{tenant}/oauth2/v2.0/...`, or `/oauth20_*.srf` for Live Connect.
     pub login: String,
+    /// Live Connect's root; the client adds `/v5.0`. Answers for personal drives only.
+    pub live: String,
+    /// The host of BITS uploads; the client adds `/users/0x{cid}/LiveFolders/...` or `/items/...`.
+    pub bits: String,
 }
 
 /// Tokens as a client would get them.
@@ -196,7 +219,10 @@ pub struct OAuthHandle {
 impl OAuthHandle {
     /// Tokens without a browser, with a refresh token.
     pub fn issue_tokens(&self) -> Tokens {
-        let issued = lock(&self.world.oauth).issue("Files.ReadWrite User.Read offline_access", None, self.world.now());
+        let scope = "Files.ReadWrite User.Read offline_access";
+        let mut oauth = lock(&self.world.oauth);
+        let user = oauth.user;
+        let issued = oauth.issue(user, scope, None, self.world.now());
         Tokens {
             access: issued.access,
             refresh: issued.refresh.expect("invariant: the scope asks for offline access"),
@@ -204,24 +230,28 @@ impl OAuthHandle {
         }
     }
 
-    /// Revokes every refresh token: refreshing gives `invalid_grant`.
+    /// Revokes every refresh token, also those of Live Connect: refreshing gives `invalid_grant`.
     pub fn revoke_refresh(&self) {
         lock(&self.world.oauth).revoke_refresh();
+        lock(&self.world.live_oauth).revoke_refresh();
     }
 
-    /// Ends every access token: Graph gives 401.
+    /// Ends every access token, also those of Live Connect: the API gives 401.
     pub fn expire_access_tokens(&self) {
         lock(&self.world.oauth).expire_access_tokens();
+        lock(&self.world.live_oauth).expire_access_tokens();
     }
 
     /// How long access tokens live that are issued from now on.
     pub fn set_access_token_life(&self, life: Duration) {
         lock(&self.world.oauth).access_life = life;
+        lock(&self.world.live_oauth).access_life = life;
     }
 
     /// Whether sign-in requests are granted without asking.
     pub fn set_auto_approve(&self, on: bool) {
         lock(&self.world.oauth).auto_approve = on;
+        lock(&self.world.live_oauth).auto_approve = on;
     }
 
     /// Approves a pending device code; `false` when there is none with this user code.
@@ -232,6 +262,11 @@ impl OAuthHandle {
     /// Declines a pending device code; `false` when there is none with this user code.
     pub fn decline(&self, user_code: &str) -> bool {
         lock(&self.world.oauth).decide_device(user_code, false)
+    }
+
+    /// Who signs in to Graph from now on: the owner of this drive.
+    pub fn sign_in_as(&self, drive: &DriveHandle) {
+        lock(&self.world.oauth).user = drive.number();
     }
 
     /// Knows these application ids only; empty: all.
@@ -251,6 +286,8 @@ pub struct Emulator {
     drive: DriveHandle,
     oauth: OAuthHandle,
     tasks: Vec<JoinHandle<()>>,
+    #[cfg(feature = "lab")]
+    lab: Option<Lab>,
 }
 
 impl Emulator {
@@ -282,28 +319,66 @@ impl Emulator {
             Content::DemoHome => demo::home(&mut drive, now),
             Content::Synthetic { items } => demo::synthetic(&mut drive, options.seed, items, now),
         }
+        #[cfg_attr(not(feature = "lab"), expect(unused_mut, reason = "only a lab changes them"))]
+        let mut urls =
+            (format!("http://{}", listener.local_addr()?), format!("http://{}", storage_listener.local_addr()?));
+        #[cfg(feature = "lab")]
+        if options.lab.is_some() {
+            urls = lab::urls(options.flavour);
+        }
         let world = Arc::new(World::new(Plan {
-            link: options.link.map(|link| LinkState::new(link.rtt, link.bytes_per_second)),
+            link: options.link,
             strict: options.strict,
-            graph_url: format!("http://{}", listener.local_addr()?),
-            storage_url: format!("http://{}", storage_listener.local_addr()?),
+            graph_url: urls.0,
+            storage_url: urls.1,
             account,
             oauth: OAuth::new(key, options.access_token_life, options.auto_approve),
+            live_oauth: LiveOAuth::new(key, options.access_token_life, options.auto_approve),
             key,
             clock: options.clock,
         }));
         let cell = world.add_drive(drive);
-        let tasks = vec![
+        #[cfg_attr(not(feature = "lab"), expect(unused_mut, reason = "only a lab adds one"))]
+        let mut tasks = vec![
             tokio::spawn(server::accept(world.clone(), listener, false)),
             tokio::spawn(server::accept(world.clone(), storage_listener, true)),
         ];
         let drive = DriveHandle::new(world.clone(), cell);
-        Ok(Self { oauth: OAuthHandle { world: world.clone() }, drive, world, tasks })
+        let oauth = OAuthHandle { world: world.clone() };
+        #[cfg(feature = "lab")]
+        let lab = match options.lab {
+            None => None,
+            Some(address) => {
+                let (lab, task) = lab::open(address, world.clone(), drive.clone(), oauth.clone()).await?;
+                tasks.push(task);
+                Some(lab)
+            }
+        };
+        Ok(Self {
+            oauth,
+            drive,
+            world,
+            tasks,
+            #[cfg(feature = "lab")]
+            lab,
+        })
     }
 
     /// Where clients find it.
     pub fn endpoints(&self) -> Endpoints {
-        Endpoints { graph: self.world.graph_url.clone(), login: self.world.graph_url.clone() }
+        let api = || self.world.graph_url.clone();
+        Endpoints { graph: api(), login: api(), live: api(), bits: self.world.storage_url.clone() }
+    }
+
+    /// The proxy for programs that know the real service only, if one was asked for.
+    #[cfg(feature = "lab")]
+    pub fn lab(&self) -> Option<&Lab> {
+        self.lab.as_ref()
+    }
+
+    /// Changes the simulated line from now on; `None` for loopback as it is.
+    pub fn set_link(&self, link: Option<Link>) {
+        self.world.link().set(link);
     }
 
     /// The second authority's base URL.
@@ -322,12 +397,25 @@ impl Emulator {
         DriveHandle::new(self.world.clone(), self.world.add_drive(drive))
     }
 
+    /// Adds another user with a legacy drive of their own, whose id has no leading zero. They sign in to Live Connect
+    /// after [`LiveHandle::sign_in_as`].
+    pub fn add_account(&self, seed: u64, owner: &str) -> DriveHandle {
+        let mut drive = Drive::new(Flavour::PersonalOld, seed, owner, 1 << 40, self.world.now());
+        drive.identity = Arc::new(Identity::new(Flavour::PersonalOld, seed).without_zero());
+        DriveHandle::new(self.world.clone(), self.world.add_drive(drive))
+    }
+
+    /// Live Connect.
+    pub fn live(&self) -> LiveHandle {
+        LiveHandle::new(self.world.clone())
+    }
+
     /// The fault rules.
     pub fn faults(&self) -> &Faults {
         self.world.faults()
     }
 
-    /// Refuses all Graph requests with 429 for this long.
+    /// Refuses all requests for this long: Graph with 429 and a time to wait, Live Connect and BITS with 420.
     pub fn throttle(&self, duration: Duration) {
         let until = self.world.clock().monotonic().plus(duration);
         self.world.faults().throttle_until(until);
@@ -369,6 +457,7 @@ impl Emulator {
     /// verifiers, and the URLs that carry their own permission. For tests that look for them where they must not be.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = lock(&self.world.oauth).secrets();
+        secrets.extend(lock(&self.world.live_oauth).secrets());
         secrets.extend(self.world.signed());
         secrets
     }

@@ -9,11 +9,32 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Waiting connections of a door that is open.
 const BACKLOG: u32 = 1024;
+
+/// On this machine a connection that can be made is made at once.
+const STUFFED_BY_THEN: Duration = Duration::from_millis(200);
+
+/// Somebody's outgoing connection may get the address for a moment, while nobody has it.
+const TRIES: u32 = 100;
+
+async fn again(address: SocketAddr) -> io::Result<TcpSocket> {
+    let mut tries = 1;
+    loop {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address) {
+            Ok(()) => return Ok(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// How the network is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +60,7 @@ pub(super) enum Door {
     Stuffed {
         _listener: TcpListener,
         /// What fills the queue.
-        _stuffing: Vec<TcpStream>,
+        _stuffing: Option<TcpStream>,
     },
 }
 
@@ -59,16 +80,16 @@ impl Door {
             (Self::Shut(socket), Network::Up | Network::Resetting) => Ok(Self::Open(socket.listen(BACKLOG)?)),
             (old, network) => {
                 drop(old);
-                let socket = TcpSocket::new_v4()?;
-                socket.set_reuseaddr(true)?;
-                socket.bind(address)?;
+                let socket = again(address).await?;
                 match network {
                     Network::Up | Network::Resetting => Ok(Self::Open(socket.listen(BACKLOG)?)),
                     Network::Refusing => Ok(Self::Shut(socket)),
                     Network::Vanishing => {
                         // A queue of length nought holds one.
                         let listener = socket.listen(0)?;
-                        let stuffing = vec![TcpStream::connect(address).await?];
+                        // A client that was quicker fills it as well, and then this is one of those who knock in vain.
+                        let connect = tokio::time::timeout(STUFFED_BY_THEN, TcpStream::connect(address));
+                        let stuffing = connect.await.ok().transpose()?;
                         Ok(Self::Stuffed { _listener: listener, _stuffing: stuffing })
                     }
                 }

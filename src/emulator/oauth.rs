@@ -32,6 +32,7 @@ struct Refresh {
     revoked: bool,
     /// The token that this one superseded.
     before: Option<String>,
+    user: usize,
 }
 
 struct Code {
@@ -40,6 +41,7 @@ struct Code {
     challenge: Option<(String, String)>,
     scope: String,
     expiry: Timestamp,
+    user: usize,
 }
 
 /// Where a device code stands.
@@ -68,7 +70,9 @@ pub(crate) struct OAuth {
     pub(crate) clients: Vec<String>,
     /// Redirect URIs registered for them, port aside on loopback.
     pub(crate) redirects: Vec<String>,
-    access: HashMap<String, (String, Timestamp)>,
+    /// Who signs in from now on: the number of a drive.
+    pub(crate) user: usize,
+    access: HashMap<String, (usize, Timestamp)>,
     refresh: HashMap<String, Refresh>,
     codes: HashMap<String, Code>,
     devices: HashMap<String, Device>,
@@ -100,6 +104,7 @@ impl OAuth {
             ]
             .map(str::to_owned)
             .to_vec(),
+            user: 0,
             access: HashMap::new(),
             refresh: HashMap::new(),
             codes: HashMap::new(),
@@ -133,13 +138,14 @@ impl OAuth {
     }
 
     /// New tokens for a scope; a refresh token only if the scope asks for offline access.
-    pub(crate) fn issue(&mut self, scope: &str, before: Option<String>, now: Timestamp) -> Issued {
+    pub(crate) fn issue(&mut self, user: usize, scope: &str, before: Option<String>, now: Timestamp) -> Issued {
         let access = self.secret("at");
         self.access.retain(|_, (_, expiry)| *expiry > now);
-        self.access.insert(access.clone(), (scope.to_owned(), now.plus(self.access_life)));
+        self.access.insert(access.clone(), (user, now.plus(self.access_life)));
         let refresh = scope.split(' ').any(|part| part == "offline_access").then(|| {
             let token = self.secret("rt");
-            let entry = Refresh { scope: scope.to_owned(), expiry: now.plus(REFRESH_LIFE), revoked: false, before };
+            let entry =
+                Refresh { scope: scope.to_owned(), expiry: now.plus(REFRESH_LIFE), revoked: false, before, user };
             self.refresh.insert(token.clone(), entry);
             token
         });
@@ -149,8 +155,8 @@ impl OAuth {
         Issued { access, refresh, expires_in: self.access_life.as_secs().saturating_sub(1), scope: granted.join(" ") }
     }
 
-    /// Whether a Graph request may go on.
-    pub(crate) fn check(&self, call: &Call) -> Result<(), Refusal> {
+    /// Whether a Graph request may go on, and in whose name.
+    pub(crate) fn check(&self, call: &Call) -> Result<usize, Refusal> {
         let refuse = |message: &str| {
             Refusal::new(401, "InvalidAuthenticationToken", message).with("www-authenticate", "Bearer realm=\"\"")
         };
@@ -161,7 +167,7 @@ impl OAuth {
             Some((_, expiry)) if *expiry <= call.now => {
                 Err(refuse("Lifetime validation failed, the token is expired."))
             }
-            Some(_) => Ok(()),
+            Some((user, _)) => Ok(*user),
         }
     }
 
@@ -223,7 +229,7 @@ impl OAuth {
                     return Err(("invalid_grant", 50_011, "The redirect URI does not match the one of the request."));
                 }
                 verify_challenge(code.challenge.as_ref(), get("code_verifier"))?;
-                Ok(self.issue(&code.scope, None, now))
+                Ok(self.issue(code.user, &code.scope, None, now))
             }
             "refresh_token" => {
                 let token = get("refresh_token").to_owned();
@@ -234,13 +240,13 @@ impl OAuth {
                     }
                     _ => return Err(("invalid_grant", 50_173, "The provided grant has been revoked.")),
                 };
-                let scope = refresh.scope.clone();
+                let (user, scope) = (refresh.user, refresh.scope.clone());
                 if let Some(before) = refresh.before.take()
                     && let Some(before) = self.refresh.get_mut(&before)
                 {
                     before.revoked = true;
                 }
-                Ok(self.issue(&scope, Some(token), now))
+                Ok(self.issue(user, &scope, Some(token), now))
             }
             "urn:ietf:params:oauth:grant-type:device_code" => {
                 self.poll_device(get("device_code"), get("client_id"), now)
@@ -267,7 +273,7 @@ impl OAuth {
             Consent::Approved => {
                 let scope = device.scope.clone();
                 self.devices.remove(code);
-                Ok(self.issue(&scope, None, now))
+                Ok(self.issue(self.user, &scope, None, now))
             }
         }
     }
@@ -367,6 +373,7 @@ fn authorize(world: &World, call: &Call) -> Outcome {
         challenge,
         scope: get("scope").to_owned(),
         expiry: call.now.plus(CODE_LIFE),
+        user: oauth.user,
     };
     oauth.codes.insert(code.clone(), entry);
     Ok(Answer::found(format!("{target}{separator}code={code}{state}&session_state=demo")))
@@ -376,7 +383,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-fn consent_page(world: &World, call: &Call, scope: &str) -> Answer {
+pub(crate) fn consent_page(world: &World, call: &Call, scope: &str) -> Answer {
     let here = escape(&format!("{}?{}", call.path, call.query));
     let scopes: String = scope.split(' ').map(|part| format!("<li>{}</li>", escape(part))).collect();
     Answer::html(

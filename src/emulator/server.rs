@@ -17,11 +17,13 @@ use tokio::task::JoinSet;
 
 use super::content::Rope;
 use super::faults::{Fault, FaultBody, Host, When};
+use super::ident::mix;
+use super::link::Passage;
 use super::network::{Door, Network};
 use super::wire::{Answer, Call, Payload, Refusal, client_request_id, http_date, request_id};
 use super::witness::{Course, Moment};
 use super::world::{RequestRecord, World};
-use super::{graph, oauth, storage};
+use super::{bits, graph, live, live_storage, live_wire, oauth, oauth_live, storage};
 
 /// Bytes sent or paced at a time.
 const PIECE: usize = 128 << 10;
@@ -30,10 +32,15 @@ const JOINED: usize = 1 << 20;
 /// The largest request body that is read at all: somewhat above any limit of the service.
 const BODY_MAX: u64 = 260 << 20;
 
+/// How long a request that is never answered keeps its connection.
+const HANG: Duration = Duration::from_secs(120);
+/// Round trips that opening a connection costs: one for TCP and one for TLS.
+pub(super) const HANDSHAKES: u32 = 2;
+
 /// Why a connection ends without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the emulator cut the connection")]
-struct Cut;
+pub(super) struct Cut;
 
 /// Accepts connections until dropped; dropping it drops them too.
 pub(crate) async fn accept(world: Arc<World>, listener: TcpListener, storage: bool) {
@@ -80,25 +87,25 @@ async fn connection(world: Arc<World>, stream: TcpStream, storage: bool) {
     if passes(&world, &socket).await.is_err() {
         return;
     }
-    if let Some(link) = world.link() {
-        // Opening a connection costs one round trip for TCP and one for TLS.
-        world.clock().sleep(link.rtt() * 2).await;
-    }
+    world.link().round_trips(world.clock().as_ref(), HANDSHAKES).await;
+    // Names of headers have no case; a client that thinks they have meets both.
+    let titled = mix(world.next_number()).is_multiple_of(2);
     let service = service_fn(move |request| {
         let (world, socket) = (world.clone(), socket.clone());
         async move { exchange(&world, request, storage, socket).await }
     });
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let mut server = hyper::server::conn::http1::Builder::new();
+    let _ = server.title_case_headers(titled).serve_connection(TokioIo::new(stream), service).await;
 }
 
-fn split(stream: TcpStream) -> Option<(TcpStream, std::net::TcpStream)> {
+pub(super) fn split(stream: TcpStream) -> Option<(TcpStream, std::net::TcpStream)> {
     let stream = stream.into_std().ok()?;
     let second = stream.try_clone().ok()?;
     Some((TcpStream::from_std(stream).ok()?, second))
 }
 
 /// Whether the network lets something pass now. If packets vanish, this ends when they no longer do.
-async fn passes(world: &World, socket: &std::net::TcpStream) -> Result<(), Cut> {
+pub(super) async fn passes(world: &World, socket: &std::net::TcpStream) -> Result<(), Cut> {
     let mut network = world.watch_network();
     if *network.borrow() == Network::Up {
         return Ok(());
@@ -120,7 +127,7 @@ fn reset(socket: &std::net::TcpStream) {
     let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-async fn exchange(
+pub(super) async fn exchange(
     world: &Arc<World>,
     request: Request<Incoming>,
     storage: bool,
@@ -128,33 +135,29 @@ async fn exchange(
 ) -> Result<Response<Body>, Cut> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let host = match (storage, path.starts_with("/v1.0")) {
-        (true, _) => Host::Storage,
-        (false, true) => Host::Graph,
-        (false, false) => Host::Login,
-    };
+    let host = host_of(storage, &path);
     passes(world, &socket).await?;
     let number = world.next_number();
     let mut call = Call {
         method: parts.method,
         path,
         query: parts.uri.query().unwrap_or_default().to_owned(),
+        target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: parts.headers,
         body: Rope::default(),
         now: world.now(),
         number,
     };
     let target = if call.query.is_empty() { call.path.clone() } else { format!("{}?{}", call.path, call.query) };
-    if let Some(link) = world.link() {
-        world.clock().sleep(link.rtt()).await;
-    }
-    let fault = world.faults().strike(host, call.method.as_str(), &target, world.clock().monotonic());
+    world.link().round_trips(world.clock().as_ref(), 1).await;
+    let verb = verb(host, &call);
+    let fault = world.faults().strike(host, &verb, &target, world.clock().monotonic());
 
     if let Some(Fault::Stall { when: When::Before, duration }) = &fault {
         world.clock().sleep(*duration).await;
     }
     let expected = body.size_hint().exact();
-    let early = scripted(&fault, When::Before, &call).or_else(|| refuse_unread(&call, expected));
+    let early = scripted(&fault, When::Before, host, &call).or_else(|| refuse_unread(host, &call, expected));
     let read_limit = match &fault {
         Some(Fault::Reset { when: When::Before }) => Some(0),
         Some(Fault::Reset { when: When::Halfway }) => Some(expected.unwrap_or(0) / 2),
@@ -170,34 +173,39 @@ async fn exchange(
     };
     // A body that broke off is as if the request had never come.
     if cut || (!whole && read_limit.is_none()) {
-        world.record(record(&call, host, None, bytes, 0));
+        world.record(record(&call, host, &verb, None, bytes, 0));
         reset(&socket);
         return Err(Cut);
     }
     if let Some(Fault::Stall { when: When::Halfway, duration }) = &fault {
         world.clock().sleep(*duration).await;
     }
-    let early = early.or_else(|| scripted(&fault, When::Halfway, &call));
+    let early = early.or_else(|| scripted(&fault, When::Halfway, host, &call));
     passes(world, &socket).await?;
     if let Some(Fault::CorruptUpload { at }) = &fault {
         call.body = damaged(&call.body, *at);
     }
+    if host == Host::Live && hangs(world, &call, &verb) {
+        world.clock().sleep(HANG).await;
+        world.record(record(&call, host, &verb, None, bytes, 0));
+        return Err(Cut);
+    }
     // The stall and the body took time: the server acts now.
     call.now = world.now();
-    let moment = |when| Moment { host, when, method: call.method.as_str(), target: &target };
+    let moment = |when| Moment { host, when, method: &verb, target: &target };
     witnessed(world, moment(When::Before)).await;
     let mut answer = match early {
         Some(answer) => answer,
         None => {
             let answer = act(world, host, &call, matches!(fault, Some(Fault::IgnoreRange)));
             let answer = if matches!(fault, Some(Fault::Twice)) { act(world, host, &call, false) } else { answer };
-            scripted(&fault, When::After, &call).unwrap_or(answer)
+            scripted(&fault, When::After, host, &call).unwrap_or(answer)
         }
     };
     witnessed(world, moment(When::After)).await;
     match &fault {
         Some(Fault::Reset { when: When::After }) => {
-            world.record(record(&call, host, None, bytes, 0));
+            world.record(record(&call, host, &verb, None, bytes, 0));
             reset(&socket);
             return Err(Cut);
         }
@@ -212,12 +220,44 @@ async fn exchange(
         _ => {}
     }
     passes(world, &socket).await?;
-    world.record(record(&call, host, Some(answer.status), bytes, answer.payload.length()));
+    world.record(record(&call, host, &verb, Some(answer.status), bytes, answer.payload.length()));
     Ok(response(world, &call, answer, fault, socket))
 }
 
+/// Whether a request is one of those that the service was seen never to answer.
+fn hangs(world: &World, call: &Call, verb: &str) -> bool {
+    verb == "PUT"
+        && world.strict().live.put_with_length_hangs
+        && call.header("content-length").is_some()
+        && (call.path.contains("/files/") || call.path.trim_end_matches('/').ends_with("/content"))
+}
+
+/// Which service a request came to.
+fn host_of(storage: bool, path: &str) -> Host {
+    match storage {
+        true if bits::serves(path) => Host::Bits,
+        true => Host::Storage,
+        false if path.starts_with("/v1.0") => Host::Graph,
+        false if path.starts_with("/v5.0") => Host::Live,
+        false => Host::Login,
+    }
+}
+
+/// What a request does: its method, or where that travels in the request, what it says there.
+fn verb(host: Host, call: &Call) -> String {
+    let packet = bits::packet(call);
+    match host {
+        Host::Bits if !packet.is_empty() => packet.to_owned(),
+        Host::Live => live_wire::method(&call.method, &call.query),
+        _ => call.method.to_string(),
+    }
+}
+
 /// Refusals that the service's front end makes from the headers alone.
-fn refuse_unread(call: &Call, length: Option<u64>) -> Option<Answer> {
+fn refuse_unread(host: Host, call: &Call, length: Option<u64>) -> Option<Answer> {
+    if matches!(host, Host::Live | Host::Bits) {
+        return length.filter(|&length| length > BODY_MAX).map(|_| live::too_large(call));
+    }
     let chunked = call.header("transfer-encoding").is_some();
     if chunked || length.is_none() {
         return Some(Refusal::new(411, "invalidRequest", "Content-Length is required.").answer(call));
@@ -235,18 +275,28 @@ fn refuse_unread(call: &Call, length: Option<u64>) -> Option<Answer> {
 fn act(world: &Arc<World>, host: Host, call: &Call, ignore_range: bool) -> Answer {
     let outcome = match host {
         Host::Graph => graph::handle(world, call),
+        Host::Live => Ok(live::handle(world, call)),
+        Host::Bits => Ok(bits::handle(world, call)),
+        Host::Login if oauth_live::serves(&call.path) => Ok(oauth_live::handle(world, call)),
+        Host::Storage if live_storage::serves(&call.path) => Ok(live_storage::handle(world, call, ignore_range)),
         Host::Login => oauth::handle(world, call),
         Host::Storage => storage::handle(world, call, ignore_range),
     };
     outcome.unwrap_or_else(|refusal| refusal.answer(call))
 }
 
-fn scripted(fault: &Option<Fault>, moment: When, call: &Call) -> Option<Answer> {
+fn scripted(fault: &Option<Fault>, moment: When, host: Host, call: &Call) -> Option<Answer> {
     let Some(Fault::Answer { when, status, body, retry_after, location }) = fault else { return None };
     if *when != moment {
         return None;
     }
     let mut answer = match body {
+        FaultBody::Json { code, message, .. } if host == Host::Live => {
+            let text = live_wire::returned(&serde_json::json!({"error": {"code": code, "message": message}}));
+            Answer::json(*status, text)
+        }
+        // These hosts say nothing in their bodies.
+        FaultBody::Json { .. } if host == Host::Bits => Answer::empty(*status),
         FaultBody::Json { code, inner, message } => {
             let text = serde_json::json!({"error": {"code": code, "message": message, "innerError": {
                 "code": inner, "request-id": request_id(call.number), "client-request-id": client_request_id(call)}}});
@@ -314,6 +364,17 @@ fn lengthened(payload: Payload, by: u64) -> Payload {
 fn disturb_page(answer: &mut Answer, fault: Option<&Fault>, here: &str) {
     let Payload::Bytes(bytes) = &answer.payload else { return };
     let Ok(mut page) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    // Live Connect's pages have no links: an empty one looks like the end.
+    if let Some(items) = page.get("data").and_then(|data| data.as_array()).cloned() {
+        let twice = items.iter().rev().chain(items.iter()).cloned();
+        match fault {
+            Some(Fault::EmptyPage) => page["data"] = serde_json::json!([]),
+            Some(Fault::Disorder) => page["data"] = twice.collect::<Vec<_>>().into(),
+            _ => {}
+        }
+        answer.payload = Payload::Bytes(live_wire::returned(&page).into());
+        return;
+    }
     let Some(items) = page.get("value").and_then(|value| value.as_array()).cloned() else { return };
     match fault {
         Some(Fault::EmptyPage) => page = serde_json::json!({"value": [], "@odata.nextLink": here}),
@@ -343,6 +404,7 @@ async fn read_body(world: &World, body: Incoming, mut into: Option<&mut Rope>, l
     let mut body = pin!(body);
     let mut read = 0;
     let mut gathered = Vec::new();
+    let mut passage = Passage::default();
     let whole = loop {
         if limit.is_some_and(|limit| read >= limit) && !body.is_end_stream() {
             break false;
@@ -352,9 +414,7 @@ async fn read_body(world: &World, body: Incoming, mut into: Option<&mut Rope>, l
             Some(Err(_)) => break false,
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
-        if let Some(link) = world.link() {
-            link.up(world.clock().as_ref(), bytes.len() as u64).await;
-        }
+        world.link().up(world.clock().as_ref(), &mut passage, bytes.len() as u64).await;
         read += bytes.len() as u64;
         if let Some(rope) = &mut into {
             // Frames are as small as the socket's reads: joined, files are read back in few pieces.
@@ -370,11 +430,11 @@ async fn read_body(world: &World, body: Incoming, mut into: Option<&mut Rope>, l
     Arrival { whole, bytes: read }
 }
 
-fn record(call: &Call, host: Host, status: Option<u16>, received: u64, sent: u64) -> RequestRecord {
+fn record(call: &Call, host: Host, verb: &str, status: Option<u16>, received: u64, sent: u64) -> RequestRecord {
     RequestRecord {
         host,
-        method: call.method.to_string(),
-        path: if call.query.is_empty() { call.path.clone() } else { format!("{}?{}", call.path, call.query) },
+        method: verb.to_owned(),
+        path: call.target.clone(),
         status,
         bytes_in: received,
         bytes_out: sent,
@@ -400,7 +460,7 @@ fn response(
             fault,
             Fault::CutDownload { .. } | Fault::StallDownload { .. } | Fault::Slow { .. } | Fault::Corrupt { .. }
         )
-    }) && world.link().is_none();
+    }) && world.link().get().is_none();
     let body = match payload {
         Payload::Empty => Body::empty(),
         Payload::Bytes(bytes) if simple => Body::from(bytes),
@@ -432,13 +492,14 @@ struct Sending {
     world: Arc<World>,
     payload: Payload,
     sent: u64,
+    passage: Passage,
     fault: Option<Fault>,
     socket: Arc<std::net::TcpStream>,
 }
 
 /// A body that is made and sent piece by piece, at the link's pace, with the misfortune that befalls it.
 fn paced(world: Arc<World>, payload: Payload, fault: Option<Fault>, socket: Arc<std::net::TcpStream>) -> Body {
-    let start = Sending { world, payload, sent: 0, fault, socket };
+    let start = Sending { world, payload, sent: 0, passage: Passage::default(), fault, socket };
     Body::from_stream(futures_util::stream::unfold(start, |mut sending| async move {
         match sending.next().await {
             Ok(None) => None,
@@ -500,9 +561,7 @@ impl Sending {
             bytes = wrong.into();
         }
         self.sent += bytes.len() as u64;
-        if let Some(link) = self.world.link() {
-            link.down(self.world.clock().as_ref(), bytes.len() as u64).await;
-        }
+        self.world.link().down(self.world.clock().as_ref(), &mut self.passage, bytes.len() as u64).await;
         Ok(Some(bytes))
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// The query as sent, without the question mark.
     pub(crate) query: String,
+    /// Both as sent: a question mark with nothing behind it is seen here only.
+    pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Rope,
     pub(crate) now: Timestamp,

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,16 +13,19 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::Flavour;
+use super::bits::BitsSessions;
 use super::copies::Copies;
 use super::drive::Drive;
 use super::faults::{Faults, Host};
 use super::ident::{Identity, Index};
+use super::link::{Link, LinkState};
 use super::network::Network;
 use super::oauth::OAuth;
+use super::oauth_live::LiveOAuth;
 use super::sessions::Sessions;
 use super::strict::Strict;
 use super::witness::Witness;
-use crate::base::clock::{Clock, Mono, Timestamp};
+use crate::base::clock::{Clock, Timestamp};
 
 /// Requests kept in the log; older ones are dropped.
 const LOG_MAX: usize = 50_000;
@@ -53,52 +55,6 @@ pub struct RequestRecord {
     pub when: Timestamp,
 }
 
-/// A simulated line: shared by all connections, each direction with its own bandwidth.
-pub(crate) struct LinkState {
-    rtt: Duration,
-    bytes_per_second: u64,
-    up: Mutex<Mono>,
-    down: Mutex<Mono>,
-}
-
-impl LinkState {
-    pub(crate) fn new(rtt: Duration, bytes_per_second: u64) -> Self {
-        Self { rtt, bytes_per_second, up: Mutex::default(), down: Mutex::default() }
-    }
-
-    pub(crate) fn rtt(&self) -> Duration {
-        self.rtt
-    }
-
-    pub(crate) async fn up(&self, clock: &dyn Clock, bytes: u64) {
-        self.pass(&self.up, clock, bytes).await;
-    }
-
-    pub(crate) async fn down(&self, clock: &dyn Clock, bytes: u64) {
-        self.pass(&self.down, clock, bytes).await;
-    }
-
-    /// Takes the next free stretch of the line and waits until its end.
-    async fn pass(&self, line: &Mutex<Mono>, clock: &dyn Clock, bytes: u64) {
-        if self.bytes_per_second == 0 {
-            return;
-        }
-        let now = clock.monotonic();
-        let end = {
-            let mut free = lock(line);
-            let start = (*free).max(now);
-            let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
-            *free = start.plus(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)));
-            *free
-        };
-        let wait = end.since(now);
-        // Shorter sleeps than a timer's tick would only make the line slower than it is.
-        if wait > Duration::from_millis(2) {
-            clock.sleep(wait).await;
-        }
-    }
-}
-
 /// How many secrets are remembered for tests; a service that runs for long must not grow.
 pub(crate) const MOST_SECRETS: usize = 100_000;
 
@@ -123,7 +79,7 @@ impl DriveCell {
 /// Everything.
 pub(crate) struct World {
     clock: Arc<dyn Clock>,
-    link: Option<LinkState>,
+    link: LinkState,
     strict: RwLock<Arc<Strict>>,
     faults: Faults,
     witness: Witness,
@@ -134,6 +90,10 @@ pub(crate) struct World {
     pub(crate) sessions: Mutex<Sessions>,
     pub(crate) oauth: Mutex<OAuth>,
     pub(crate) copies: Mutex<Copies>,
+    pub(crate) live_oauth: Mutex<LiveOAuth>,
+    pub(crate) bits: Mutex<BitsSessions>,
+    /// Pages of Live listings that are still to be cut wrongly, and in which direction.
+    pub(crate) listing_shift: Mutex<i32>,
     requests: Mutex<VecDeque<RequestRecord>>,
     /// The pre-authenticated URLs that were handed out.
     signed: Mutex<Vec<String>>,
@@ -154,12 +114,13 @@ pub(crate) struct Account {
 /// What [`World::new`] needs to know.
 pub(crate) struct Plan {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) link: Option<LinkState>,
+    pub(crate) link: Option<Link>,
     pub(crate) strict: Strict,
     pub(crate) graph_url: String,
     pub(crate) storage_url: String,
     pub(crate) account: Account,
     pub(crate) oauth: OAuth,
+    pub(crate) live_oauth: LiveOAuth,
     pub(crate) key: [u8; 32],
 }
 
@@ -167,7 +128,7 @@ impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         Self {
             clock: plan.clock,
-            link: plan.link,
+            link: LinkState::new(plan.link),
             strict: RwLock::new(Arc::new(plan.strict)),
             faults: Faults::default(),
             witness: Witness::default(),
@@ -178,6 +139,9 @@ impl World {
             sessions: Mutex::default(),
             oauth: Mutex::new(plan.oauth),
             copies: Mutex::default(),
+            live_oauth: Mutex::new(plan.live_oauth),
+            bits: Mutex::default(),
+            listing_shift: Mutex::default(),
             requests: Mutex::default(),
             signed: Mutex::default(),
             number: AtomicU64::new(1),
@@ -194,8 +158,8 @@ impl World {
         self.clock.now()
     }
 
-    pub(crate) fn link(&self) -> Option<&LinkState> {
-        self.link.as_ref()
+    pub(crate) fn link(&self) -> &LinkState {
+        &self.link
     }
 
     pub(crate) fn faults(&self) -> &Faults {

@@ -298,19 +298,16 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let (volume, ino) = (Arc::clone(&self.volume), from_kernel_ino(ino));
         // Pages of a shared mapping come back under any writable handle of the inode, or a closed one.
         let fh = (!write_flags.contains(WriteFlags::FUSE_WRITE_CACHE)).then_some(Fh(fh.0));
-        let span = debug_span!("write", ino = ino.0, ?fh, offset, size = data.len());
-        // The work may outlive the buffer that the next request is read into.
-        let bytes = Bytes::copy_from_slice(data);
-        self.local(
-            "write",
-            span,
-            reply,
-            async move { volume.write(ino, fh, offset, &bytes).await },
-            |written, reply| reply.written(written),
-        );
+        let _span = debug_span!("write", ino = ino.0, ?fh, offset, size = data.len()).entered();
+        // Not as a task that could outlive the buffer, which is only lent: the bytes would have to be copied.
+        let mut written = Err(VolumeError::Failed("write panicked".to_owned()));
+        self.answerer.run("write", || written = self.volume.write_now(from_kernel_ino(ino), fh, offset, data));
+        match written {
+            Ok(written) => reply.written(written),
+            Err(error) => reply.error(errno::log_and_translate("write", &error)),
+        }
     }
 
     fn flush(&self, _request: &Request, ino: INodeNo, fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {

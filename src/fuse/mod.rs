@@ -10,6 +10,7 @@
 //!   does, and [`unmount`] takes a mount down even when somebody still uses it.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub mod semantics {
     #![doc = include_str!("semantics.md")]
 }
 pub mod translate;
+pub mod undertaker;
 pub mod unmount;
 pub mod xattr;
 
@@ -48,6 +50,8 @@ pub struct MountOptions {
     pub read_only: bool,
     /// Deadlines and limits of requests.
     pub limits: Limits,
+    /// The program that can be asked to watch over this process, see [`undertaker`].
+    pub program: Option<PathBuf>,
 }
 
 /// Threads that read requests: enough that one is awake while another answers, few enough that a burst does
@@ -102,22 +106,25 @@ pub fn mount(
     let background = session.spawn().map_err(MountError::Threads)?;
     learn_root(&at);
     notices.attach(notifier).map_err(MountError::Threads)?;
+    // Needed to abort the connection should it ever be stuck; a mount without it works.
+    let device_minor = mounts::at(&at).ok().flatten().map(|entry| entry.device_minor);
+    let watched = options.program.clone().zip(device_minor);
     let (tell, ended) = watch::channel(None);
     // Joining blocks until the kernel lets the last user of the mount go, so it has a thread of its own.
     std::thread::Builder::new()
         .name("fuse-session".to_owned())
         .spawn(move || {
+            let undertaker = watched.and_then(|(program, minor)| undertaker::Undertaker::start(&program, minor));
             let end = match background.join() {
                 Ok(()) => SessionEnd::Unmounted,
                 Err(error) => SessionEnd::Failed(error.to_string()),
             };
+            drop(undertaker);
             tracing::debug!(?end, "the FUSE session ended");
             // Nobody has to listen.
             let _ = tell.send(Some(end));
         })
         .map_err(MountError::Threads)?;
-    // Needed to abort the connection should it ever be stuck; a mount without it works.
-    let device_minor = mounts::at(&at).ok().flatten().map(|entry| entry.device_minor);
     tracing::info!(at = %at.display(), read_only = options.read_only, "mounted");
     Ok(Mounted { at, device_minor, ended, notices: Arc::clone(notices), clock })
 }
@@ -127,14 +134,20 @@ pub fn mount(
 /// Until then the root has no permission bits, and the kernel throws away an answer about attributes that crosses with
 /// a notice about them (`fuse_change_attributes_i` in its fs/fuse/inode.c): a user who came in that moment was refused
 /// with "permission denied". The answer comes from memory; the limit is for a machine that hardly moves.
+///
+/// Another process asks. A thread of ours that waits for our own mount cannot be killed once the request was read, and
+/// as long as it lives the kernel does not end the connection: a daemon that is killed in that moment would stay for
+/// ever (`request_wait_answer` in the kernel's fs/fuse/dev.c).
 fn learn_root(at: &Path) {
     let (tell, answered) = std::sync::mpsc::channel();
-    let path = at.to_owned();
+    let mut question = std::process::Command::new("stat");
+    question.arg("--").arg(at);
+    question.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let asked = std::thread::Builder::new().name("fuse-root".to_owned()).spawn(move || {
-        let _ = tell.send(std::fs::metadata(path).map(|_| ()));
+        let _ = tell.send(question.status());
     });
     match asked.map(|_| answered.recv_timeout(Duration::from_secs(5))) {
-        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Ok(status))) if status.success() => {}
         outcome => tracing::warn!(?outcome, "the kernel has not asked for the root yet"),
     }
 }

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use crate::base::caller::on_behalf_of;
 use crate::base::clock::Timestamp;
 use crate::base::ids::Ino;
-use crate::volume::{Attributes, DirEntry, OpenHow, Opened, PageUse, RenameHow, Volume, VolumeResult};
+use crate::volume::{Attributes, DirEntry, Listing, OpenHow, Opened, PageUse, RenameHow, Volume, VolumeResult};
 
 /// Entries answered to one `readdirplus`: what fits the 32 KiB buffer that the C library reads with.
 const LISTED_AT_ONCE: usize = 200;
@@ -84,17 +84,10 @@ pub fn rest(snapshot: &[DirEntry], from: u64) -> impl Iterator<Item = (&DirEntry
 /// Those of the snapshot may be older than a write that the kernel has seen answered; told the old size,
 /// the kernel would append at the old end. An entry that has gone since, or has another name or place, is left out: the
 /// kernel would believe the old name, and write into the wrong file. Empty means the end.
-pub fn fresh_entries(volume: &Volume, folder: Ino, snapshot: &[DirEntry], from: u64) -> VolumeResult<Vec<Listed>> {
-    let mut entries = Vec::with_capacity(LISTED_AT_ONCE.min(snapshot.len()));
-    for (entry, cookie) in rest(snapshot, from) {
-        if let Some(attributes) = volume.still_in(folder, &entry.name, entry.attributes.ino)? {
-            entries.push(Listed { name: entry.name.clone(), cookie, attributes });
-        }
-        if entries.len() == LISTED_AT_ONCE {
-            break;
-        }
-    }
-    Ok(entries)
+pub fn fresh_entries(volume: &Volume, folder: Ino, snapshot: &Listing, from: u64) -> VolumeResult<Vec<Listed>> {
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let entries = volume.entries_now(folder, snapshot, from, LISTED_AT_ONCE)?;
+    Ok(entries.into_iter().map(|(name, next, attributes)| Listed { name, cookie: next as u64, attributes }).collect())
 }
 
 #[cfg(test)]

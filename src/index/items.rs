@@ -2,9 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, row_of, row_sum, set_meta};
+use super::namesakes::Wanted;
+use super::packed::{Packed, PackedTime, fold_sum, pack};
+use super::{
+    COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, meta, namesakes, packed_key, row_of, row_sum, set_meta,
+};
 use crate::base::clock::Timestamp;
-use crate::base::ids::{DriveId, Ino, InoSource, ItemId, MetaTag};
+use crate::base::ids::{DriveId, Ino, InoSource, ItemId};
 use crate::base::name::fold;
 use crate::remote::{Item, ItemKind};
 
@@ -15,38 +19,68 @@ pub(super) fn by_ino(sql: &Connection, drive: &DriveId, ino: Ino) -> rusqlite::R
 }
 
 pub(super) fn by_id(sql: &Connection, drive: &DriveId, id: &ItemId) -> rusqlite::Result<Option<Row>> {
-    sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE id = ?1 AND (parent <> 0 OR ino = 1)"))?
-        .query_row([key_of(drive, id)], |row| row_of(drive, row))
-        .optional()
+    let key = packed_key(drive, id);
+    sql.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM items WHERE id_sum = ?2 AND id = ?1 AND (parent <> 0 OR ino = 1)"
+    ))?
+    .query_row(params![key, key.sum()], |row| row_of(drive, row))
+    .optional()
 }
 
 pub(super) fn child(sql: &Connection, drive: &DriveId, parent: Ino, name: &str) -> rusqlite::Result<Option<Row>> {
-    sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE parent = ?1 AND fold = ?2 LIMIT 1"))?
-        .query_row(params![parent.0 as i64, fold(name)], |row| row_of(drive, row))
-        .optional()
+    let wanted = fold(name);
+    let mut statement =
+        sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE parent = ?1 AND fold = ?2 AND ino <> 1"))?;
+    let mut rows = statement.query([parent.0 as i64, fold_sum(name)])?;
+    while let Some(row) = rows.next()? {
+        let row = row_of(drive, row)?;
+        if fold(&row.name) == wanted {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn children(sql: &Connection, drive: &DriveId, parent: Ino) -> rusqlite::Result<Vec<Row>> {
-    sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE parent = ?1 AND ino <> 1 ORDER BY fold"))?
+    sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE parent = ?1 AND ino <> 1"))?
         .query_map([parent.0 as i64], |row| row_of(drive, row))?
         .collect()
 }
 
 /// A transaction under way.
 pub struct Txn<'a> {
-    sql: &'a Transaction<'a>,
-    drive: &'a DriveId,
+    pub(super) sql: &'a Transaction<'a>,
+    pub(super) drive: &'a DriveId,
     inos: &'a dyn InoSource,
-    notices: Vec<Notice>,
+    /// Two items of a folder can have one name, and where the journal wants items.
+    pub(super) namesakes: Option<&'a Wanted>,
+    pub(super) notices: Vec<Notice>,
+    /// Rows added, less those removed.
+    grown: i64,
+    /// The folder that was looked up last, with its inode: items come folder by folder.
+    last_folder: Option<(ItemId, Ino)>,
+    /// Whether any of our own changes is remembered; looked up once.
+    pub(super) echoes: Option<bool>,
 }
 
 impl<'a> Txn<'a> {
-    pub(super) fn new(sql: &'a Transaction<'a>, drive: &'a DriveId, inos: &'a dyn InoSource) -> Self {
-        Self { sql, drive, inos, notices: Vec::new() }
+    pub(super) fn new(
+        sql: &'a Transaction<'a>,
+        drive: &'a DriveId,
+        inos: &'a dyn InoSource,
+        namesakes: Option<&'a Wanted>,
+    ) -> Self {
+        Self { sql, drive, inos, namesakes, notices: Vec::new(), grown: 0, last_folder: None, echoes: None }
     }
 
-    pub(super) fn into_notices(self) -> Vec<Notice> {
-        self.notices
+    /// What the transaction means for those who watch, and by how many rows the index has grown.
+    pub(super) fn finish(self) -> IndexResult<(Vec<Notice>, i64)> {
+        if self.grown != 0 {
+            self.sql
+                .prepare_cached("UPDATE meta SET value = CAST(value AS INTEGER) + ?2 WHERE key = ?1")?
+                .execute(params![meta::COUNT, self.grown])?;
+        }
+        Ok((self.notices, self.grown))
     }
 
     /// The item of this identity, if it has a place.
@@ -82,7 +116,7 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn ino_of(&mut self, id: &ItemId) -> IndexResult<Ino> {
-        let key = key_of(self.drive, id);
+        let key = packed_key(self.drive, id);
         if let Some(ino) = self.holder(&key)? {
             return Ok(ino);
         }
@@ -91,23 +125,36 @@ impl<'a> Txn<'a> {
         Ok(ino)
     }
 
+    /// As [`Txn::ino_of`], for the folder of an item.
+    fn folder_of(&mut self, id: &ItemId) -> IndexResult<Ino> {
+        if let Some((last, ino)) = &self.last_folder
+            && last == id
+        {
+            return Ok(*ino);
+        }
+        let ino = self.ino_of(id)?;
+        self.last_folder = Some((id.clone(), ino));
+        Ok(ino)
+    }
+
     /// The inode number that stands for an identity, with a place or without.
-    fn holder(&self, key: &str) -> IndexResult<Option<Ino>> {
+    fn holder(&self, key: &Packed) -> IndexResult<Option<Ino>> {
         let ino: Option<i64> = self
             .sql
-            .prepare_cached("SELECT ino FROM items WHERE id = ?1")?
-            .query_row([key], |row| row.get(0))
+            .prepare_cached("SELECT ino FROM items WHERE id_sum = ?2 AND id = ?1")?
+            .query_row(params![key, key.sum()], |row| row.get(0))
             .optional()?;
         Ok(ino.map(|ino| Ino(ino as u64)))
     }
 
-    fn reserve(&mut self, ino: Ino, key: &str) -> IndexResult<()> {
+    fn reserve(&mut self, ino: Ino, key: &Packed) -> IndexResult<()> {
         self.sql
             .prepare_cached(
-                "INSERT INTO items(ino, id, parent, fold, name, kind, size, modified, created, changed, meta_tag, complete)
-                 VALUES(?1, ?2, ?3, '', '', 1, 0, 0, 0, 0, '', 0)",
+                "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete)
+                 VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0)",
             )?
-            .execute(params![ino.0 as i64, key, NOWHERE as i64])?;
+            .execute(params![ino.0 as i64, key, key.sum(), NOWHERE as i64])?;
+        self.grown += 1;
         Ok(())
     }
 
@@ -119,14 +166,16 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn bind(&mut self, ino: Ino, id: &ItemId) -> IndexResult<()> {
-        let key = key_of(self.drive, id);
+        let key = packed_key(self.drive, id);
         let holder = self.holder(&key)?;
         if holder == Some(ino) {
             return Ok(());
         }
-        self.sql
+        self.last_folder = None;
+        self.grown -= self
+            .sql
             .prepare_cached("DELETE FROM items WHERE ino = ?1 AND id <> ?2")?
-            .execute(params![ino.0 as i64, key])?;
+            .execute(params![ino.0 as i64, key])? as i64;
         match holder {
             Some(Ino(old)) => {
                 let numbers = [ino.0 as i64, old as i64];
@@ -144,7 +193,7 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn claim(&mut self, ino: Ino, id: &ItemId) -> IndexResult<()> {
-        if self.holder(&key_of(self.drive, id))? == Some(ino) {
+        if self.holder(&packed_key(self.drive, id))? == Some(ino) {
             return Ok(());
         }
         self.make_way(ino)?;
@@ -194,18 +243,28 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn upsert_with(&mut self, item: &Item, local: Option<(Timestamp, Timestamp)>) -> IndexResult<Ino> {
-        let ino = self.ino_of(&item.id)?;
-        let old = by_ino(self.sql, self.drive, ino)?.filter(|row| row.parent.0 != NOWHERE || ino == Ino::ROOT);
+        let key = packed_key(self.drive, &item.id);
+        let holder = self.holder(&key)?;
+        // Its row is written once, at the end, if nothing stands in its way.
+        let is_new = holder.is_none() && item.parent.as_ref().is_some_and(|parent| *parent != item.id);
+        let ino = match holder {
+            Some(ino) => ino,
+            None if is_new => self.inos.next_ino(),
+            None => self.ino_of(&item.id)?,
+        };
+        let old = if is_new { None } else { by_ino(self.sql, self.drive, ino)? };
+        let old = old.filter(|row| row.parent.0 != NOWHERE || ino == Ino::ROOT);
         let parent = match &item.parent {
             _ if ino == Ino::ROOT => Ino(NOWHERE),
-            Some(parent) => self.ino_of(parent)?,
+            Some(parent) => self.folder_of(parent)?,
             // An item of another drive may come without its folder; what is known of its place stays.
             None => match &old {
                 Some(row) => row.parent,
                 None => return Ok(ino),
             },
         };
-        let placed_anew = ino != Ino::ROOT && old.as_ref().is_none_or(|row| row.parent != parent);
+        // Nothing can lie in what was never heard of.
+        let placed_anew = !is_new && ino != Ino::ROOT && old.as_ref().is_none_or(|row| row.parent != parent);
         if placed_anew && self.would_close_a_circle(parent, ino)? {
             tracing::warn!(item = ?item.id, "the service puts a folder into itself; it stays where it was");
             return Ok(ino);
@@ -218,7 +277,9 @@ impl<'a> Txn<'a> {
             }
             changed = ctime;
         } else if let Some(row) = &old {
-            if row.modified.seconds() == modified.seconds() {
+            // The same state with another time: the service cannot be told one, and this machine remembers it.
+            let untold = !row.meta_tag.0.is_empty() && row.meta_tag == item.meta_tag;
+            if row.modified.seconds() == modified.seconds() || untold && row.content_tag == item.content_tag {
                 modified = row.modified;
             }
             if row.content_tag == item.content_tag && row.modified == modified {
@@ -230,6 +291,8 @@ impl<'a> Txn<'a> {
             if ino == Ino::ROOT { (ItemKind::Folder, None) } else { (item.kind, item.link_to.as_ref()) };
         // The name of the root is the service's business; ours is the mount point's.
         let name = if ino == Ino::ROOT { "" } else { item.name.as_str() };
+        let shown = namesakes::shown(self, old.as_ref(), &item.id, parent, name)?;
+        let name = shown.as_deref().unwrap_or(name);
         let what = match &old {
             None => What::Added,
             Some(row) if ino != Ino::ROOT && (row.parent != parent || row.name != name) => {
@@ -256,33 +319,52 @@ impl<'a> Txn<'a> {
             ItemKind::Folder => 1,
             ItemKind::Closed => 2,
         };
-        let (key, content_tag) = (key_of(self.drive, &item.id), item.content_tag.as_ref().map(|tag| tag.0.as_str()));
+        let content_tag = item.content_tag.as_ref().map(|tag| tag.0.as_str());
         let link_to = link_to.map(|id| key_of(self.drive, id));
         let sum = row_sum(
-            (&key, name, &item.meta_tag.0),
+            (&key_of(self.drive, &item.id), name, &item.meta_tag.0),
             (kind, item.size as i64, modified.0, item.created.0, changed.0),
             (content_tag, link_to.as_deref()),
         );
-        self.sql
-            .prepare_cached(
-                "UPDATE items SET parent = ?2, fold = ?3, name = ?4, kind = ?5, size = ?6, modified = ?7, created = ?8,
-                 changed = ?9, meta_tag = ?10, content_tag = ?11, link_to = ?12, sum = ?13 WHERE ino = ?1",
-            )?
-            .execute(params![
-                ino.0 as i64,
-                parent.0 as i64,
-                fold(name),
-                name,
-                kind,
-                item.size as i64,
-                modified.0,
-                item.created.0,
-                changed.0,
-                item.meta_tag.0,
-                content_tag,
-                link_to,
-                sum,
-            ])?;
+        let created = (item.created != modified).then_some(PackedTime(item.created));
+        let changed = (changed != modified).then_some(PackedTime(changed));
+        let id_sum = key.sum();
+        let values = params![
+            ino.0 as i64,
+            key,
+            parent.0 as i64,
+            fold_sum(name),
+            name,
+            kind,
+            item.size as i64,
+            PackedTime(modified),
+            created,
+            changed,
+            pack(&item.meta_tag.0),
+            content_tag.map(pack),
+            link_to.as_deref().map(pack),
+            sum,
+            id_sum,
+        ];
+        // A statement that names no column of an index leaves the indices alone.
+        let stays = old.as_ref().is_some_and(|row| row.parent == parent && row.name == name);
+        let sql = match (is_new, stays) {
+            (true, _) => {
+                "INSERT INTO items(ino, id, parent, fold, name, kind, size, modified, created, changed, meta_tag,
+                 content_tag, link_to, sum, id_sum, complete)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0)"
+            }
+            (false, false) => {
+                "UPDATE items SET parent = ?3, fold = ?4, name = ?5, kind = ?6, size = ?7, modified = ?8, created = ?9,
+                 changed = ?10, meta_tag = ?11, content_tag = ?12, link_to = ?13, sum = ?14 WHERE ino = ?1 AND id_sum = ?15"
+            }
+            (false, true) => {
+                "UPDATE items SET kind = ?6, size = ?7, modified = ?8, created = ?9, changed = ?10, meta_tag = ?11,
+                 content_tag = ?12, link_to = ?13, sum = ?14 WHERE ino = ?1 AND id_sum = ?15"
+            }
+        };
+        self.sql.prepare_cached(sql)?.execute(values)?;
+        self.grown += i64::from(is_new);
         self.notices.push(Notice { ino, parent, name: name.to_owned(), what });
         if moved_content {
             self.notices.push(Notice { ino, parent, name: name.to_owned(), what: What::Content });
@@ -315,14 +397,20 @@ impl<'a> Txn<'a> {
     }
 
     /// Two items cannot have one name; the one that was here first has gone somewhere we have not heard of
-    /// yet. It keeps its inode, without a place, until we do.
+    /// yet. It keeps its inode, without a place, until we do. Where two can have one name, it is shown under another.
     fn displace(&mut self, parent: Ino, name: &str, by: Ino) -> IndexResult<()> {
+        let wanted = fold(name);
         let squatters: Vec<(i64, String)> = self
             .sql
             .prepare_cached("SELECT ino, name FROM items WHERE parent = ?1 AND fold = ?2 AND ino <> ?3")?
-            .query_map(params![parent.0 as i64, fold(name), by.0 as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([parent.0 as i64, fold_sum(name), by.0 as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .filter(|found| found.as_ref().map_or(true, |(_, name): &(i64, String)| fold(name) == wanted))
             .collect::<Result<_, _>>()?;
         for (ino, name) in squatters {
+            if self.namesakes.is_some() {
+                namesakes::step_aside(self, Ino(ino as u64))?;
+                continue;
+            }
             self.sql.prepare_cached("UPDATE items SET parent = ?2 WHERE ino = ?1")?.execute([ino, NOWHERE as i64])?;
             self.notices.push(Notice { ino: Ino(ino as u64), parent, name, what: What::Removed });
         }
@@ -335,7 +423,10 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn forget_gone(&mut self) -> IndexResult<()> {
-        self.sql.prepare_cached("DELETE FROM gone")?.execute([])?;
+        // Mostly there is none, and a start that writes nothing need not tidy up what the last run has left in the log.
+        if self.sql.prepare_cached("SELECT 1 FROM gone LIMIT 1")?.exists([])? {
+            self.sql.prepare_cached("DELETE FROM gone")?.execute([])?;
+        }
         Ok(())
     }
 
@@ -346,13 +437,9 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn remove(&mut self, id: &ItemId) -> IndexResult<()> {
-        let key = key_of(self.drive, id);
-        let found: Option<i64> = self
-            .sql
-            .prepare_cached("SELECT ino FROM items WHERE id = ?1 AND ino <> 1")?
-            .query_row([&key], |row| row.get(0))
-            .optional()?;
-        let mut stack: Vec<i64> = found.into_iter().collect();
+        let found = self.holder(&packed_key(self.drive, id))?.filter(|ino| *ino != Ino::ROOT);
+        self.last_folder = None;
+        let mut stack: Vec<i64> = found.into_iter().map(|ino| ino.0 as i64).collect();
         while let Some(ino) = stack.pop() {
             let row = by_ino(self.sql, self.drive, Ino(ino as u64))?;
             let below: Vec<i64> = self
@@ -361,14 +448,20 @@ impl<'a> Txn<'a> {
                 .query_map([ino], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             stack.extend(below);
-            self.sql.prepare_cached("DELETE FROM items WHERE ino = ?1")?.execute([ino])?;
+            self.grown -= self.sql.prepare_cached("DELETE FROM items WHERE ino = ?1")?.execute([ino])? as i64;
             if let Some(row) = row {
+                // Whoever says that it has gone has seen it: it is not to be waited for.
+                self.sql
+                    .prepare_cached("DELETE FROM echoes WHERE id = ?1 AND tag = ''")?
+                    .execute([key_of(self.drive, &row.id)])?;
                 if row.kind == ItemKind::Folder {
                     self.sql
                         .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
                         .execute(params![ino, row.parent.0 as i64, row.name])?;
                 }
+                let (parent, name) = (row.parent, row.name.clone());
                 self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what: What::Removed });
+                namesakes::come_back(self, parent, &name)?;
             }
         }
         Ok(())
@@ -396,15 +489,21 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Every identity that has a place, for comparing with an enumeration.
+    /// The identities with a place for which `wanted` says so, for comparing with an enumeration: of a million only the
+    /// few that are wanted are ever in memory.
     ///
     /// # Errors
     ///
     /// See [`Txn::by_id`].
-    pub fn all_ids(&self) -> IndexResult<Vec<ItemId>> {
+    pub fn ids_where(&self, wanted: impl Fn(&ItemId) -> bool) -> IndexResult<Vec<ItemId>> {
         let mut statement = self.sql.prepare_cached("SELECT id FROM items WHERE parent <> 0 AND ino <> 1")?;
-        let keys = statement.query_map([], |row| row.get::<_, String>(0))?;
-        Ok(keys.map(|key| key.map(|key| super::id_of(self.drive, key))).collect::<Result<_, _>>()?)
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let key = super::unpack(row.get_ref(0)?).ok_or_else(super::damaged)?;
+            found.extend(Some(super::id_of(self.drive, key)).filter(&wanted));
+        }
+        Ok(found)
     }
 
     /// Stores or clears a single value; the names are in [`super::meta`].
@@ -414,67 +513,5 @@ impl<'a> Txn<'a> {
     /// See [`Txn::by_id`].
     pub fn set_meta(&mut self, key: &str, value: Option<&str>) -> IndexResult<()> {
         Ok(set_meta(self.sql, key, value)?)
-    }
-
-    /// Remembers that we have just changed an item ourselves: until then the stream of changes may still show
-    /// the state before, and such a report is to be ignored. `stale` is the tag of that state; `gone` says
-    /// that we deleted the item.
-    ///
-    /// # Errors
-    ///
-    /// See [`Txn::by_id`].
-    pub fn expect_echo(&mut self, id: &ItemId, stale: &MetaTag, gone: bool, until: Timestamp) -> IndexResult<()> {
-        self.sql
-            .prepare_cached(
-                "INSERT INTO echoes(id, stale_tag, gone, until) VALUES(?1, ?2, ?3, ?4)
-                 ON CONFLICT(id) DO UPDATE SET stale_tag = ?2, gone = ?3, until = ?4",
-            )?
-            .execute(params![key_of(self.drive, id), stale.0, gone, until.0])?;
-        Ok(())
-    }
-
-    /// Whether a reported state is one that we have overtaken ourselves (see [`Txn::expect_echo`]).
-    ///
-    /// # Errors
-    ///
-    /// See [`Txn::by_id`].
-    pub fn is_stale_echo(&mut self, id: &ItemId, tag: &MetaTag, now: Timestamp) -> IndexResult<bool> {
-        let found: Option<(String, bool, i64)> = self
-            .sql
-            .prepare_cached("SELECT stale_tag, gone, until FROM echoes WHERE id = ?1")?
-            .query_row([key_of(self.drive, id)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        Ok(found.is_some_and(|(stale, _, until)| until > now.0 && stale == tag.0 && !stale.is_empty()))
-    }
-
-    /// Items that we have deleted ourselves so recently that the service may still report them as living.
-    ///
-    /// # Errors
-    ///
-    /// See [`Txn::by_id`].
-    pub fn deleted_here(&self, now: Timestamp) -> IndexResult<Vec<ItemId>> {
-        let mut statement = self.sql.prepare_cached("SELECT id FROM echoes WHERE gone AND until > ?1")?;
-        let keys = statement.query_map([now.0], |row| row.get::<_, String>(0))?;
-        Ok(keys.map(|key| key.map(|key| super::id_of(self.drive, key))).collect::<Result<_, _>>()?)
-    }
-
-    /// Takes an expectation back: the item was seen to be otherwise.
-    ///
-    /// # Errors
-    ///
-    /// See [`Txn::by_id`].
-    pub fn forget_echo(&mut self, id: &ItemId) -> IndexResult<()> {
-        self.sql.prepare_cached("DELETE FROM echoes WHERE id = ?1")?.execute([key_of(self.drive, id)])?;
-        Ok(())
-    }
-
-    /// Drops what is remembered of our own changes before `now`.
-    ///
-    /// # Errors
-    ///
-    /// See [`Txn::by_id`].
-    pub fn forget_echoes(&mut self, now: Timestamp) -> IndexResult<()> {
-        self.sql.prepare_cached("DELETE FROM echoes WHERE until <= ?1")?.execute([now.0])?;
-        Ok(())
     }
 }

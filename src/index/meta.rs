@@ -8,6 +8,8 @@ pub const ENUMERATED: &str = "enumerated";
 pub const ENUMERATION: &str = "enumeration";
 /// When the index was last compared with a full enumeration: seconds since 1970.
 pub const RECONCILED: &str = "reconciled";
+/// How many rows there are.
+pub const COUNT: &str = "count";
 /// The root's identity: an index of another drive is not used.
 pub const ROOT: &str = "root";
 /// The drive's last known quota, as JSON.

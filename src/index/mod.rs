@@ -14,11 +14,15 @@
 //!
 //! One writer, many readers; readers never wait for the writer (write-ahead log).
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, TransactionBehavior, params};
+
+use packed::{Packed, pack, unpack, unpack_time};
 
 use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
@@ -26,8 +30,11 @@ use crate::base::ids::{ContentTag, Cursor, DriveId, Ino, InoSource, ItemId, Meta
 use crate::base::private;
 use crate::remote::ItemKind;
 
+mod echoes;
 mod items;
 pub mod meta;
+mod namesakes;
+mod packed;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -38,6 +45,9 @@ use watch::Watches;
 
 pub use items::Txn;
 
+/// How many items are remembered between two transactions.
+const RECENT: usize = 256;
+
 /// Why the index failed. It can always be rebuilt; nothing of the user's is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -47,6 +57,16 @@ pub enum IndexError {
     /// The folder for it is not usable.
     #[error("the index folder {0} is not usable: {1}")]
     Folder(PathBuf, std::io::Error),
+}
+
+impl IndexError {
+    /// Whether it says that what is stored is not what was written. A number that two rows want is such a thing: one of
+    /// them was not found where it is.
+    fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase};
+        let Self::Sql(rusqlite::Error::SqliteFailure(code, _)) = self else { return false };
+        matches!(code.code, ConstraintViolation | DatabaseCorrupt | NotADatabase)
+    }
 }
 
 /// The result of index calls.
@@ -130,9 +150,18 @@ pub struct Index {
     next_reader: AtomicUsize,
     watches: Watches,
     inos: Arc<dyn InoSource>,
+    /// Items that were looked up since the last transaction, by inode; and how many transactions there had been.
+    recent: Mutex<(u64, HashMap<Ino, Option<Row>>)>,
+    /// How many rows there are: counting them takes longer than anybody who asks wants to wait.
+    count: AtomicI64,
+    /// Moves with every transaction, before its notices are handed on.
+    generation: AtomicU64,
     /// Made when damage is met, so that the next start builds a new index.
     marker: PathBuf,
     met_damage: AtomicBool,
+    /// Two items of a folder can have one name.
+    namesakes: AtomicBool,
+    wanted: namesakes::Wanted,
 }
 
 impl Index {
@@ -158,28 +187,52 @@ impl Index {
             .map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
         let marker = folder.join("index.damaged");
         let existing = if marker.exists() { None } else { schema::open_existing(&path, root) };
-        let writer = match existing {
-            Some(connection) => connection,
-            None => schema::create(&path, root)?,
+        let build = |writer| Self::build(writer, &path, root, &marker, anchors, &inos);
+        let index = match existing.map(build) {
+            Some(Ok(index)) => index,
+            Some(Err(error)) if error.is_damage() => {
+                tracing::warn!(%error, "the index is damaged; building a new one from the cloud");
+                build(schema::create(&path, root)?)?
+            }
+            Some(Err(error)) => return Err(error),
+            None => build(schema::create(&path, root)?)?,
         };
         if marker.exists() {
             std::fs::remove_file(&marker).map_err(|error| IndexError::Folder(folder.to_owned(), error))?;
         }
+        Ok(index)
+    }
+
+    fn build(
+        writer: Connection,
+        path: &Path,
+        root: &ItemId,
+        marker: &Path,
+        anchors: &[(Ino, ItemId)],
+        inos: &Arc<dyn InoSource>,
+    ) -> IndexResult<Self> {
         let mut readers = Vec::new();
         for _ in 0..4 {
-            readers.push(Mutex::new(schema::reader(&path)?));
+            readers.push(Mutex::new(schema::reader(path)?));
         }
+        let count = schema::count(&writer)?;
         let index = Self {
             drive: root.drive.clone(),
             writer: Mutex::new(writer),
             readers,
             next_reader: AtomicUsize::new(0),
             watches: Watches::default(),
-            inos,
-            marker,
+            inos: inos.clone(),
+            recent: Mutex::default(),
+            count: AtomicI64::new(count),
+            generation: AtomicU64::new(0),
+            marker: marker.to_owned(),
             met_damage: AtomicBool::new(false),
+            namesakes: AtomicBool::new(false),
+            wanted: namesakes::Wanted::default(),
         };
-        index.write(|txn| {
+        // Not with a note of the damage that may be met: the caller answers it at once.
+        index.write_all(|txn| {
             for (ino, id) in anchors {
                 txn.claim(*ino, id)?;
             }
@@ -203,15 +256,40 @@ impl Index {
         self.write_all(f).inspect_err(|error| self.note(error))
     }
 
+    /// From now on two items of a folder can have one name, as on services that allow it: the one that was heard of last
+    /// has it, the others are shown with the number of their identity behind theirs.
+    pub fn keep_namesakes(&self) {
+        self.namesakes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether two items of a folder can have one name.
+    pub fn keeps_namesakes(&self) -> bool {
+        self.namesakes.load(Ordering::Relaxed)
+    }
+
     fn write_all<T>(&self, f: impl FnOnce(&mut Txn<'_>) -> IndexResult<T>) -> IndexResult<(T, Vec<Notice>)> {
         let mut writer = lock(&self.writer);
-        let sql = writer.transaction()?;
-        let mut txn = Txn::new(&sql, &self.drive, &*self.inos);
+        // At once, and not with its first change: an index that another one still writes to is waited for.
+        let sql = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let namesakes = self.namesakes.load(Ordering::Relaxed).then_some(&self.wanted);
+        let mut txn = Txn::new(&sql, &self.drive, &*self.inos, namesakes);
         let value = f(&mut txn)?;
-        let notices = txn.into_notices();
+        let (notices, grown) = txn.finish()?;
         sql.commit()?;
+        self.count.fetch_add(grown, Ordering::Relaxed);
         self.watches.note(&notices);
+        self.generation.fetch_add(1, Ordering::Release);
         Ok((value, notices))
+    }
+
+    /// Tidies up after a long piece of work: what it left in the log goes to its place, and the pages that are held in
+    /// memory are freed. Blocks on the disk.
+    pub fn rest(&self) {
+        // It can be done at any other time, and is by itself.
+        let _ = lock(&self.writer).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        for connection in std::iter::once(&self.writer).chain(&self.readers) {
+            let _ = lock(connection).execute_batch("PRAGMA shrink_memory");
+        }
     }
 
     fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> IndexResult<T> {
@@ -226,9 +304,7 @@ impl Index {
     /// Damage that is met while the index is in use is answered with an error, never with a guess; a new index is built
     /// at the next start.
     fn note(&self, error: &IndexError) {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        let IndexError::Sql(rusqlite::Error::SqliteFailure(code, _)) = error else { return };
-        if matches!(code.code, DatabaseCorrupt | NotADatabase) && !self.met_damage.swap(true, Ordering::Relaxed) {
+        if error.is_damage() && !self.met_damage.swap(true, Ordering::Relaxed) {
             tracing::error!(%error, "the index of the drive is damaged; mount the drive again to build a new one");
             if let Err(error) = std::fs::write(&self.marker, b"") {
                 tracing::warn!(%error, "the damaged index could not be marked");
@@ -242,7 +318,34 @@ impl Index {
     ///
     /// [`IndexError`]
     pub fn by_ino(&self, ino: Ino) -> IndexResult<Option<Row>> {
-        self.read(|sql| items::by_ino(sql, &self.drive, ino))
+        let generation = self.generation();
+        if let Some(row) = self.recently(generation, |rows| rows.get(&ino).cloned()) {
+            return Ok(row);
+        }
+        let row = self.read(|sql| items::by_ino(sql, &self.drive, ino))?;
+        self.recently(generation, |rows| {
+            if rows.len() >= RECENT {
+                rows.clear();
+            }
+            rows.insert(ino, row.clone());
+            Some(())
+        });
+        Ok(row)
+    }
+
+    /// Looks at the items that are remembered, or remembers one, of this generation. A walk asks for the folder of each
+    /// name several times.
+    fn recently<T>(&self, generation: u64, f: impl FnOnce(&mut HashMap<Ino, Option<Row>>) -> Option<T>) -> Option<T> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.0 != generation {
+            // What was read of an older one may be outdated, and a newer one must not get it.
+            if recent.0 > generation {
+                return None;
+            }
+            recent.1.clear();
+            recent.0 = generation;
+        }
+        f(&mut recent.1)
     }
 
     /// Whether an inode stands for an item, be its place known or not.
@@ -272,8 +375,7 @@ impl Index {
         self.read(|sql| items::child(sql, &self.drive, parent, name))
     }
 
-    /// The known children of a folder, ordered by name without case. Complete only if the folder's row says
-    /// so.
+    /// The known children of a folder, in an order that means nothing. Complete only if the folder's row says so.
     ///
     /// # Errors
     ///
@@ -306,13 +408,15 @@ impl Index {
         })
     }
 
-    /// How many items are known.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError`]
-    pub fn count(&self) -> IndexResult<u64> {
-        self.read(|sql| sql.query_row("SELECT count(*) FROM items", [], |row| row.get::<_, i64>(0))).map(|n| n as u64)
+    /// How many items are known. From memory.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// A number that moves with every transaction, before its notices are handed on: what was read after a look at it
+    /// stands as long as it is the same.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Whether the whole drive was enumerated once, so that every folder is completely known.
@@ -322,6 +426,35 @@ impl Index {
     /// [`IndexError`]
     pub fn is_enumerated(&self) -> IndexResult<bool> {
         Ok(self.meta(meta::ENUMERATED)?.is_some())
+    }
+
+    /// Whether a state of an item that the service shows is one that we have overtaken ourselves; see
+    /// [`Txn::expect_echo`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn is_overtaken(&self, id: &ItemId, tag: &MetaTag, now: Timestamp) -> IndexResult<bool> {
+        self.read(|sql| echoes::is_overtaken(sql, &self.drive, id, tag, now))
+    }
+
+    /// Whether we have deleted an item so recently that the service may still show it.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn is_deleted_here(&self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
+        self.read(|sql| echoes::is_deleted(sql, &self.drive, id, now))
+    }
+
+    /// Whether we have made an item so recently that the service may not show it yet, and nothing has said since that
+    /// it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]
+    pub fn is_newborn(&self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
+        self.read(|sql| echoes::is_newborn(sql, &self.drive, id, now))
     }
 
     /// The stored cursor.
@@ -355,6 +488,10 @@ fn key_of(drive: &DriveId, id: &ItemId) -> String {
     if id.drive == *drive { id.id.clone() } else { id.to_key() }
 }
 
+fn packed_key(drive: &DriveId, id: &ItemId) -> Packed {
+    if id.drive == *drive { pack(&id.id) } else { pack(&id.to_key()) }
+}
+
 fn id_of(drive: &DriveId, key: String) -> ItemId {
     match ItemId::from_key(&key) {
         Some(id) => id,
@@ -362,8 +499,8 @@ fn id_of(drive: &DriveId, key: String) -> ItemId {
     }
 }
 
-const COLUMNS: &str =
-    "ino, id, parent, name, kind, size, modified, created, changed, meta_tag, content_tag, complete, link_to, sum";
+const COLUMNS: &str = "ino, id, parent, name, kind, size, modified, created, changed, meta_tag, content_tag, complete, link_to, sum, \
+     id_sum, fold";
 
 /// The checksum of what the service says of an item: SQLite has none for its pages, and a flipped bit in a size, a name
 /// or a tag must not be shown as the truth. Inode, folder and completeness are ours, and not in it.
@@ -378,12 +515,39 @@ fn row_sum(
 }
 
 fn row_of(drive: &DriveId, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    let (id, name, meta_tag): (String, String, String) = (row.get(1)?, row.get(3)?, row.get(9)?);
-    let (kind, size, modified, created, changed) = (row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?);
-    let (content_tag, link_to): (Option<String>, Option<String>) = (row.get(10)?, row.get(12)?);
+    decode(drive, row).map_err(|error| match error {
+        // A value of a kind that is never written there.
+        rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => damaged(),
+        other => other,
+    })
+}
+
+fn decode(drive: &DriveId, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    let text = |column| unpack(row.get_ref(column)?).ok_or_else(damaged);
+    let maybe_text = |column| match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        stored => unpack(stored).map(Some).ok_or_else(damaged),
+    };
+    let (id, name, meta_tag): (String, String, String) = (text(1)?, row.get(3)?, text(9)?);
+    // What it is found by: a row that is there and cannot be found would be taken for missing.
+    let (id_sum, fold): (i64, i64) = (row.get(14)?, row.get(15)?);
+    if id_sum != packed::sum_of(row.get_ref(1)?) || fold != packed::fold_sum(&name) {
+        return Err(damaged());
+    }
+    let (kind, size): (i64, i64) = (row.get(4)?, row.get(5)?);
+    let modified = unpack_time(row.get_ref(6)?).ok_or_else(damaged)?;
+    // The times of most items are all the same.
+    let time = |column| match row.get_ref(column)? {
+        ValueRef::Null => Ok(modified),
+        stored => unpack_time(stored).ok_or_else(damaged),
+    };
+    let (created, changed) = (time(7)?, time(8)?);
+    let (content_tag, link_to) = (maybe_text(10)?, maybe_text(12)?);
     match row.get::<_, Option<i64>>(13)? {
         Some(sum) => {
-            let numbers = (kind, size, modified, created, changed);
+            let numbers = (kind, size, modified.0, created.0, changed.0);
             if sum != row_sum((&id, &name, &meta_tag), numbers, (content_tag.as_deref(), link_to.as_deref())) {
                 return Err(damaged());
             }
@@ -403,9 +567,9 @@ fn row_of(drive: &DriveId, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
             _ => ItemKind::Closed,
         },
         size: size as u64,
-        modified: Timestamp(modified),
-        created: Timestamp(created),
-        changed: Timestamp(changed),
+        modified,
+        created,
+        changed,
         meta_tag: MetaTag(meta_tag),
         content_tag: content_tag.map(ContentTag),
         complete: row.get::<_, i64>(11)? != 0,

@@ -91,14 +91,25 @@ pub fn heir_of(gone: &Intent, candidate: &Intent) -> bool {
 
 /// Hands the item of `gone` to `heir`. `ghost` is a fresh inode number for what the heir may have sent under another
 /// identity.
+///
+/// What it has sent to the very place of that item leaves no remains there: whoever looked for them would find the item
+/// itself, with the heir's content as soon as that has arrived, and delete it.
 pub fn inherit(gone: &Intent, mut heir: Intent, ghost: Ino, now: Timestamp) -> Outcome {
     let mut outcome = Outcome { drop: vec![gone.ino], put: Vec::new() };
-    if heir.item.is_some() || heir.sent.is_some() {
-        outcome.put.push(remains_of(&heir, ghost, now));
+    let stands = gone.base.as_ref().map(|base| (&base.parent, &base.name));
+    let before = heir.sent.take();
+    let sent_there = before.as_ref().and_then(|sent| sent.place.as_ref()).map(|(parent, name)| (parent, name));
+    let same_place = heir.item.is_none() && sent_there.is_some() && sent_there == stands;
+    heir.sent.clone_from(&gone.sent);
+    match before {
+        Some(before) if same_place => heir.sent.get_or_insert_default().versions.extend(before.versions),
+        before if heir.item.is_some() || before.is_some() => {
+            outcome.put.push(remains_of(&Intent { sent: before, ..heir.clone() }, ghost, now));
+        }
+        _ => {}
     }
     heir.item.clone_from(&gone.item);
     heir.base.clone_from(&gone.base);
-    heir.sent.clone_from(&gone.sent);
     heir.set_modified = true;
     outcome.put.push(heir);
     outcome
@@ -125,8 +136,8 @@ fn remains_of(source: &Intent, ghost: Ino, now: Timestamp) -> Intent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::{DriveId, ItemId, MetaTag};
-    use crate::journal::intent::{Base, SpoolId};
+    use crate::base::ids::{ContentTag, DriveId, ItemId, MetaTag};
+    use crate::journal::intent::{Base, Sent, SpoolId};
 
     fn id(text: &str) -> ItemId {
         ItemId::new(&DriveId::new("b!d"), text)
@@ -190,6 +201,23 @@ mod tests {
         let outcome = rename_over(sealed(intent(10, None)), intent(5, None), Ino(99), true, NOW);
         assert!(outcome.put[0].deleted && outcome.put[0].ino == Ino(5));
         assert_eq!(outcome.put[1].item, None);
+    }
+
+    #[test]
+    fn what_was_sent_to_the_place_of_the_item_that_is_inherited_is_not_looked_for_there() {
+        let gone = Intent { deleted: true, ..intent(5, Some("doc")) };
+        let sent = |name: &str| {
+            let place = Some((id("root"), name.to_owned()));
+            Some(Sent { place, versions: vec![ContentTag("ours".into())], ..Sent::default() })
+        };
+        let outcome = inherit(&gone, Intent { sent: sent("doc"), ..sealed(intent(10, None)) }, Ino(99), NOW);
+        assert_eq!(outcome.put.len(), 1, "no remains");
+        let heir = &outcome.put[0];
+        assert_eq!((heir.ino, &heir.item), (Ino(10), &Some(id("doc"))));
+        assert_eq!(heir.sent, Sent::of_ours(vec![ContentTag("ours".into())]), "should it have arrived after all");
+        let outcome = inherit(&gone, Intent { sent: sent("elsewhere"), ..sealed(intent(10, None)) }, Ino(99), NOW);
+        assert!(outcome.put[0].ino == Ino(99) && outcome.put[0].deleted && outcome.put[0].sent == sent("elsewhere"));
+        assert_eq!(outcome.put[1].sent, None);
     }
 
     #[test]

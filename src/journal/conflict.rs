@@ -9,8 +9,13 @@
 //! | bytes that we sent ourselves and got no answer for | anything | send, guarded by the tag it has now |
 //! | other bytes | anything else | keep both: theirs keeps the name, ours gets a conflict name |
 //! | a folder of that name | anything | keep both |
+//!
+//! All of this is only asked of what the cloud has *now*. For some minutes the service may show states from before our
+//! own changes; such a look says "not yet", see [`is_old`].
 
-use crate::base::ids::ContentTag;
+use super::intent::{Base, Intent};
+use crate::base::ids::{ContentTag, ItemId};
+use crate::index::Row;
 use crate::remote::{Item, ItemKind};
 
 /// What to do with our content.
@@ -47,6 +52,57 @@ pub fn decide(base: Option<&ContentTag>, now: Option<&Item>, ours: &ContentTag, 
         return Verdict::Replace(Box::new(item.clone()));
     }
     Verdict::KeepBoth
+}
+
+/// Whether a look at the cloud shows a state from before our own changes, so that nothing can be concluded from it.
+/// `overtaken` says that we have replaced exactly this state ourselves or deleted the item, `newborn` that we have made the
+/// item a moment ago and nothing has said since that it is gone.
+///
+/// | the service shows | we | the look is |
+/// | --- | --- | --- |
+/// | a state | replaced it ourselves, or deleted the item | old |
+/// | a state | did not | good, whoever made it |
+/// | nothing, where we asked for an item | made it a moment ago | old |
+/// | nothing | anything else | good |
+///
+/// A state is known by its tag, which never comes back: a version that somebody restores has a new one.
+pub fn is_old(found: Option<&Item>, overtaken: bool, newborn: bool) -> bool {
+    match found {
+        Some(_) => overtaken,
+        None => newborn,
+    }
+}
+
+/// Whether an item has content that is neither what our own content was made from nor sent by us. A new name may be given
+/// to it all the same, but ours must not go into it.
+///
+/// | we have content for it | the item has | |
+/// | --- | --- | --- |
+/// | no | anything | fine |
+/// | yes | what ours was made from, or what we sent | fine |
+/// | yes | anything else | somebody else's |
+///
+/// `bytes` is the version of the item's bytes by their hash, where that is known, because what was sent is remembered
+/// so.
+pub fn is_others(intent: &Intent, item: &Item, bytes: Option<&ContentTag>) -> bool {
+    let from = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
+    let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
+    let ours = bytes.or(item.content_tag.as_ref()).is_some_and(|tag| sent.contains(tag));
+    (intent.sealed.is_some() || intent.drafting.is_some()) && item.content_tag.as_ref() != from && !ours
+}
+
+/// Whether the index heard something of an item while our request about it was under way, that is neither what the
+/// request was based on nor what it made: then the answer may be older than what the index has. A folder's tag moves
+/// with what is in it, so of a folder only the place counts.
+pub fn heard_more(row: &Row, row_parent: Option<&ItemId>, base: Option<&Base>, answer: &Item) -> bool {
+    match answer.kind {
+        ItemKind::File => row.meta_tag != answer.meta_tag && base.is_none_or(|base| base.meta_tag != row.meta_tag),
+        ItemKind::Folder | ItemKind::Closed => {
+            let stands = |parent: Option<&ItemId>, name: &str| row_parent == parent && row.name == name;
+            let Some(base) = base else { return false };
+            !stands(answer.parent.as_ref(), &answer.name) && !stands(Some(&base.parent), &base.name)
+        }
+    }
 }
 
 /// What to do about a folder of ours when its name is taken.
@@ -109,5 +165,84 @@ mod tests {
         );
         assert_eq!(decide_folder(&folder), Verdict::Adopt(Box::new(folder.clone())));
         assert_eq!(decide_folder(&other), Verdict::KeepBoth);
+    }
+
+    #[test]
+    fn every_row_of_what_a_look_is_worth() {
+        let found = item(ItemKind::File, "any");
+        assert!(is_old(Some(&found), true, false));
+        assert!(is_old(Some(&found), true, true));
+        assert!(!is_old(Some(&found), false, false));
+        assert!(!is_old(Some(&found), false, true), "it is there");
+        assert!(is_old(None, false, true));
+        assert!(!is_old(None, false, false));
+    }
+
+    #[test]
+    fn content_of_ours_goes_only_into_what_it_was_made_from() {
+        use crate::base::ids::Ino;
+        use crate::journal::intent::{Kind, Sent, SpoolId, tests::known};
+        let clean = Intent::about(Ino(9), known(), Timestamp(0));
+        let edited = Intent { sealed: Some(SpoolId(1)), ..clean.clone() };
+        let written = Intent { drafting: Some(SpoolId(1)), ..clean.clone() };
+        let sent = Intent { sent: Sent::of_ours(vec![ContentTag("s".into())]), ..edited.clone() };
+        let new = Intent { sealed: Some(SpoolId(1)), ..Intent::new(Ino(9), Kind::File, Ino(2), "n", Timestamp(0)) };
+        for (intent, tag, others) in [
+            (&clean, "x", false),
+            (&edited, "c", false),
+            (&edited, "x", true),
+            (&written, "x", true),
+            (&sent, "s", false),
+            (&sent, "x", true),
+            (&new, "x", true),
+        ] {
+            assert_eq!(is_others(intent, &item(ItemKind::File, tag), None), others, "{intent:?} {tag}");
+        }
+        let (timed, bytes) = (item(ItemKind::File, "its time"), ContentTag("s".into()));
+        assert!(is_others(&sent, &timed, None));
+        assert!(!is_others(&sent, &timed, Some(&bytes)), "a service without hashes: the bytes were read back");
+        assert!(is_others(&edited, &timed, Some(&bytes)));
+    }
+
+    #[test]
+    fn an_answer_is_doubted_only_if_the_index_has_heard_of_a_third_state() {
+        let (drive, place) = (DriveId::new("d"), ItemId::new(&DriveId::new("d"), "p"));
+        let state = |kind, tag: &str, name: &str| Item {
+            meta_tag: MetaTag(tag.into()),
+            parent: Some(place.clone()),
+            name: name.into(),
+            ..item(kind, "c")
+        };
+        let row = |of: &Item| Row {
+            ino: crate::base::ids::Ino(9),
+            id: ItemId::new(&drive, "i"),
+            parent: crate::base::ids::Ino(2),
+            name: of.name.clone(),
+            kind: of.kind,
+            size: of.size,
+            modified: of.modified,
+            created: of.created,
+            changed: of.modified,
+            meta_tag: of.meta_tag.clone(),
+            content_tag: of.content_tag.clone(),
+            complete: false,
+            link_to: None,
+        };
+        for (kind, tags) in [(ItemKind::File, ["1", "2", "3"]), (ItemKind::Folder, ["1", "1", "1"])] {
+            let [before, ours, theirs] = [(0, "a"), (1, "b"), (2, "c")].map(|(at, name)| state(kind, tags[at], name));
+            let base = Base::of(&before);
+            let heard = |index: &Item, base: Option<&Base>| heard_more(&row(index), Some(&place), base, &ours);
+            assert!(!heard(&before, base.as_ref()), "{kind:?}: nothing new");
+            assert!(!heard(&ours, base.as_ref()), "{kind:?}: the feed was faster than the answer");
+            assert!(heard(&theirs, base.as_ref()), "{kind:?}: somebody came after us");
+        }
+        let (ours, theirs) = (state(ItemKind::File, "1", "a"), state(ItemKind::File, "2", "a"));
+        assert!(heard_more(&row(&theirs), Some(&place), None, &ours), "a new file that was changed at once");
+        let moved = state(ItemKind::Folder, "7", "a");
+        let base = Base::of(&moved);
+        assert!(
+            !heard_more(&row(&state(ItemKind::Folder, "8", "a")), Some(&place), base.as_ref(), &moved),
+            "a folder's tag moves with what is in it"
+        );
     }
 }

@@ -141,13 +141,28 @@ pub enum Progress {
 }
 
 /// Something that was sent and whose answer has not arrived: after a crash or a lost answer it may be in the
-/// cloud or not.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// cloud or not. Until that is known an intent is not done, whatever it wants: the cloud may have what it wanted
+/// before.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Sent {
-    /// The folder a new item was sent to, and its name there; `None` for new content of a known item.
+    /// The folder an item was sent to, new or moved there, and its name there: it may have it.
     pub place: Option<(ItemId, String)>,
-    /// The versions that were sent; empty for a folder.
+    /// The versions that were sent, and of an item that was then not found the one that our work started from: what
+    /// stands in our way and has one of these is nobody else's. Empty for a folder, and for a new name or time.
     pub versions: Vec<ContentTag>,
+    /// The deletion of the item was sent: that the item is not found may be our own doing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletion: bool,
+    /// Since when it has been looked for in vain. Attempts do not count that: most of them fail before they look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Timestamp>,
+}
+
+impl Sent {
+    /// What is known to be ours without having been sent anywhere in particular; `None` if nothing is.
+    pub(super) fn of_ours(versions: Vec<ContentTag>) -> Option<Self> {
+        (!versions.is_empty()).then_some(Self { versions, ..Self::default() })
+    }
 }
 
 /// The wanted state of one inode.
@@ -278,7 +293,7 @@ pub enum Step {
     Settled,
     /// Its folder must get to the cloud first.
     AwaitParent,
-    /// Something new was sent and the answer was lost: look whether it is there before anything else.
+    /// Something was sent and the answer was lost: look what became of it before anything else.
     FindSent,
     /// Create the folder.
     MakeFolder {
@@ -307,16 +322,18 @@ pub enum Step {
 ///
 /// | wanted | in the cloud | sealed content | step |
 /// | --- | --- | --- | --- |
-/// | anything, sent without an answer | no | | find what was sent |
+/// | anything, sent as new without an answer | no | | find what was sent |
 /// | anything, local-only | | | rest |
 /// | deleted | no | | settled |
 /// | deleted | yes | | delete |
 /// | folder | no | | make folder (after its parent) |
 /// | file | no | yes | create (after its parent) |
 /// | file | no | no | rest: it is being written |
+/// | elsewhere, and an earlier move to yet another place went unanswered | yes | | find what was sent |
 /// | elsewhere | yes | | change name, folder (and time) |
 /// | | yes | yes | replace |
 /// | other time | yes | no | change time |
+/// | the same, but something else was sent without an answer | yes | no | find what was sent |
 /// | the same | yes | no | settled, or rest while it is being written |
 pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
     if intent.item.is_none() && intent.sent.as_ref().is_some_and(|sent| sent.place.is_some()) {
@@ -339,6 +356,11 @@ pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
     let other_time = intent.is_retimed();
     if intent.is_displaced(parent) {
         let Some(parent) = parent else { return Step::AwaitParent };
+        // It may be in either place; until that is known nothing else may be put there.
+        let went = intent.sent.as_ref().and_then(|sent| sent.place.as_ref());
+        if went.is_some_and(|(folder, name)| folder != parent || *name != intent.name) {
+            return Step::FindSent;
+        }
         return Step::Change(Patch {
             name: (base.name != intent.name).then(|| intent.name.clone()),
             parent: (base.parent != *parent).then(|| parent.clone()),
@@ -352,6 +374,7 @@ pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
             Step::Change(Patch { modified: Some(intent.modified), ..Patch::default() })
         }
         None if intent.drafting.is_some() => Step::Rest,
+        None if intent.sent.is_some() => Step::FindSent,
         None => Step::Settled,
     }
 }
@@ -401,6 +424,9 @@ pub(super) mod tests {
         let same = Intent::about(Ino(9), known(), now);
         assert_eq!(next_step(&same, Some(&parent)), Step::Settled);
         assert_eq!(next_step(&Intent { drafting: Some(SpoolId(2)), ..same.clone() }, Some(&parent)), Step::Rest);
+        let unanswered = Intent { sent: Some(Sent::default()), ..same.clone() };
+        assert_eq!(next_step(&unanswered, Some(&parent)), Step::FindSent, "the cloud may have what it wanted before");
+        assert_eq!(next_step(&Intent { deleted: true, ..unanswered }, Some(&parent)), Step::Delete);
         let edited = Intent { sealed: Some(SpoolId(2)), modified: now, set_modified: true, ..same.clone() };
         assert_eq!(next_step(&edited, Some(&parent)), Step::Replace { spool: SpoolId(2) });
         let timed = Intent { modified: now, set_modified: true, ..same.clone() };
@@ -412,5 +438,11 @@ pub(super) mod tests {
             Step::Change(Patch { name: Some("m".into()), parent: Some(id("q")), modified: None })
         );
         assert_eq!(next_step(&renamed, None), Step::AwaitParent);
+        let sent_to =
+            |folder: &str, name: &str| Some(Sent { place: Some((id(folder), name.into())), ..Sent::default() });
+        let repeated = Intent { sent: sent_to("q", "m"), ..renamed.clone() };
+        assert!(matches!(next_step(&repeated, Some(&id("q"))), Step::Change(_)), "the same again");
+        let moved_on = Intent { sent: sent_to("p", "x"), ..renamed };
+        assert_eq!(next_step(&moved_on, Some(&id("q"))), Step::FindSent, "it may be there by now");
     }
 }

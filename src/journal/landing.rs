@@ -8,17 +8,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::coalesce::{self, Outcome};
+use super::conflict;
 use super::intent::{Base, Progress, Sent, Step, next_step};
-use super::queue::Pick;
+use super::queue::{Cloud, Pick};
 use super::store::Batch;
 use super::{Intent, Journal, JournalResult, Kind, ParkReason, SpoolId, State, UnderWay};
 use crate::base::clock::Timestamp;
-use crate::base::ids::{ContentTag, Ino, InoSource as _, ItemId};
-use crate::index::{Notice, What};
+use crate::base::ids::{ContentTag, Ino, InoSource as _, ItemId, MetaTag};
+use crate::index::{IndexResult, Notice, Txn, What};
 use crate::remote::Item;
 
-/// For how long the stream of changes may still show the state before one of our own changes.
-const ECHO: Duration = Duration::from_secs(120);
+/// For how long the service may still show states from before one of our own changes. A minute is common, and what is
+/// remembered is so exact that a longer time does no harm.
+const ECHO: Duration = Duration::from_secs(300);
+
+/// The same where a state of somebody else's making could have the same tag.
+const ECHO_OF_WHAT_RECURS: Duration = Duration::from_secs(5);
 
 /// What came of an acknowledged step.
 #[derive(Debug, Default)]
@@ -27,6 +32,9 @@ pub(super) struct Landed {
     pub notices: Vec<Notice>,
     /// A spool file whose bytes are exactly the item's: the cache may have them.
     pub adopt: Option<(PathBuf, u64)>,
+    /// The index had heard of another state while the request was under way, which may be newer than the answer that it
+    /// has now: to be asked for. With the exact times of this machine.
+    pub doubted: Option<(ItemId, (Timestamp, Timestamp))>,
 }
 
 /// What our own step is news of. The kernel has known the name since the call that made it or moved it there; told
@@ -37,6 +45,19 @@ fn of_our_own(notice: Notice, intent: &Intent) -> Notice {
         What::Added | What::Moved { .. } if expected => Notice { what: What::Meta, ..notice },
         _ => notice,
     }
+}
+
+/// From now on the state that a change of ours was based on is one that we have overtaken; something new may not be
+/// found for a moment. An answer that shows the same state as before has changed nothing.
+fn expect_echo_of(txn: &mut Txn<'_>, before: Option<&Base>, item: &Item, now: Timestamp) -> IndexResult<()> {
+    // What it is now it may have been before: not every service has tags that never come back.
+    txn.forget_echo_of(&item.id, &item.meta_tag)?;
+    let stale = before.map(|base| base.meta_tag.clone()).unwrap_or(MetaTag(String::new()));
+    if stale == item.meta_tag {
+        return Ok(());
+    }
+    let lasts = if stale.may_recur() { ECHO_OF_WHAT_RECURS } else { ECHO };
+    txn.expect_echo(&item.id, &stale, false, now.plus(lasts))
 }
 
 impl Journal {
@@ -51,7 +72,12 @@ impl Journal {
                     && !state.writers.contains_key(&intent.ino)
                     && !state.busy.values().any(|under_way| under_way.concerns(intent))
             };
-            state.queue.pick(&state.overlay, now, &ready, &|ino| self.resolve_in(&state.overlay, ino))
+            let resolve = |ino| self.resolve_in(&state.overlay, ino);
+            let above = |item: &ItemId| {
+                let row = self.index().by_id(item).ok().flatten()?;
+                self.index().by_ino(row.parent).ok().flatten().map(|row| row.id)
+            };
+            state.queue.pick(&state.overlay, now, &ready, Cloud { resolve: &resolve, above: &above })
         };
         if let Pick::Work(intent, step) = &pick {
             let place = match step {
@@ -67,7 +93,7 @@ impl Journal {
 
     fn free(&self, state: &mut State, ino: Ino) {
         state.busy.remove(&ino);
-        self.wake.notify_waiters();
+        self.wake.notify_one();
     }
 
     /// Frees an inode without any news.
@@ -109,7 +135,10 @@ impl Journal {
             // Identities changed hands while the request was on its way. Whoever stands for the item now starts from
             // what we have just made of it; if nobody does, it has no name here any more.
             let other = match claimed {
-                Some(other) => Intent { base: Some(base), ..other },
+                Some(other) => {
+                    self.expect_echo(other.base.as_ref(), item, now);
+                    Intent { base: Some(base), ..other }
+                }
                 None => {
                     let mut remains = Intent::new(ghost, intent.kind, intent.parent, &item.name, now);
                     remains.item = Some(item.id.clone());
@@ -119,7 +148,10 @@ impl Journal {
                 }
             };
             intent.progress = Progress::Waiting;
-            intent.sent = None;
+            if intent.item.is_none() {
+                intent.sent = None;
+            }
+            // Else what is remembered as sent was sent to what it stands for by now, and is not answered by this.
             let mut outcome = match self.heir_in(&state, &intent) {
                 Some(heir) if intent.deleted => coalesce::inherit(&intent, heir, self.inos.next_ino(), now),
                 _ if intent.deleted && intent.item.is_none() => Outcome { put: Vec::new(), drop: vec![ino] },
@@ -130,7 +162,15 @@ impl Journal {
             return Ok(Landed::default());
         }
 
-        let stale = intent.base.as_ref().map(|base| base.meta_tag.clone());
+        if intent.item.is_none() && self.has_left(item, ino, now) {
+            // It was there when it was looked for. Whoever it stands for here keeps it, and ours is made anew.
+            intent.progress = Progress::Waiting;
+            intent.sent = None;
+            self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
+            return Ok(Landed::default());
+        }
+
+        let before = intent.base.clone();
         intent.item = Some(item.id.clone());
         intent.base = Some(base);
         intent.attempts = 0;
@@ -147,6 +187,7 @@ impl Journal {
         }
 
         if intent.deleted {
+            self.expect_echo(before.as_ref(), item, now);
             let outcome = match self.heir_in(&state, &intent) {
                 Some(heir) => coalesce::inherit(&intent, heir, ghost, now),
                 None => Outcome { put: vec![intent], drop: Vec::new() },
@@ -155,22 +196,29 @@ impl Journal {
             return Ok(landed);
         }
 
-        let (modified, changed) = (intent.modified, intent.changed);
+        let times = (intent.modified, intent.changed);
         let written = self.index().write(|txn| {
             txn.bind(ino, &item.id)?;
-            if let Some(stale) = &stale {
-                txn.expect_echo(&item.id, stale, false, now.plus(ECHO))?;
-            }
-            txn.upsert_with(item, Some((modified, changed)))?;
-            if intent.kind == Kind::Folder && stale.is_none() {
+            expect_echo_of(txn, before.as_ref(), item, now)?;
+            let doubted = match txn.by_id(&item.id)? {
+                Some(row) => {
+                    let above = txn.by_ino(row.parent)?.map(|above| above.id);
+                    conflict::heard_more(&row, above.as_ref(), before.as_ref(), item)
+                        && !txn.is_stale_echo(&item.id, &row.meta_tag, now)?
+                }
+                None => false,
+            };
+            txn.upsert_with(item, Some(times))?;
+            if intent.kind == Kind::Folder && before.is_none() {
                 // A folder that we have just made has no children but ours.
                 txn.set_complete(ino, true)?;
             }
-            Ok(())
+            Ok(doubted)
         });
         match written {
-            Ok(((), notices)) => {
-                landed.notices = notices.into_iter().map(|notice| of_our_own(notice, &intent)).collect()
+            Ok((doubted, notices)) => {
+                landed.notices = notices.into_iter().map(|notice| of_our_own(notice, &intent)).collect();
+                landed.doubted = doubted.then(|| (item.id.clone(), times));
             }
             // The next poll repairs the index; the acknowledgement counts.
             Err(error) => tracing::warn!(%error, "the index did not take an acknowledged item"),
@@ -182,14 +230,39 @@ impl Journal {
         } else {
             Batch { put: vec![intent], ..Batch::default() }
         };
-        if stale.is_none() {
+        if before.is_none() {
             // What waits in a new folder remembers from now on what the folder is in the cloud: the index, which knows
             // it too, may be dropped.
             batch.put.extend(state.overlay.placed_in(ino).cloned());
             batch.parents.insert(ino, item.id.clone());
         }
+        // What was kept until this content is safe is nothing to go back to now that it is in the cloud. Nor is itself, if
+        // newer content waits: were that lost with the power, this would be sent over whatever is there by then.
+        batch.retire.extend(content.filter(|id| state.superseded.iter().any(|(old, _)| old == id)));
+        let mut landed_or_older: Vec<SpoolId> = content.into_iter().collect();
+        while let Some(id) = landed_or_older.pop() {
+            let before_it = state.superseded.iter().filter(|(_, new)| *new == id).map(|(old, _)| *old);
+            landed_or_older.extend(before_it.clone());
+            batch.retire.extend(before_it);
+        }
         self.apply(&mut state, batch)?;
         Ok(landed)
+    }
+
+    /// Whether an item that was found at a place is another inode's, by whose name we have moved it away from there since.
+    pub(super) fn has_left(&self, item: &Item, finder: Ino, now: Timestamp) -> bool {
+        let Ok(Some(row)) = self.index().by_id(&item.id) else { return false };
+        let above = self.index().by_ino(row.parent).ok().flatten().map(|above| above.id);
+        let elsewhere = above != item.parent || row.name != item.name;
+        row.ino != finder && elsewhere && self.index().is_ours_lately(&item.id, now).unwrap_or(false)
+    }
+
+    /// What an intent was based on is overtaken, though the index hears of the new state only from its next step: of an
+    /// item that is to be deleted, a late replica would else pass for somebody else's change.
+    fn expect_echo(&self, before: Option<&Base>, item: &Item, now: Timestamp) {
+        if let Err(error) = self.index().write(|txn| expect_echo_of(txn, before, item, now)) {
+            tracing::warn!(%error, "the index did not take that a state is overtaken");
+        }
     }
 
     fn heir_in(&self, state: &State, gone: &Intent) -> Option<Intent> {
@@ -243,12 +316,24 @@ impl Journal {
 
     /// Changes the intent a worker holds, and frees it.
     fn amend(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
-        let now = self.now();
         let mut state = self.lock();
         self.free(&mut state, ino);
-        let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(()) };
-        f(&mut intent, now);
-        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
+        self.alter(&mut state, ino, f)
+    }
+
+    /// Changes the intent a worker holds. The inode stays busy.
+    fn note(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
+        self.alter(&mut self.lock(), ino, f)
+    }
+
+    fn alter(&self, state: &mut State, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
+        let Some(before) = state.overlay.get(ino) else { return Ok(()) };
+        let mut intent = before.clone();
+        f(&mut intent, self.now());
+        if intent == *before {
+            return Ok(());
+        }
+        self.apply(state, Batch { put: vec![intent], ..Batch::default() })
     }
 
     /// An attempt failed; there will be another after `pause`.
@@ -272,17 +357,59 @@ impl Journal {
     /// The item has moved on in the cloud without harm: our work is based on this state now, to be tried again
     /// at once. `was` is the intent as the worker took it: an inode that has taken over another item meanwhile is
     /// left as it is.
-    pub(super) fn rebase(&self, was: &Intent, item: &Item) -> JournalResult<()> {
-        self.amend(was.ino, |intent, _| {
-            if intent.item != was.item {
-                return;
+    ///
+    /// The index learns of it as of any other state: perhaps nothing remains to be done, and then the intent goes.
+    ///
+    /// `None`, and nothing is done, if there is content of ours and the item has somebody else's by now: what ours was
+    /// made from is not what it would replace. `bytes` as in [`conflict::is_others`].
+    pub(super) fn rebase(
+        &self,
+        was: &Intent,
+        item: &Item,
+        bytes: Option<&ContentTag>,
+    ) -> JournalResult<Option<Landed>> {
+        let (ino, now) = (was.ino, self.now());
+        let mut state = self.lock();
+        let mut landed = Landed::default();
+        let intent = state.overlay.get(ino).filter(|intent| intent.item == was.item).cloned();
+        let (Some(mut intent), Some(base)) = (intent, Base::of(item)) else {
+            self.free(&mut state, ino);
+            return Ok(Some(landed));
+        };
+        if !intent.deleted && conflict::is_others(&intent, item, bytes) {
+            // The inode stays busy: something is to be done about it at once.
+            return Ok(None);
+        }
+        self.free(&mut state, ino);
+        let before = intent.base.replace(base);
+        let is_new = intent.item.replace(item.id.clone()).is_none();
+        intent.progress = Progress::Waiting;
+        // What became of a name or time that was sent has just been seen; content may still arrive.
+        intent.sent = intent.sent.filter(|sent| !sent.versions.is_empty()).map(|sent| Sent { place: None, ..sent });
+        if !intent.deleted && intent.sealed.is_none() && intent.drafting.is_none() {
+            intent.sent = None;
+        }
+        if !intent.deleted {
+            let written = self.index().write(|txn| {
+                if is_new {
+                    txn.bind(ino, &item.id)?;
+                }
+                if before.is_some() {
+                    expect_echo_of(txn, before.as_ref(), item, now)?;
+                }
+                txn.upsert(item)
+            });
+            match written {
+                Ok((_, notices)) => {
+                    landed.notices = notices.into_iter().map(|notice| of_our_own(notice, &intent)).collect()
+                }
+                Err(error) => tracing::warn!(%error, "the index did not take an item that has moved on"),
             }
-            if let Some(base) = Base::of(item) {
-                intent.item = Some(item.id.clone());
-                intent.base = Some(base);
-            }
-            intent.progress = Progress::Waiting;
-        })
+        } else if before.is_some() {
+            self.expect_echo(before.as_ref(), item, now);
+        }
+        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
+        Ok(Some(landed))
     }
 
     /// The item is gone in the cloud: our content is to be sent as a new file.
@@ -292,8 +419,10 @@ impl Journal {
                 return;
             }
             intent.item = None;
-            intent.base = None;
-            intent.sent = None;
+            // Should it not be gone after all, the version that our work started from is known when it is met.
+            let started_from = intent.base.take().and_then(|base| base.content_tag);
+            let sent = intent.sent.take().map(|sent| sent.versions).unwrap_or_default();
+            intent.sent = Sent::of_ours(sent.into_iter().chain(started_from).collect());
             intent.progress = Progress::Waiting;
         })
     }
@@ -379,16 +508,35 @@ impl Journal {
         version: Option<&ContentTag>,
     ) -> JournalResult<()> {
         const REMEMBERED: usize = 8;
-        let mut state = self.lock();
-        let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(()) };
-        let before = intent.sent.take();
-        let mut versions = before.map(|sent| sent.versions).unwrap_or_default();
-        versions.retain(|known| Some(known) != version);
-        versions.extend(version.cloned());
-        let surplus = versions.len().saturating_sub(REMEMBERED);
-        versions.drain(..surplus);
-        intent.sent = Some(Sent { place, versions });
-        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
+        self.note(ino, |intent, _| {
+            let Sent { place: earlier, mut versions, deletion, .. } = intent.sent.take().unwrap_or_default();
+            // Where an item may be that was moved without an answer, it may be until it was seen.
+            let place = place.or(earlier.filter(|_| intent.item.is_some()));
+            versions.retain(|known| Some(known) != version);
+            versions.extend(version.cloned());
+            let surplus = versions.len().saturating_sub(REMEMBERED);
+            versions.drain(..surplus);
+            intent.sent = Some(Sent { place, versions, deletion, unseen: None });
+        })
+    }
+
+    /// The deletion of an item is about to be sent. The inode stays busy.
+    pub(super) fn note_deleting(&self, ino: Ino) -> JournalResult<()> {
+        self.note(ino, |intent, _| intent.sent.get_or_insert_default().deletion = true)
+    }
+
+    /// What an attempt came to that has let go of the inode already: for the user to see until the next one is answered.
+    pub(super) fn note_trouble(&self, ino: Ino, why: &str) -> JournalResult<()> {
+        self.note(ino, |intent, _| intent.last_error = Some(why.to_owned()))
+    }
+
+    /// What was sent was looked for in vain. The inode stays busy.
+    pub(super) fn note_unseen(&self, ino: Ino) -> JournalResult<()> {
+        self.note(ino, |intent, now| {
+            if let Some(sent) = &mut intent.sent {
+                sent.unseen.get_or_insert(now);
+            }
+        })
     }
 
     /// What was sent is not in the cloud: it never arrived. Frees the inode.
@@ -402,23 +550,20 @@ impl Journal {
             self.free(&mut state, ino);
             return self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() });
         }
-        self.amend(ino, |intent, _| intent.sent = None)
+        // A lagging service may have it all the same: then it is met when it is sent again, and known by its version.
+        self.amend(ino, |intent, _| {
+            intent.sent = intent.sent.take().and_then(|sent| Sent::of_ours(sent.versions));
+        })
     }
 
     /// The service said for certain that it did not take what was sent. The inode stays busy.
     pub(super) fn not_taken(&self, ino: Ino) -> JournalResult<()> {
-        let mut state = self.lock();
-        let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(()) };
-        intent.sent = None;
-        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
+        self.note(ino, |intent, _| intent.sent = None)
     }
 
     /// An upload session has come this far. The inode stays busy.
     pub(super) fn note_progress(&self, ino: Ino, progress: Progress) -> JournalResult<()> {
-        let mut state = self.lock();
-        let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(()) };
-        intent.progress = progress;
-        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
+        self.note(ino, |intent, _| intent.progress = progress)
     }
 
     /// Whether an upload of this spool is still wanted.

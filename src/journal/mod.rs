@@ -37,6 +37,7 @@ pub mod conflict;
 mod discard;
 pub mod intent;
 mod landing;
+mod moment;
 mod mutate;
 mod overlay;
 mod queue;
@@ -53,6 +54,7 @@ pub mod uploader;
 
 pub use discard::{Refusal, Undone};
 pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
+pub use moment::Moment;
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
 pub use spool::{Draft, Piece};
@@ -93,6 +95,7 @@ pub struct Subject {
 pub struct Journal {
     store: Arc<Store>,
     disk: Arc<dyn Disk>,
+    files: Arc<spool::SpoolFiles>,
     clock: Arc<dyn Clock>,
     settings: JournalSettings,
     spool_folder: PathBuf,
@@ -101,7 +104,7 @@ pub struct Journal {
     pending: Arc<Pending>,
     inos: Arc<Numbers>,
     index: std::sync::OnceLock<Arc<Index>>,
-    /// Rings when there may be something to do for the uploader.
+    /// Rings when there may be something to do for the uploader. Whoever finds something rings for the next.
     pub(crate) wake: Arc<Notify>,
     /// Moves with every change of an intent: for those who wait for something to settle.
     changed: tokio::sync::watch::Sender<u64>,
@@ -147,7 +150,9 @@ impl UnderWay {
 /// Inode and spool numbers, reserved in blocks so that none is ever handed out twice.
 struct Numbers {
     next: Mutex<(u64, u64)>,
-    spool: AtomicU64,
+    spools: Mutex<(u64, u64)>,
+    /// Inode numbers made up so far because none could be reserved.
+    made_up: AtomicU64,
     reserve: Box<dyn Fn(u64) -> JournalResult<u64> + Send + Sync>,
 }
 
@@ -155,6 +160,9 @@ struct Numbers {
 const NAMELESS: &str = "nameless";
 
 const INO_BLOCK: u64 = 10_000;
+
+/// A reservation is a step of the journal's file; one for each new file would be a third of what making it costs.
+const SPOOL_BLOCK: u64 = 64;
 
 impl InoSource for Numbers {
     fn next_ino(&self) -> Ino {
@@ -166,7 +174,7 @@ impl InoSource for Numbers {
                     // The journal cannot be written. Numbers far above every block keep the mount readable;
                     // they are not persistent, and nothing that is stored can use them.
                     tracing::error!(%error, "no inode numbers can be reserved");
-                    let start = (1 << 62) + self.spool.fetch_add(INO_BLOCK, Ordering::Relaxed);
+                    let start = (1 << 62) + self.made_up.fetch_add(INO_BLOCK, Ordering::Relaxed);
                     *range = (start, start + INO_BLOCK);
                 }
             }
@@ -281,7 +289,7 @@ impl Journal {
 
     /// Something outside the journal changed that work may have waited for: a folder became known.
     pub fn nudge(&self) {
-        self.wake.notify_waiters();
+        self.wake.notify_one();
     }
 
     /// How many intents still want to reach the cloud, and how many of them wait for the user.
@@ -347,28 +355,58 @@ impl Journal {
                 draft.set_ino(row.ino);
             }
         }
+        let mut items = Vec::new();
         for ino in touched {
             if let Some(old) = state.overlay.take(ino) {
                 state.queue.take(&old, self.settings.debounce);
+                items.extend(old.item);
             }
         }
         for intent in batch.put {
             state.queue.put(&intent, self.settings.debounce);
+            items.extend(intent.item.clone());
             state.overlay.put(intent);
         }
+        self.say_what_is_wanted(&state.overlay, items);
         for id in batch.retire {
             if let Some(draft) = state.drafts.remove(&id) {
-                self.pending.remove_later(id, draft.path().to_owned());
+                let path = draft.path().to_owned();
+                // Nobody can come to it from now on, but somebody may have it.
+                if Arc::strong_count(&draft) > 1
+                    && let Err(error) = draft.hold()
+                {
+                    tracing::warn!(%error, path = %path.display(), "what an open file reads can be read no longer");
+                }
+                self.files.close(&path);
+                self.pending.remove_later(id, path);
             }
         }
         self.pending.mark();
         self.changed.send_modify(|generation| *generation += 1);
-        self.wake.notify_waiters();
+        // One looks, and calls the next if there is work for more.
+        self.wake.notify_one();
         Ok(())
     }
 
+    /// Where two items may have one name, the index decides who is shown under it, and has to know where the user wants
+    /// them.
+    fn say_what_is_wanted(&self, overlay: &Overlay, items: Vec<ItemId>) {
+        let Some(index) = self.index.get().filter(|index| index.keeps_namesakes()) else { return };
+        let place = |intent: &Intent| intent.is_live().then(|| (intent.parent, intent.name.clone()));
+        index.note_wanted(items.into_iter().map(|item| {
+            let wanted = overlay.by_item(&item).map(place);
+            (item, wanted)
+        }));
+    }
+
     fn new_spool(&self) -> JournalResult<SpoolId> {
-        Ok(SpoolId(self.store.reserve_spools(1)?))
+        let mut spools = self.inos.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        if spools.0 == spools.1 {
+            let start = self.store.reserve_spools(SPOOL_BLOCK)?;
+            *spools = (start, start + SPOOL_BLOCK);
+        }
+        spools.0 += 1;
+        Ok(SpoolId(spools.0 - 1))
     }
 
     /// Stops the group commit after a last round. The journal must not be used afterwards.
@@ -424,4 +462,10 @@ impl Journal {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// Any bytes as the journal's file.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_file(data: &[u8]) {
+    salvage::fuzz(data);
 }

@@ -27,6 +27,15 @@ impl Journal {
         Some(intent)
     }
 
+    /// A request that makes something new is under way for this inode, and perhaps not noted as sent yet. Whatever becomes
+    /// of the inode meanwhile, another one that wants the place has to wait for the answer.
+    fn note_place_under_way(state: &State, intents: &mut [Intent], ino: Ino) {
+        let Some(place) = state.busy.get(&ino).and_then(|under_way| under_way.place.clone()) else { return };
+        for intent in intents.iter_mut().filter(|intent| intent.ino == ino) {
+            intent.sent.get_or_insert_default().place.get_or_insert_with(|| place.clone());
+        }
+    }
+
     pub(super) fn known(&self, state: &State, ino: Ino) -> Option<Known> {
         let row = self.index().by_ino(ino).ok().flatten()?;
         Some(Known {
@@ -69,7 +78,7 @@ impl Journal {
         let now = self.now();
         let ino = self.inos.next_ino();
         let id = self.new_spool()?;
-        let draft = Arc::new(Draft::create(&*self.disk, &self.spool_folder, id, ino, name, now)?);
+        let draft = Arc::new(Draft::create(&self.files, &self.spool_folder, id, ino, name, now)?);
         let mut state = self.lock();
         let intent = Intent {
             drafting: Some(id),
@@ -102,6 +111,7 @@ impl Journal {
         {
             outcome = coalesce::inherit(gone, heir, self.inos.next_ino(), now);
         }
+        Self::note_place_under_way(&state, &mut outcome.put, ino);
         state.sessions.remove(&ino);
         self.join(&mut state, outcome)
     }
@@ -195,6 +205,7 @@ impl Journal {
         intent.local_only = local_only && intent.item.is_none();
         let target = target.and_then(|target| self.intent_of(&state, target, now));
         let bequest = if target.is_none() { self.bequest(&state, &intent) } else { None };
+        let ino = intent.ino;
         let mut along = Batch::default();
         if target.is_some() || bequest.is_some() {
             along.spools.extend(self.secure(&state, &intent)?);
@@ -215,6 +226,7 @@ impl Journal {
                 _ => Outcome { put: vec![intent], drop: Vec::new() },
             },
         };
+        Self::note_place_under_way(&state, &mut outcome.put, ino);
         self.drop_settled(&state, &mut outcome);
         self.join_with(&mut state, outcome, along)?;
         Ok(true)
@@ -271,7 +283,8 @@ impl Journal {
         self.join(&mut state, outcome)
     }
 
-    /// Intents that want nothing (renamed there and back again) are dropped.
+    /// Intents that want nothing (renamed there and back again) are dropped, unless the rename may have reached the cloud:
+    /// then it is looked for, and undone there.
     pub(super) fn drop_settled(&self, state: &State, outcome: &mut Outcome) {
         let settled: Vec<Ino> = outcome
             .put
@@ -320,7 +333,7 @@ impl Journal {
         let id = self.new_spool()?;
         let folder = self.spool_folder.join(super::NAMELESS);
         self.disk.create_dir_private(&folder)?;
-        let empty = Draft::create(&*self.disk, &folder, id, ino, "unlinked", self.now())?;
+        let empty = Draft::create(&self.files, &folder, id, ino, "unlinked", self.now())?;
         Ok(Arc::new(match base {
             Some((item, tag, size)) if size > 0 => empty.with_base(SpoolBase { item, tag, size }, self.now())?,
             _ => empty,
@@ -330,6 +343,7 @@ impl Journal {
     /// The last handle of a file without a name is closed.
     pub fn drop_nameless(&self, draft: &Draft) {
         if draft.path().parent().is_some_and(|folder| folder.ends_with(super::NAMELESS)) {
+            self.files.close(draft.path());
             let _ = self.disk.remove(draft.path());
         }
     }
@@ -352,7 +366,7 @@ impl Journal {
             if *count == 0 {
                 state.writers.remove(&ino);
                 state.sessions.remove(&ino);
-                self.wake.notify_waiters();
+                self.wake.notify_one();
             }
         }
     }
@@ -388,9 +402,9 @@ impl Journal {
         let id = self.new_spool()?;
         let name = intent.name.clone();
         let draft = match (&sealed, fresh) {
-            (Some(sealed), false) => sealed.duplicate(&*self.disk, &self.spool_folder, id, &name)?,
+            (Some(sealed), false) => sealed.duplicate(&self.spool_folder, id, &name)?,
             (_, fresh) => {
-                let empty = Draft::create(&*self.disk, &self.spool_folder, id, ino, &name, now)?;
+                let empty = Draft::create(&self.files, &self.spool_folder, id, ino, &name, now)?;
                 let version = intent.base.as_ref().and_then(|base| Some((base.content_tag.clone()?, base.size)));
                 match (version, intent.item.clone()) {
                     (Some((tag, size)), Some(item)) if !fresh && size > 0 => {

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::intent::Intent;
-use crate::base::ids::{Ino, ItemId};
+use super::intent::{Intent, Kind};
+use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name::fold;
 
 /// The names that an intent's item holds in the cloud, or may hold because it was sent there without an answer.
@@ -118,6 +118,17 @@ impl Overlay {
             .into_iter()
             .flatten()
             .filter_map(|ino| self.intents.get(ino))
+    }
+
+    /// Whether what is there may be what an intent has sent there without an answer: then the intent says where it is,
+    /// and whether it is to be seen at all.
+    pub fn may_have_sent(&self, parent: &ItemId, name: &str, version: Option<&ContentTag>) -> bool {
+        self.holders(parent, name).filter(|intent| intent.item.is_none()).any(|intent| {
+            intent.sent.as_ref().is_some_and(|sent| {
+                let there = sent.place.as_ref().is_some_and(|(at, called)| at == parent && called == name);
+                there && (intent.kind == Kind::Folder || version.is_some_and(|tag| sent.versions.contains(tag)))
+            })
+        })
     }
 
     /// The intents whose items are still in this folder of the cloud.

@@ -6,22 +6,30 @@
 //! | an intent | waits for |
 //! | --- | --- |
 //! | whose folder is not in the cloud | the folder |
-//! | whose name is still held by an item that will leave it | that item |
+//! | whose name is still held by an item that will leave it | that item, be it parked |
 //! | that deletes a file in whose place a new one is being written | its close: it takes the item over |
 //! | that deletes a folder | every intent whose item is still in it |
+//! | that moves a folder into what is still below it in the cloud | what will leave it |
 //! | that somebody is writing, or that changed less than the debounce ago | the close, the quiet |
+//! | of which only the time is left to set | three times the debounce, so that contents go first |
 //! | that failed | its next attempt |
 //!
-//! A circle of names (two files swapped) is broken by letting one of them step aside under another name.
+//! Some wait in a circle: two files that were swapped; what a folder held, moved into a new folder that took its name; what
+//! a folder held, moved to its place. One of them then steps aside: it goes where it is wanted, under another name, and
+//! gets its own once that is free.
 
-use std::collections::{BTreeSet, HashSet};
+mod order;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::intent::{Intent, Kind, Progress, Step, next_step};
 use super::overlay::Overlay;
 use crate::base::clock::Timestamp;
-use crate::base::ids::{Ino, ItemId};
+use crate::base::ids::Ino;
 use crate::remote::Patch;
+pub use order::Cloud;
+use order::Order;
 
 /// The intents that have something to do, ordered by when.
 #[derive(Default)]
@@ -48,9 +56,17 @@ pub fn due_at(intent: &Intent, debounce: Duration) -> Option<Timestamp> {
     // Folders have no content that could still change, so they do not wait: their files will.
     let quiet = match intent.kind {
         Kind::Folder if !intent.deleted => intent.changed,
+        _ if is_about_time_only(intent) => intent.changed.plus(debounce * 3),
         _ => intent.changed.plus(debounce),
     };
     Some(quiet.max(intent.not_before))
+}
+
+/// Whether the content is in the cloud, under its name, and only its time is not what it shall be: the service does not
+/// take the time along with a small file. Of many new files the contents are what matters first.
+fn is_about_time_only(intent: &Intent) -> bool {
+    let under_its_name = intent.base.as_ref().is_some_and(|base| base.name == intent.name);
+    under_its_name && !intent.deleted && intent.sealed.is_none() && intent.drafting.is_none() && intent.is_retimed()
 }
 
 /// The pause before the next attempt, after this many failures in a row: 1 s doubling to 5 minutes, of which
@@ -76,39 +92,35 @@ impl Queue {
     }
 
     /// The next thing to do. `ready` says whether an intent may be touched at all (nobody writes it, no request
-    /// about it is under way); `resolve` gives the identity of a folder in the cloud.
-    pub fn pick(
-        &self,
-        overlay: &Overlay,
-        now: Timestamp,
-        ready: &dyn Fn(&Intent) -> bool,
-        resolve: &dyn Fn(Ino) -> Option<ItemId>,
-    ) -> Pick {
+    /// about it is under way).
+    pub fn pick(&self, overlay: &Overlay, now: Timestamp, ready: &dyn Fn(&Intent) -> bool, cloud: Cloud<'_>) -> Pick {
+        let order = Order { overlay, cloud };
+        let mut outcome = Pick::Idle;
+        let mut held_up: Vec<Ino> = Vec::new();
         for (due, ino) in &self.due {
             let Some(intent) = overlay.get(*ino) else { continue };
             if *due > now && !is_of_another_calendar(intent, *due, now) {
-                return Pick::Wait(*due);
+                outcome = Pick::Wait(*due);
+                break;
             }
             if !ready(intent) {
                 continue;
             }
-            let parent = resolve(intent.parent);
+            let parent = (cloud.resolve)(intent.parent);
             let step = next_step(intent, parent.as_ref());
             match step {
                 Step::Rest | Step::AwaitParent => {}
                 Step::Settled | Step::FindSent => return Pick::Work(Box::new(intent.clone()), step),
-                _ => match obstacle(intent, &step, overlay, resolve) {
-                    Obstacle::None => return Pick::Work(Box::new(intent.clone()), step),
-                    Obstacle::Wait => {}
-                    Obstacle::StepAside => {
-                        let aside =
-                            Patch { name: Some(format!("{}.{}.moving", intent.name, intent.ino)), ..Patch::default() };
-                        return Pick::Work(Box::new(intent.clone()), Step::Change(aside));
-                    }
-                },
+                _ if order.is_being_replaced(intent, &step) => {}
+                _ if !order.any_awaited(intent, &mut |_| true) => {
+                    return Pick::Work(Box::new(intent.clone()), step);
+                }
+                _ => held_up.extend(order.may_step_aside(intent, &step).then_some(*ino)),
             }
         }
-        Pick::Idle
+        // Nothing can be done now: is that because of a circle?
+        let one = order.in_a_circle(&held_up).and_then(|ino| overlay.get(ino));
+        one.and_then(|intent| aside(intent, cloud)).unwrap_or(outcome)
     }
 }
 
@@ -121,96 +133,29 @@ fn is_of_another_calendar(intent: &Intent, due: Timestamp, now: Timestamp) -> bo
     intent.changed > now.plus(Duration::from_secs(60)) && intent.not_before <= now || due > now.plus(NEVER_THAT_LONG)
 }
 
-#[derive(PartialEq, Eq, Debug)]
-enum Obstacle {
-    None,
-    Wait,
-    StepAside,
-}
-
-/// Where a step will put its item: the folder's identity and the name.
-fn goal<'a>(intent: &'a Intent, resolve: &dyn Fn(Ino) -> Option<ItemId>) -> Option<(ItemId, &'a str)> {
-    Some((resolve(intent.parent)?, intent.name.as_str()))
-}
-
-/// The intent whose item holds the name that `intent` wants and will leave it.
-fn leaver<'a>(intent: &Intent, overlay: &'a Overlay, resolve: &dyn Fn(Ino) -> Option<ItemId>) -> Option<&'a Intent> {
-    let (parent, name) = goal(intent, resolve)?;
-    overlay.holders(&parent, name).find(|holder| {
-        holder.ino != intent.ino
-            && (holder.deleted
-                || holder.is_displaced(resolve(holder.parent).as_ref())
-                // Sent there without an answer: whether it holds the name is being found out.
-                || holder.sent.as_ref().is_some_and(|sent| sent.place.is_some()))
-            // What is parked stays where it is until the user does something. But what is held will leave or come
-            // back; and a folder that could not be deleted must not be asked for again and again by a new one.
-            && (holder.is_held()
-                || (holder.deleted && holder.kind == Kind::Folder)
-                || !matches!(holder.progress, Progress::Parked(_)))
+/// The step that takes an intent where it is wanted, under a name of its own; `None` if it is there already.
+fn aside(intent: &Intent, cloud: Cloud<'_>) -> Option<Pick> {
+    let parent = (cloud.resolve)(intent.parent)?;
+    // Short enough for a name that is as long as names may be.
+    let name = format!("{}.{}.moving", intent.name.chars().take(100).collect::<String>(), intent.ino);
+    Some(match &intent.base {
+        None => {
+            let intent = Box::new(Intent { name, ..intent.clone() });
+            Pick::Work(intent, Step::MakeFolder { parent })
+        }
+        Some(base) if base.name == name && base.parent == parent => return None,
+        Some(base) => {
+            let parent = (base.parent != parent).then_some(parent);
+            Pick::Work(Box::new(intent.clone()), Step::Change(Patch { name: Some(name), parent, modified: None }))
+        }
     })
-}
-
-fn obstacle(intent: &Intent, step: &Step, overlay: &Overlay, resolve: &dyn Fn(Ino) -> Option<ItemId>) -> Obstacle {
-    match step {
-        Step::Delete if intent.kind == Kind::Folder => {
-            let occupied = intent.item.as_ref().is_some_and(|item| overlay.held_in(item).next().is_some());
-            if occupied { Obstacle::Wait } else { Obstacle::None }
-        }
-        Step::Delete => {
-            // A new file is being written where the deleted one stood: once it is closed it takes the item over.
-            let replaced = intent.base.as_ref().is_some_and(|base| {
-                overlay.at(intent.parent, &base.name).is_some_and(|newcomer| {
-                    newcomer.kind == Kind::File
-                        && newcomer.item.is_none()
-                        && !newcomer.local_only
-                        && newcomer.sealed.is_none()
-                        && newcomer.drafting.is_some()
-                })
-            });
-            if replaced { Obstacle::Wait } else { Obstacle::None }
-        }
-        Step::MakeFolder { .. } | Step::Create { .. } => {
-            if leaver(intent, overlay, resolve).is_some() {
-                Obstacle::Wait
-            } else {
-                Obstacle::None
-            }
-        }
-        Step::Change(patch) if patch.name.is_some() || patch.parent.is_some() => {
-            let mut seen = HashSet::from([intent.ino]);
-            let Some(mut next) = leaver(intent, overlay, resolve) else { return Obstacle::None };
-            loop {
-                if next.ino == intent.ino {
-                    return Obstacle::StepAside;
-                }
-                if !seen.insert(next.ino) || next.deleted {
-                    return Obstacle::Wait;
-                }
-                match leaver_or_self(next, intent, overlay, resolve) {
-                    Some(further) => next = further,
-                    None => return Obstacle::Wait,
-                }
-            }
-        }
-        _ => Obstacle::None,
-    }
-}
-
-fn leaver_or_self<'a>(
-    intent: &Intent,
-    first: &Intent,
-    overlay: &'a Overlay,
-    resolve: &dyn Fn(Ino) -> Option<ItemId>,
-) -> Option<&'a Intent> {
-    let (parent, name) = goal(intent, resolve)?;
-    overlay.holders(&parent, name).find(|holder| holder.ino == first.ino).or_else(|| leaver(intent, overlay, resolve))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::{DriveId, MetaTag};
-    use crate::journal::intent::{Base, SpoolId};
+    use crate::base::ids::{DriveId, ItemId, MetaTag};
+    use crate::journal::intent::{Base, ParkReason, SpoolId};
 
     fn id(text: &str) -> ItemId {
         ItemId::new(&DriveId::new("b!d"), text)
@@ -243,12 +188,15 @@ mod tests {
         (overlay, queue)
     }
 
-    fn resolve(ino: Ino) -> Option<ItemId> {
-        (ino == Ino(1)).then(|| id("root"))
-    }
-
     fn pick(world: &(Overlay, Queue), now: u64) -> Pick {
-        world.1.pick(&world.0, Timestamp::from_seconds(now as i64), &|_| true, &resolve)
+        let resolve = |ino: Ino| match ino {
+            Ino(1) => Some(id("root")),
+            _ => world.0.get(ino).and_then(|intent| intent.item.clone()),
+        };
+        // What has no intent here is called after the folder it is in.
+        let above = |item: &ItemId| item.id.rsplit_once('/').map(|(above, _)| id(above));
+        let cloud = Cloud { resolve: &resolve, above: &above };
+        world.1.pick(&world.0, Timestamp::from_seconds(now as i64), &|_| true, cloud)
     }
 
     #[test]
@@ -256,6 +204,19 @@ mod tests {
         let world = world(vec![placed(5, "a", None)]);
         assert!(matches!(pick(&world, 1), Pick::Wait(at) if at == Timestamp::from_seconds(2)));
         assert!(matches!(pick(&world, 2), Pick::Work(intent, Step::Create { .. }) if intent.ino == Ino(5)));
+    }
+
+    #[test]
+    fn contents_go_before_times() {
+        let mut timed = placed(5, "a", Some("a"));
+        (timed.sealed, timed.set_modified, timed.modified) = (None, true, Timestamp::from_seconds(7));
+        let mut content = placed(6, "b", None);
+        content.changed = Timestamp::from_seconds(1);
+        let both = world(vec![timed.clone(), content]);
+        assert!(matches!(pick(&both, 9), Pick::Work(intent, Step::Create { .. }) if intent.ino == Ino(6)));
+        let alone = world(vec![timed]);
+        assert!(matches!(pick(&alone, 5), Pick::Wait(at) if at == Timestamp::from_seconds(6)));
+        assert!(matches!(pick(&alone, 6), Pick::Work(_, Step::Change(_))));
     }
 
     #[test]
@@ -289,10 +250,89 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_waited_for_though_its_holder_is_parked() {
+        let parked = Progress::Parked(ParkReason::Denied);
+        let deleted = Intent { deleted: true, sealed: None, progress: parked.clone(), ..placed(5, "A", Some("A")) };
+        let leaving = Intent { progress: parked, ..placed(7, "c", Some("b")) };
+        let world = world(vec![deleted, leaving, placed(6, "a", None), placed(8, "b", None)]);
+        assert!(matches!(pick(&world, 9), Pick::Idle));
+    }
+
+    #[test]
     fn a_swap_is_broken_by_stepping_aside() {
         let world = world(vec![placed(5, "b", Some("a")), placed(6, "a", Some("b"))]);
         let Pick::Work(_, Step::Change(patch)) = pick(&world, 9) else { panic!("no work") };
         assert!(patch.name.is_some_and(|name| name.ends_with(".moving")));
+    }
+
+    /// A folder in the cloud, with something in it.
+    fn deleted_folder_with(inside: Intent) -> (Intent, Intent) {
+        let folder = Intent { kind: Kind::Folder, deleted: true, sealed: None, ..placed(5, "d", Some("d")) };
+        let mut inside = Intent { sealed: None, ..inside };
+        if let Some(base) = &mut inside.base {
+            base.parent = id("item5");
+        }
+        (folder, inside)
+    }
+
+    #[test]
+    fn what_a_folder_held_takes_its_place() {
+        let (folder, inside) = deleted_folder_with(placed(6, "d", Some("x")));
+        let Pick::Work(intent, Step::Change(patch)) = pick(&world(vec![folder, inside]), 9) else { panic!("no work") };
+        assert_eq!((intent.ino, patch.parent), (Ino(6), Some(id("root"))));
+        assert!(patch.name.is_some_and(|name| name.ends_with(".moving")));
+    }
+
+    #[test]
+    fn what_a_folder_held_is_moved_into_a_new_one_of_its_name() {
+        let (folder, inside) = deleted_folder_with(Intent { parent: Ino(7), ..placed(6, "x", Some("x")) });
+        let new = Intent { kind: Kind::Folder, sealed: None, ..placed(7, "d", None) };
+        let all = vec![folder, inside, new];
+        let Pick::Work(intent, Step::MakeFolder { .. }) = pick(&world(all.clone()), 9) else { panic!("no work") };
+        assert_eq!(intent.ino, Ino(7));
+        assert!(intent.name.ends_with(".moving"));
+        let parked = |intent: Intent| match intent.ino {
+            Ino(6) => Intent { progress: Progress::Parked(ParkReason::Denied), ..intent },
+            _ => intent,
+        };
+        let waits = world(all.into_iter().map(parked).collect());
+        assert!(matches!(pick(&waits, 9), Pick::Idle), "only the user can help");
+    }
+
+    #[test]
+    fn a_folder_is_moved_into_a_new_one_of_its_name() {
+        let old = Intent { kind: Kind::Folder, sealed: None, parent: Ino(7), ..placed(6, "b", Some("a")) };
+        let new = Intent { kind: Kind::Folder, sealed: None, ..placed(7, "a", None) };
+        let Pick::Work(intent, Step::MakeFolder { .. }) = pick(&world(vec![old, new]), 9) else { panic!("no work") };
+        assert_eq!(intent.ino, Ino(7));
+        assert!(intent.name.ends_with(".moving"));
+    }
+
+    #[test]
+    fn a_folder_goes_into_what_it_holds_after_that_has_left_it() {
+        let outer = Intent { kind: Kind::Folder, sealed: None, parent: Ino(7), ..placed(6, "a", Some("a")) };
+        let mut inner = Intent { kind: Kind::Folder, sealed: None, ..placed(7, "t", Some("b")) };
+        // Two folders deep.
+        inner.base.as_mut().expect("known").parent = id("item6/between");
+        let both = world(vec![outer.clone(), inner.clone()]);
+        assert!(matches!(pick(&both, 9), Pick::Work(intent, Step::Change(_)) if intent.ino == Ino(7)));
+        // And it is to have the name of the outer one, which cannot leave before.
+        inner.name = "a".into();
+        let Pick::Work(intent, Step::Change(patch)) = pick(&world(vec![outer, inner]), 9) else { panic!("no work") };
+        assert_eq!((intent.ino, patch.parent), (Ino(7), Some(id("root"))));
+        assert!(patch.name.is_some_and(|name| name.ends_with(".moving")));
+    }
+
+    #[test]
+    fn one_that_has_stepped_aside_waits() {
+        let (folder, inside) = deleted_folder_with(placed(6, "d", Some("x")));
+        let mut other = placed(8, "y", Some("y"));
+        other.base.as_mut().expect("known").parent = id("item5");
+        other.progress = Progress::Parked(ParkReason::Denied);
+        let mut aside = inside.clone();
+        let base = aside.base.as_mut().expect("known");
+        (base.parent, base.name) = (id("root"), format!("d.{}.moving", aside.ino));
+        assert!(matches!(pick(&world(vec![folder, aside, other]), 9), Pick::Idle));
     }
 
     #[test]

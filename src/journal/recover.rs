@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::commit::Pending;
 use super::intent::{Intent, Progress};
 use super::queue::Queue;
-use super::spool::{self, Draft};
+use super::spool::{self, Draft, SpoolFiles};
 use super::store::{Batch, KeptFor, Opened, SpoolRow, Store};
 use super::{Journal, JournalResult, JournalSettings, Numbers, Overlay, ParkReason, SpoolId, State};
 use crate::base::clock::{Clock, Timestamp};
@@ -93,7 +93,8 @@ impl Journal {
             }
         }
         let known: HashSet<SpoolId> = loaded.spools.iter().map(|row| row.id).collect();
-        let mut sorted = Sorted::empty(&boot, &*disk, &spool_folder, now);
+        let files = SpoolFiles::new(disk.clone());
+        let mut sorted = Sorted::empty(&boot, &*disk, files.clone(), &spool_folder, now);
         sorted.doubtful = !damage.is_empty() || !loaded.unreadable.is_empty();
         sorted.sort(loaded.intents, &loaded.spools);
         for id in loaded.retired.iter().filter(|id| !known.contains(id)) {
@@ -121,6 +122,8 @@ impl Journal {
         }
         store.forget_retired(&loaded.retired)?;
 
+        // Some of what was looked at has been removed.
+        files.close_all();
         let mut state = State { modes: loaded.modes.into_iter().collect(), ..State::default() };
         state.kept = sorted.kept;
         state.drafts = sorted.drafts;
@@ -137,10 +140,16 @@ impl Journal {
             let store = store.clone();
             move |count| store.reserve_inos(count)
         };
-        let inos = Arc::new(Numbers { next: Mutex::new((0, 0)), spool: AtomicU64::new(0), reserve: Box::new(reserve) });
+        let inos = Arc::new(Numbers {
+            next: Mutex::default(),
+            spools: Mutex::default(),
+            made_up: AtomicU64::new(0),
+            reserve: Box::new(reserve),
+        });
         let journal = Arc::new(Self {
             store,
             disk,
+            files,
             clock,
             settings,
             spool_folder,
@@ -168,6 +177,7 @@ impl Journal {
     /// Work in a folder that neither of the two knows any more would be nowhere; see [`Journal::shelter`].
     pub fn attach(&self, index: Arc<Index>) {
         let _ = self.index.set(index);
+        self.view(|all| self.say_what_is_wanted(all, all.iter().filter_map(|intent| intent.item.clone()).collect()));
         let new: Vec<Ino> = self.view(|all| all.iter().filter(|intent| intent.item.is_none()).map(|i| i.ino).collect());
         let apart = self.index().write(|txn| new.iter().try_for_each(|ino| txn.make_way(*ino)));
         if let Err(error) = apart {
@@ -200,6 +210,7 @@ struct Sorted<'a> {
     now: Timestamp,
     boot: &'a str,
     disk: &'a dyn Disk,
+    files: Arc<SpoolFiles>,
     folder: &'a Path,
     intents: Vec<Intent>,
     drafts: HashMap<SpoolId, Arc<Draft>>,
@@ -211,11 +222,12 @@ struct Sorted<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    fn empty(boot: &'a str, disk: &'a dyn Disk, folder: &'a Path, now: Timestamp) -> Self {
+    fn empty(boot: &'a str, disk: &'a dyn Disk, files: Arc<SpoolFiles>, folder: &'a Path, now: Timestamp) -> Self {
         Self {
             now,
             boot,
             disk,
+            files,
             folder,
             intents: Vec::new(),
             drafts: HashMap::new(),
@@ -312,7 +324,7 @@ impl<'a> Sorted<'a> {
         }
         if let Some(id) = intent.sealed
             && let Some(row) = by_id.get(&id)
-            && let Ok(draft) = Draft::reopen(self.disk, self.folder, row, intent.modified)
+            && let Ok(draft) = Draft::reopen(&self.files, self.folder, row, intent.modified)
         {
             self.drafts.insert(id, Arc::new(draft));
         }
@@ -332,7 +344,7 @@ impl<'a> Sorted<'a> {
     /// Whether the file has what its row promises. Only bytes that were not synced before the machine went down
     /// need to be looked at.
     fn is_whole(&self, row: &SpoolRow, modified: Timestamp) -> bool {
-        let Ok(draft) = Draft::reopen(self.disk, self.folder, row, modified) else { return false };
+        let Ok(draft) = Draft::reopen(&self.files, self.folder, row, modified) else { return false };
         if row.synced || row.boot == self.boot {
             return true;
         }

@@ -150,7 +150,7 @@ pub(super) fn read_log(log: &[u8]) -> LogState {
 
 /// Every record in the pages of a file, its log applied.
 pub(super) fn records(file: &[u8], log: &BTreeMap<u32, Vec<u8>>) -> Vec<Record> {
-    let count = (file.len().div_ceil(PAGE) as u32).max(log.keys().next_back().copied().unwrap_or(0));
+    let count = file.len().div_ceil(PAGE) as u32;
     let page = |number: u32| -> Option<&[u8]> {
         if let Some(page) = log.get(&number) {
             return Some(page);
@@ -159,7 +159,8 @@ pub(super) fn records(file: &[u8], log: &BTreeMap<u32, Vec<u8>>) -> Vec<Record> 
         file.get(at..(at + PAGE).min(file.len())).filter(|page| !page.is_empty())
     };
     let mut found = Vec::new();
-    for number in 1..=count {
+    // A damaged frame may name a page far beyond the others.
+    for number in (1..=count).chain(log.keys().copied().filter(|number| *number > count)) {
         if let Some(content) = page(number) {
             // The first page begins with the header of the file.
             let skip = if number == 1 { 100 } else { 0 };
@@ -265,4 +266,15 @@ fn columns(payload: &[u8]) -> Option<Vec<Value>> {
         }
     }
     Some(values)
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a page of the journal's file and as its log.
+pub(super) fn fuzz(data: &[u8]) {
+    let log = read_log(data);
+    assert!(log.pages.values().all(|page| page.len() == PAGE), "pages are whole");
+    let file = [vec![0; PAGE], data.to_vec()].concat();
+    for (_, columns) in records(&file, &log.pages) {
+        assert!(columns.len() <= file.len() * (1 + log.pages.len()), "more columns than bytes");
+    }
 }

@@ -11,7 +11,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -20,17 +20,21 @@ use super::intent::SpoolId;
 use super::store::{SpoolBase, SpoolRow};
 use super::sums::{self, BlockSums, DamagedDraft, Verdict};
 use crate::base::clock::Timestamp;
-use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::disk::DiskFile;
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::Ino;
 use crate::base::ranges::RangeSet;
+
+mod files;
+
+use files::{SpoolFile, file_name};
+pub(super) use files::{SpoolFiles, id_of};
 
 /// The content of one draft.
 pub struct Draft {
     /// Its number.
     pub id: SpoolId,
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    file: SpoolFile,
     inner: Mutex<Inner>,
 }
 
@@ -63,18 +67,16 @@ pub enum Piece {
 impl Draft {
     /// An empty draft in a new file.
     pub(super) fn create(
-        disk: &dyn Disk,
+        files: &Arc<SpoolFiles>,
         folder: &Path,
         id: SpoolId,
         ino: Ino,
         hint: &str,
         now: Timestamp,
     ) -> io::Result<Self> {
-        let path = folder.join(file_name(id, hint));
-        let file = disk.open(&path, Open::New)?;
+        let file = files.create(folder.join(file_name(id, hint)))?;
         Ok(Self {
             id,
-            path,
             file,
             inner: Mutex::new(Inner {
                 ino,
@@ -95,7 +97,7 @@ impl Draft {
 
     /// A draft whose bytes are, so far, those of a version in the cloud; none of them is here.
     pub(super) fn with_base(self, base: SpoolBase, modified: Timestamp) -> io::Result<Self> {
-        self.file.set_len(base.size)?;
+        self.file.get()?.set_len(base.size)?;
         {
             let mut inner = self.lock();
             inner.size = base.size;
@@ -108,13 +110,11 @@ impl Draft {
     }
 
     /// A copy that can be written while the original is being sent.
-    pub(super) fn duplicate(&self, disk: &dyn Disk, folder: &Path, id: SpoolId, hint: &str) -> io::Result<Self> {
-        let path = folder.join(file_name(id, hint));
+    pub(super) fn duplicate(&self, folder: &Path, id: SpoolId, hint: &str) -> io::Result<Self> {
         let inner = self.lock();
-        let file = disk.clone_file(&self.path, &path)?;
+        let file = self.file.files().copy(self.path(), folder.join(file_name(id, hint)))?;
         Ok(Self {
             id,
-            path,
             file,
             inner: Mutex::new(Inner {
                 ino: inner.ino,
@@ -134,9 +134,14 @@ impl Draft {
     }
 
     /// A draft found at start-up.
-    pub(super) fn reopen(disk: &dyn Disk, folder: &Path, row: &SpoolRow, modified: Timestamp) -> io::Result<Self> {
-        let path = folder.join(&row.file);
-        let file = disk.open(&path, Open::ReadWrite)?;
+    pub(super) fn reopen(
+        files: &Arc<SpoolFiles>,
+        folder: &Path,
+        row: &SpoolRow,
+        modified: Timestamp,
+    ) -> io::Result<Self> {
+        let spool = files.find(folder.join(&row.file))?;
+        let file = spool.get()?;
         let known = row.sums.as_deref().and_then(|text| BlockSums::from_text(text, row.size));
         if file.len()? < row.size {
             if known.as_ref().is_none_or(|sums| !sums.open(row.size).is_empty()) {
@@ -150,8 +155,7 @@ impl Draft {
         }
         Ok(Self {
             id: row.id,
-            path,
-            file,
+            file: spool,
             inner: Mutex::new(Inner {
                 ino: row.ino,
                 size: row.size,
@@ -179,7 +183,7 @@ impl Draft {
         SpoolRow {
             id: self.id,
             ino: inner.ino,
-            file: self.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: self.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
             size: inner.size,
             present: inner.present.clone(),
             base_limit: inner.base_limit,
@@ -195,7 +199,12 @@ impl Draft {
 
     /// Where the file is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
+    }
+
+    /// Its file is about to lose its name: whoever still uses this draft can go on.
+    pub(super) fn hold(&self) -> io::Result<()> {
+        self.file.hold()
     }
 
     /// Size in bytes.
@@ -249,13 +258,14 @@ impl Draft {
         let end = at + bytes.len() as u64;
         // A damaged block that is only partly replaced would be summed with its damage.
         self.trust_edges(&mut inner, at..end)?;
-        if let Err(error) = self.file.write_at(bytes, at) {
+        let file = self.file.get()?;
+        if let Err(error) = file.write_at(bytes, at) {
             // A part may have been written: of these bytes nothing is known but that they were being replaced.
             let size = inner.size;
             inner.sums.disturb(at..end.min(size).max(at));
             if end > size {
                 // What follows the end must read as zeros if the file grows later.
-                let _ = self.file.set_len(size);
+                let _ = file.set_len(size);
             }
             inner.running = None;
             inner.hash = None;
@@ -285,7 +295,7 @@ impl Draft {
         if size < inner.size && !size.is_multiple_of(sums::BLOCK) {
             self.trust(&mut inner, size - 1..size)?;
         }
-        self.file.set_len(size)?;
+        self.file.get()?.set_len(size)?;
         inner.sums.cut(size);
         inner.present.truncate(size);
         inner.base_limit = inner.base_limit.min(size);
@@ -309,7 +319,7 @@ impl Draft {
         if range.start < end {
             self.trust_edges(&mut inner, range.start..end)?;
             inner.sums.disturb(range.start..end);
-            self.file.punch_hole(range.start..end)?;
+            self.file.get()?.punch_hole(range.start..end)?;
             inner.present.insert(range.start..end);
         }
         inner.running = None;
@@ -327,7 +337,7 @@ impl Draft {
             let (from, to) = ((range.start - at) as usize, (range.end - at) as usize);
             self.trust_edges(&mut inner, range.clone())?;
             inner.sums.disturb(range.clone());
-            self.file.write_at(&bytes[from..to], range.start)?;
+            self.file.get()?.write_at(&bytes[from..to], range.start)?;
             inner.present.insert(range);
         }
         Ok(())
@@ -339,8 +349,8 @@ impl Draft {
         // Once written or cut, what the base had beyond the cut must not come back.
         let untouched =
             inner.present.is_empty() && inner.base.as_ref().is_some_and(|base| base.size == inner.base_limit);
-        if untouched {
-            let filled = copy(&*self.file);
+        if untouched && let Ok(file) = self.file.get() {
+            let filled = copy(&*file);
             for range in filled.iter() {
                 inner.sums.disturb(range);
             }
@@ -388,7 +398,7 @@ impl Draft {
     fn read_file(&self, range: Range<u64>) -> io::Result<Bytes> {
         let mut buffer = BytesMut::zeroed((range.end - range.start) as usize);
         // A file shorter than its size ends in zeros that were never written.
-        self.file.read_at(&mut buffer, range.start)?;
+        self.file.get()?.read_at(&mut buffer, range.start)?;
         Ok(buffer.freeze())
     }
 
@@ -498,7 +508,7 @@ impl Draft {
 
     /// Bytes of the base that were filled in are durable and summed on return.
     pub(super) fn sync_filled(&self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file.get()?.sync_data()?;
         self.close_sums()
     }
 
@@ -570,26 +580,11 @@ impl Draft {
             }
             inner.generation
         };
-        self.file.sync_data()?;
+        self.file.get()?.sync_data()?;
         self.close_sums()?;
         self.lock().synced = generation;
         Ok(true)
     }
-}
-
-/// The name of a spool file: its number, and what it is for, so that a person who finds it knows.
-fn file_name(id: SpoolId, hint: &str) -> String {
-    let hint: String = hint
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
-        .take(48)
-        .collect();
-    format!("{:010}.{hint}", id.0)
-}
-
-/// The number in the name of a spool file.
-pub(super) fn id_of(file_name: &str) -> Option<SpoolId> {
-    file_name.split('.').next()?.parse().ok().map(SpoolId)
 }
 
 #[cfg(test)]

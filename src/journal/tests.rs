@@ -2,7 +2,8 @@
 
 use crate::base::clock::SystemClock;
 use crate::base::disk::RealDisk;
-use crate::base::ids::DriveId;
+use crate::base::ids::{ContentTag, DriveId, MetaTag};
+use crate::remote::Item;
 
 use super::*;
 
@@ -76,4 +77,93 @@ async fn a_seal_that_could_not_be_recorded_leaves_the_one_before() {
     journal.sync().await.expect("durable");
     journal.sync().await.expect("durable");
     assert!(journal.draft(first).is_some_and(|draft| draft.path().exists()), "the seal that counts has its content");
+}
+
+fn in_the_cloud(id: &str, name: &str, tag: &str) -> Item {
+    let drive = DriveId::new("b!drive");
+    Item {
+        id: ItemId::new(&drive, id),
+        parent: Some(ItemId::new(&drive, "root")),
+        name: name.into(),
+        kind: crate::remote::ItemKind::File,
+        size: 1,
+        modified: Timestamp::from_seconds(5),
+        created: Timestamp::from_seconds(5),
+        meta_tag: MetaTag(tag.into()),
+        content_tag: Some(ContentTag(tag.into())),
+        link_to: None,
+    }
+}
+
+/// A new file that has landed and has been written again.
+fn edited(journal: &Journal, name: &str) -> Ino {
+    let ino = write(journal, name, b"1");
+    journal.acknowledge(ino, &in_the_cloud(name, name, "1"), None, false).expect("lands");
+    let subject = Subject { known: journal.known(&journal.lock(), ino), ..subject(ino) };
+    journal.writable(subject, true).expect("a draft").write(0, b"2", journal.now()).expect("writes");
+    journal.seal(ino).expect("seals");
+    ino
+}
+
+/// `a` is on its way when it is renamed over `b`, whose own second version may have arrived unseen. That version stays
+/// known as ours when the answer about `a` comes.
+#[tokio::test]
+async fn an_answer_about_what_was_taken_over_from_forgets_nothing_about_what_was_taken_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let (a, b) = (edited(&journal, "a"), edited(&journal, "b"));
+    let unseen = ContentTag("unseen".into());
+    journal.note_sending(b, None, Some(&unseen)).expect("noted");
+    journal.note_sending(a, None, Some(&ContentTag("on its way".into()))).expect("noted");
+    journal.lock().busy.insert(a, UnderWay { item: None, place: None });
+    journal.rename(subject(a), Ino::ROOT, "b", false, Some(subject(b)), true).expect("renames");
+    journal.acknowledge(a, &in_the_cloud("a", "a", "2"), None, false).expect("lands");
+    let now = journal.get(a).expect("it has work");
+    assert_eq!(now.item.map(|item| item.id), Some("b".into()));
+    assert_eq!(now.sent.map(|sent| sent.versions), Some(vec![unseen]));
+}
+
+/// The worker has taken up a new file, and has not noted yet that it sends it. Whatever the user makes of the file in that
+/// moment, a second one of the name waits for the answer: otherwise two are made at one place.
+#[tokio::test]
+async fn a_place_that_something_is_being_sent_to_is_taken_whatever_becomes_of_what_is_sent() {
+    for case in ["renamed", "renamed over another", "deleted"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = journal(dir.path());
+        let document = edited(&journal, "document");
+        let ino = write(&journal, "new", b"1");
+        let root = ItemId::new(&DriveId::new("b!drive"), "root");
+        let place = Some((root.clone(), "new".to_owned()));
+        journal.lock().busy.insert(ino, UnderWay { item: None, place: place.clone() });
+        match case {
+            "renamed" => {
+                assert!(journal.rename(subject(ino), Ino::ROOT, "other", false, None, false).expect("renames"))
+            }
+            "deleted" => journal.delete(subject(ino)).expect("deletes"),
+            _ => {
+                let target = Some(subject(document));
+                assert!(journal.rename(subject(ino), Ino::ROOT, "document", false, target, true).expect("renames"));
+            }
+        }
+        let holds = journal.view(|overlay| overlay.holders(&root, "new").any(|holder| holder.ino == ino));
+        assert!(holds, "{case}");
+    }
+}
+
+/// What was closed before, and is kept until what replaced it is safe, is nothing to go back to once that has landed.
+#[tokio::test]
+async fn a_version_before_the_one_that_landed_does_not_come_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = journal(dir.path());
+    let ino = edited(&first, "a");
+    first.writable(subject(ino), true).expect("a draft").write(0, b"3", first.now()).expect("writes");
+    first.seal(ino).expect("seals");
+    let sealed = first.get(ino).and_then(|intent| intent.sealed);
+    first.acknowledge(ino, &in_the_cloud("a", "a", "2"), sealed, true).expect("lands");
+    let subject = Subject { known: first.known(&first.lock(), ino), ..subject(ino) };
+    first.writable(subject, true).expect("a draft").write(0, b"4", first.now()).expect("writes");
+    // Dies in the middle of the fourth.
+    drop(first);
+    let again = journal(dir.path());
+    assert_eq!(again.get(ino).and_then(|intent| intent.sealed), None, "the third is in the cloud");
 }

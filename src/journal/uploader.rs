@@ -8,6 +8,9 @@
 //! before its first fragment; nothing of the cloud is deleted that a user did not delete here.
 
 mod content;
+mod folders;
+mod look;
+mod unanswered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::ops::Range;
 
-use super::conflict::{self, Verdict};
-use super::intent::{Intent, Kind, Step};
-use super::landing::Landed;
+use super::intent::{Base, Intent, Kind, Step};
 use super::queue::{Pick, backoff};
 use super::store::SpoolBase;
 use super::{DamagedDraft, Draft, Journal, ParkReason, SpoolId, StoreError};
@@ -27,9 +28,7 @@ use crate::base::clock::Clock;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name;
 use crate::index::{Index, NoticeSink};
-use crate::remote::{
-    Advice, At, Item, Patch, Precondition, Remote, RemoteError, RemoteErrorKind, URGENCY, Urgency, list_all,
-};
+use crate::remote::{Advice, At, Item, Patch, Precondition, Remote, RemoteError, RemoteErrorKind, URGENCY, Urgency};
 
 /// The bytes of versions that are in the cloud, from wherever they are nearest.
 #[async_trait]
@@ -37,6 +36,10 @@ pub trait Versions: Send + Sync + 'static {
     /// A range of a version; it must lie within the version's size. [`RemoteErrorKind::Changed`] if the cloud
     /// has another version now and the bytes are not on this machine.
     async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError>;
+
+    /// A version has another tag now and the same bytes: what is kept of it here is kept under that tag, too. May take as
+    /// long as the disk needs to copy it.
+    fn renamed(&self, _item: &ItemId, _from: &ContentTag, _to: &ContentTag, _size: u64) {}
 
     /// A draft has exactly the bytes of this version: keep them as clean bytes. Its file stays.
     fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft);
@@ -137,6 +140,7 @@ impl Uploader {
             woken.as_mut().enable();
             match self.journal.pick() {
                 Pick::Work(intent, step) => {
+                    self.journal.wake.notify_one();
                     let ino = intent.ino;
                     let guard = Busy { journal: &self.journal, ino, armed: true };
                     URGENCY.scope(Urgency::Upload, self.process(*intent, step)).await;
@@ -224,7 +228,7 @@ impl Uploader {
             RemoteErrorKind::BadName | RemoteErrorKind::TooLong => Some(ParkReason::NameRefused),
             RemoteErrorKind::Denied | RemoteErrorKind::ReadOnly | RemoteErrorKind::Malware => Some(ParkReason::Denied),
             RemoteErrorKind::TooLarge => Some(ParkReason::TooLarge),
-            RemoteErrorKind::Unsupported => Some(ParkReason::Refused),
+            RemoteErrorKind::Unsupported | RemoteErrorKind::NotAnId => Some(ParkReason::Refused),
             // Nonsense may be a passing fault of a gateway; nonsense that lasts is for the user to see.
             RemoteErrorKind::Protocol if intent.attempts >= 8 => Some(ParkReason::Refused),
             _ => None,
@@ -244,19 +248,30 @@ impl Uploader {
         }
     }
 
-    fn publish(&self, landed: Landed) {
-        if !landed.notices.is_empty() {
-            self.sink.absorb(landed.notices);
+    /// Our work is based on this state from now on, and goes on at once; unless it has somebody else's content, which
+    /// ours must not replace.
+    async fn rebase(&self, intent: &Intent, now: &Item) -> Result<(), Setback> {
+        // Whose content it has matters only to content of ours.
+        if intent.deleted || (intent.sealed.is_none() && intent.drafting.is_none()) {
+            return self.rebase_on(intent, now, None);
         }
+        let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
+        let base = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
+        let judged = self.with_bytes_as_tag(now, base, sent).await?;
+        self.rebase_on(intent, now, judged.content_tag.as_ref())
     }
 
-    /// What is in the cloud at this place or under this identity; `None` if nothing is.
-    async fn look(&self, at: At<'_>) -> Result<Option<Item>, Setback> {
-        match self.remote.stat(at).await {
-            Ok(item) => Ok(Some(item)),
-            Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+    /// The same of an item whose bytes are known by their hash, or to which they do not matter.
+    fn rebase_on(&self, intent: &Intent, now: &Item, bytes: Option<&ContentTag>) -> Result<(), Setback> {
+        match self.journal.rebase(intent, now, bytes)? {
+            Some(landed) => self.publish(landed),
+            None if intent.sealed.is_some() => return self.keep_both(intent, Some(now)),
+            None => {
+                let why = "the file was changed elsewhere while it is being written here";
+                return Err(RemoteError::new(RemoteErrorKind::Changed, Advice::GiveUp, why).into());
+            }
         }
+        Err(Setback::Again)
     }
 
     fn conflict_name(&self, intent: &Intent) -> String {
@@ -270,97 +285,51 @@ impl Uploader {
     }
 
     fn keep_both(&self, intent: &Intent, theirs: Option<&Item>) -> Result<(), Setback> {
+        let wanted = |now: Intent| now.parent == intent.parent && now.name == intent.name;
+        if !self.journal.get(intent.ino).is_some_and(wanted) {
+            let context = "it was moved here while somebody else's stood where it was to go";
+            return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context).into());
+        }
+        // Nobody else's: one of our own that is on its way, perhaps between the two steps of a move with a new name, or that
+        // has arrived since this was looked for.
+        let leaves =
+            |by: &Intent| by.ino != intent.ino && (by.deleted || by.parent != intent.parent || by.name != intent.name);
+        let is_ours = |theirs: &Item| {
+            self.journal.view(|all| all.by_item(&theirs.id).is_some_and(leaves))
+                || self.journal.has_left(theirs, intent.ino, self.clock.now())
+        };
+        if theirs.is_some_and(is_ours) {
+            let context = "the name is held by something that is on its way to another place";
+            return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context).into());
+        }
         let name = self.conflict_name(intent);
         tracing::warn!(ino = %intent.ino, name = intent.name, ours = name, "changed on both sides; both versions are kept");
+        tracing::debug!(base = ?intent.base, sent = ?intent.sent, ?theirs, "what was known");
         let landed = self.journal.keep_both(intent, &name, theirs)?;
         self.publish(landed);
         Err(Setback::Again)
     }
 
-    /// Something new was sent, and then the answer was lost or this program died. If it is there it is ours, under
-    /// whatever name it is wanted by now.
-    async fn find_sent(&self, intent: &Intent) -> Result<(), Setback> {
-        let Some(sent) = &intent.sent else { return Err(Setback::Overtaken) };
-        let Some((parent, name)) = &sent.place else { return Err(Setback::Overtaken) };
-        let found = self.look(At::Child(parent, name)).await?;
-        let ours = match &found {
-            None => false,
-            Some(item) => match intent.kind {
-                Kind::File => item.content_tag.as_ref().is_some_and(|tag| sent.versions.contains(tag)),
-                // A folder carries no mark of its maker. One that is empty and stands where we sent ours is ours, or
-                // does no harm if it is taken for it.
-                Kind::Folder => {
-                    item.kind == crate::remote::ItemKind::Folder && list_all(&*self.remote, &item.id).await?.is_empty()
-                }
-            },
-        };
-        match found.filter(|_| ours) {
-            Some(item) => {
-                let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
-                self.publish(landed);
-                Ok(())
-            }
-            None => {
-                self.journal.never_arrived(intent.ino)?;
-                Ok(())
-            }
-        }
-    }
-
-    async fn make_folder(&self, intent: &Intent, parent: &ItemId) -> Result<(), Setback> {
-        self.journal.note_sending(intent.ino, Some((parent.clone(), intent.name.clone())), None)?;
-        let item = match self.remote.make_folder(parent, &intent.name).await {
-            Ok(item) => item,
-            Err(error) if error.kind == RemoteErrorKind::Exists || error.advice == Advice::VerifyThenRetry => {
-                let Some(found) = self.look(At::Child(parent, &intent.name)).await? else { return Err(error.into()) };
-                match conflict::decide_folder(&found) {
-                    Verdict::Adopt(item) => {
-                        // Somebody else's folder may hold what we have not heard of.
-                        let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
-                        self.publish(landed);
-                        let marked = self.index.write(|txn| txn.set_complete(intent.ino, false));
-                        if let Err(error) = marked {
-                            tracing::warn!(%error, "the index did not take a joined folder");
-                        }
-                        return Ok(());
-                    }
-                    _ => return self.keep_both(intent, Some(&found)),
-                }
-            }
-            Err(error) if error.kind == RemoteErrorKind::NotFound => return Err(self.parent_gone(parent, error).await),
-            Err(error) => return Err(error.into()),
-        };
-        let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
-        self.publish(landed);
-        Ok(())
-    }
-
-    /// A place was not found: is its folder gone, or was it a passing fault?
-    async fn parent_gone(&self, parent: &ItemId, error: RemoteError) -> Setback {
-        match self.look(At::Id(parent)).await {
-            Ok(None) => {
-                // The index hears of it before the next poll, and whoever shows the tree brings the folder back for
-                // what is in it.
-                match self.index.write(|txn| txn.remove(parent)) {
-                    Ok(((), notices)) => self.sink.absorb(notices),
-                    Err(error) => return Setback::Local(error.to_string()),
-                }
-                error.into()
-            }
-            Ok(Some(_)) => error.into(),
-            Err(setback) => setback,
-        }
-    }
-
     async fn change(&self, intent: &Intent, patch: &Patch) -> Result<(), Setback> {
         let (Some(item), Some(base)) = (&intent.item, &intent.base) else { return Err(Setback::Overtaken) };
+        if !self.remote.caps().set_times && patch.name.is_none() && patch.parent.is_none() {
+            // The time is remembered here only; nothing has to be asked for that.
+            let item = self.with_our_time(&base.to_item(item, intent.kind), intent);
+            let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
+            self.arrive(landed).await;
+            return Ok(());
+        }
         let pre = Precondition::Unchanged(base.meta_tag.clone());
+        // Should the answer be lost and the wish be taken back, the item is not as it was for all that; and until that is
+        // known, nothing else can be put where it may be.
+        let moves = patch.name.is_some() || patch.parent.is_some();
+        let to = || {
+            let (parent, name) = (patch.parent.as_ref(), patch.name.as_ref());
+            (parent.unwrap_or(&base.parent).clone(), name.unwrap_or(&base.name).clone())
+        };
+        self.journal.note_sending(intent.ino, moves.then(to), None)?;
         let error = match self.remote.change(item, patch, &pre).await {
-            Ok(now) => {
-                let landed = self.journal.acknowledge(intent.ino, &now, None, false)?;
-                self.publish(landed);
-                return Ok(());
-            }
+            Ok(now) => return self.changed(intent, base, &now).await,
             Err(error) => error,
         };
         match error.kind {
@@ -371,7 +340,7 @@ impl Uploader {
                 match self.look(At::Child(parent, name)).await? {
                     Some(found) if found.id == *item => {
                         let landed = self.journal.acknowledge(intent.ino, &found, None, false)?;
-                        self.publish(landed);
+                        self.arrive(landed).await;
                         Ok(())
                     }
                     _ if patch.modified.is_some() && patch.name.is_none() && patch.parent.is_none() => {
@@ -380,15 +349,19 @@ impl Uploader {
                     // Nothing is there: a passing fault, unless it stays and the service means a name that only it
                     // takes for the same.
                     None if intent.attempts < 4 => Err(error.into()),
-                    found => self.keep_both(intent, found.as_ref()),
+                    None => match self.remote.change(item, patch, &pre).await {
+                        Err(again) if again.kind == RemoteErrorKind::Exists => self.keep_both(intent, None),
+                        Err(again) => Err(again.into()),
+                        Ok(now) => self.changed(intent, base, &now).await,
+                    },
+                    Some(found) => self.keep_both(intent, Some(&found)),
                 }
             }
-            RemoteErrorKind::Changed | RemoteErrorKind::NotFound => match self.look(At::Id(item)).await? {
+            RemoteErrorKind::Changed | RemoteErrorKind::NotFound => match self.look_own(intent, item).await? {
                 Some(now) if now.meta_tag != base.meta_tag => {
                     // Renaming or touching what somebody else has edited harms nobody's work: ours is said of
                     // the item, not of its bytes.
-                    self.journal.rebase(intent, &now)?;
-                    Err(Setback::Again)
+                    self.rebase(intent, &now).await
                 }
                 Some(_) if error.kind == RemoteErrorKind::NotFound => {
                     let parent = patch.parent.clone().unwrap_or_else(|| base.parent.clone());
@@ -405,8 +378,35 @@ impl Uploader {
                     Ok(())
                 }
             },
-            _ => Err(error.into()),
+            _ => {
+                // Said no before it did anything.
+                let certain = !error.is_transient() || error.kind == RemoteErrorKind::Throttled;
+                if certain && error.advice != Advice::VerifyThenRetry && intent.sent.is_none() {
+                    self.journal.not_taken(intent.ino)?;
+                }
+                Err(error.into())
+            }
         }
+    }
+
+    /// The item has the name, place or time that was asked for.
+    async fn changed(&self, intent: &Intent, base: &Base, now: &Item) -> Result<(), Setback> {
+        self.keep_renamed(base, now).await;
+        let landed = self.journal.acknowledge(intent.ino, &self.with_our_time(now, intent), None, false)?;
+        self.arrive(landed).await;
+        Ok(())
+    }
+
+    /// Where a version is known by times, our own rename moves it: what is here of it stays usable.
+    async fn keep_renamed(&self, base: &Base, now: &Item) {
+        let (Some(from), Some(to)) = (&base.content_tag, &now.content_tag) else { return };
+        if !from.differs_by_rename_only(to) {
+            return;
+        }
+        let (versions, item, size) = (self.versions.clone(), now.id.clone(), now.size);
+        let (from, to) = (from.clone(), to.clone());
+        // Whatever goes wrong, the bytes are in the cloud.
+        let _ = tokio::task::spawn_blocking(move || versions.renamed(&item, &from, &to, size)).await;
     }
 
     async fn delete(&self, intent: &Intent) -> Result<(), Setback> {
@@ -416,21 +416,23 @@ impl Uploader {
         }
         if intent.kind == Kind::Folder {
             // Deleting a folder deletes all that is in it. We deleted what we knew; is there more?
-            let inside = match list_all(&*self.remote, item).await {
-                Ok(items) => items,
-                Err(error) if error.kind == RemoteErrorKind::NotFound => match self.look(At::Id(item)).await? {
-                    None => Vec::new(),
-                    // It is there and was not found: what is in it is unknown, so it is not deleted.
-                    Some(_) => return Err(error.into()),
-                },
-                Err(error) => return Err(error.into()),
+            let inside = match self.put_by_others_into(item).await {
+                Ok(inside) => inside,
+                Err(Setback::Remote(error)) if error.kind == RemoteErrorKind::NotFound => {
+                    match self.look_own(intent, item).await? {
+                        None => Vec::new(),
+                        // It is there and was not found: what is in it is unknown, so it is not deleted.
+                        Some(_) => return Err(error.into()),
+                    }
+                }
+                Err(setback) => return Err(setback),
             };
             if self.journal.has_intents_in(item) {
                 return Err(Setback::Overtaken);
             }
             if !inside.is_empty() {
                 tracing::warn!(name = intent.name, "not deleted: somebody put something into the folder");
-                let now = self.look(At::Id(item)).await?.unwrap_or_else(|| base.to_item(item, intent.kind));
+                let now = self.look_own(intent, item).await?.unwrap_or_else(|| base.to_item(item, intent.kind));
                 let landed = self.journal.undelete(intent.ino, &now)?;
                 self.publish(landed);
                 let refilled = self.index.write(|txn| {
@@ -450,21 +452,24 @@ impl Uploader {
             Kind::File => Precondition::Unchanged(base.meta_tag.clone()),
             Kind::Folder => Precondition::None,
         };
+        // A service that does not show it yet would call it gone, and show it later.
+        if self.index.is_newborn(item, self.clock.now()).unwrap_or(false) {
+            self.look_own(intent, item).await?;
+        }
+        self.journal.note_deleting(intent.ino)?;
         // What stands behind the wish survives a loss of power from now on: nothing is deleted there for a reason that
         // is forgotten here.
         self.journal.sync().await?;
         match self.remote.delete(item, &pre).await {
             Ok(()) => {}
-            Err(error) if error.kind == RemoteErrorKind::NotFound => {}
-            Err(error) if error.kind == RemoteErrorKind::Changed => match self.look(At::Id(item)).await? {
+            Err(error) if error.kind == RemoteErrorKind::Changed => match self.look_own(intent, item).await? {
                 None => {}
                 // Only its metadata moved, or it is what we sent ourselves before we wanted it gone.
                 Some(now)
                     if now.meta_tag != base.meta_tag
-                        && (now.content_tag == base.content_tag || was_sent(intent, now.content_tag.as_ref())) =>
+                        && (now.content_tag == base.content_tag || self.was_sent(intent, &now).await?) =>
                 {
-                    self.journal.rebase(intent, &now)?;
-                    return Err(Setback::Again);
+                    return self.rebase(intent, &now).await;
                 }
                 Some(now) if now.content_tag != base.content_tag => {
                     tracing::warn!(name = intent.name, "not deleted: somebody changed the file; it is back");
@@ -480,11 +485,6 @@ impl Uploader {
         self.publish(landed);
         Ok(())
     }
-}
-
-/// Whether a version is one that we have sent.
-fn was_sent(intent: &Intent, version: Option<&ContentTag>) -> bool {
-    intent.sent.as_ref().is_some_and(|sent| version.is_some_and(|version| sent.versions.contains(version)))
 }
 
 /// Frees an inode even if its worker is dropped in the middle.

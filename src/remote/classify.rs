@@ -46,11 +46,7 @@ impl Refusal {
         let mut codes = Vec::new();
         let mut level = Some(error);
         while let Some(object) = level {
-            // A code is a word; anything else is not looked for and must not get into a log.
-            let is_word = |code: &&str| (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_graphic());
-            if let Some(code) = object.get("code").and_then(Value::as_str).filter(is_word) {
-                codes.push(code.to_ascii_lowercase());
-            }
+            codes.extend(object.get("code").and_then(Value::as_str).and_then(code_word));
             level = object.get("innerError").or_else(|| object.get("innererror"));
         }
         codes.reverse();
@@ -58,12 +54,20 @@ impl Refusal {
     }
 }
 
+/// A code in lower case. A code is a word; anything else is not looked for and must not get into a log.
+pub fn code_word(code: &str) -> Option<String> {
+    let is_word = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_graphic());
+    is_word.then(|| code.to_ascii_lowercase())
+}
+
 /// Codes that say more than their status, in lower case.
 ///
 /// Left out on purpose: the generic ones (`invalidRequest`, `accessDenied`, `itemNotFound`,
 /// `generalException`, `UnknownError`), for which the status is the better witness.
 /// Sources: <https://learn.microsoft.com/onedrive/developer/rest-api/concepts/errors>,
-/// <https://github.com/OneDrive/onedrive-api-docs/issues/912> (locks).
+/// <https://github.com/OneDrive/onedrive-api-docs/issues/912> (locks). Those with underlines are Live Connect's, whose
+/// status for throttling is 420
+/// (<https://msdn.microsoft.com/en-us/library/dn659752.aspx>).
 const CODES: &[(&str, RemoteErrorKind)] = {
     use RemoteErrorKind::*;
     &[
@@ -94,6 +98,10 @@ const CODES: &[(&str, RemoteErrorKind)] = {
         ("provisioningnotallowed", Denied),
         ("quotalimitreached", QuotaFull),
         ("relationshipnamealreadyexists", Exists),
+        ("request_throttled", Throttled),
+        ("resource_already_exists", Exists),
+        ("resource_not_found", NotFound),
+        ("resource_quota_exceeded", QuotaFull),
         ("resourcebeingprovisioned", Unavailable),
         ("resourcelocked", Locked),
         ("resourcemodified", Changed),
@@ -129,7 +137,7 @@ const LOCK_PAUSE: Duration = Duration::from_secs(30);
 /// | 403 | `Denied` | give up |
 /// | 404 | `NotFound` | give up (the retry layer looks again for fresh items) |
 /// | 405, 501 | `Unsupported` | give up |
-/// | 408 | `Unavailable` | by effect |
+/// | 408, 499 | `Unavailable` | by effect |
 /// | 409 | `Changed` | give up |
 /// | 410 | `Expired` | start the chain again |
 /// | 412 | `Changed` (whatever the code says) | give up |
@@ -137,7 +145,7 @@ const LOCK_PAUSE: Duration = Duration::from_secs(30);
 /// | 416 | `Range` | look at the offset |
 /// | 423 | `Locked` (whatever the code says) | after half a minute, or what the service says |
 /// | 424 | `Unavailable` | by effect |
-/// | 429, 509 | `Throttled` (whatever the code says) | after the time named, else after a pause |
+/// | 420, 429, 509 | `Throttled` (whatever the code says) | after the time named, else after a pause |
 /// | 503 with `Retry-After` | `Throttled` | after the time named |
 /// | other 5xx | `Unavailable` | by effect |
 /// | other 3xx, 4xx | `Protocol` | give up |
@@ -159,7 +167,7 @@ pub fn classify(
     let advice = match kind {
         Throttled => retry_after.map_or(Advice::Retry, Advice::RetryAfter),
         Locked => Advice::RetryAfter(retry_after.unwrap_or(LOCK_PAUSE)),
-        Unavailable => match (status >= 500 || status == 408, effect) {
+        Unavailable => match (status >= 500 || matches!(status, 408 | 499), effect) {
             (true, Effect::Once) => Advice::VerifyThenRetry,
             _ => retry_after.map_or(Advice::Retry, Advice::RetryAfter),
         },
@@ -180,14 +188,14 @@ fn kind_of(status: u16, refusal: &Refusal, has_retry_after: bool, carries_name: 
         403 => Denied,
         404 => NotFound,
         405 | 501 => Unsupported,
-        408 | 424 => Unavailable,
+        408 | 424 | 499 => Unavailable,
         409 => Changed,
         410 => Expired,
         412 => return Changed,
         413 => TooLarge,
         416 => Range,
         423 => return Locked,
-        429 | 509 => return Throttled,
+        420 | 429 | 509 => return Throttled,
         503 if has_retry_after => return Throttled,
         500..=599 => return Unavailable,
         _ => Protocol,
@@ -305,6 +313,9 @@ mod tests {
             (411, "", None, Protocol, Advice::GiveUp),
             (412, "nameAlreadyExists", None, Changed, Advice::GiveUp),
             (413, "", None, TooLarge, Advice::GiveUp),
+            (409, "resource_already_exists", None, Exists, Advice::GiveUp),
+            (420, "request_throttled", None, Throttled, Advice::Retry),
+            (499, "", None, Unavailable, Advice::VerifyThenRetry),
             (416, "invalidRange", None, Range, Advice::VerifyThenRetry),
             (423, "accessDenied", None, Locked, Advice::RetryAfter(LOCK_PAUSE)),
             (423, "", after, Locked, wait.clone()),

@@ -22,6 +22,8 @@ pub enum RemoteErrorKind {
     ReadOnly,
     /// There is no such item.
     NotFound,
+    /// The service takes what it was asked for by for no identity at all.
+    NotAnId,
     /// The name is taken.
     Exists,
     /// The item is in another state than the precondition or the version asked for.
@@ -129,6 +131,12 @@ impl RemoteError {
                 | RemoteErrorKind::Unavailable
                 | RemoteErrorKind::Locked
         )
+    }
+
+    /// Whether the sign-in was for less than this needs, so that only another sign-in helps. Live Connect says so;
+    /// elsewhere it cannot be told from a person who may not.
+    pub fn is_beyond_the_sign_in(&self) -> bool {
+        self.kind == RemoteErrorKind::Denied && self.context.contains("request_token_unauthorized")
     }
 
     /// A copy for another waiter of the same call; the source stays with the original.

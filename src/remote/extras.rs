@@ -8,7 +8,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Advice, At, Item, Link, RemoteError, RemoteErrorKind, RemoteResult};
 use crate::base::ids::ItemId;
@@ -70,6 +70,36 @@ pub enum ThumbnailSize {
     Large,
 }
 
+/// What only some protocols have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Beyond {
+    /// Properties other than name, description and time: `sort_by`, `title`, `artist` and so on.
+    OldProperties,
+    /// Comments that can be written and deleted.
+    Comments,
+    /// Former versions that can be brought back.
+    Restore,
+    /// People who can be let in one by one.
+    Share,
+    /// A recycle bin that gives things back.
+    Undelete,
+}
+
+impl Beyond {
+    /// The answer of a protocol that has no such thing.
+    pub(super) fn missing(self) -> RemoteError {
+        unsupported(match self {
+            Self::OldProperties => {
+                "this service lets the name, the description and the time of an object be set, and nothing else"
+            }
+            Self::Comments => "this service has no comments on files",
+            Self::Restore => "this service does not bring versions of a file back",
+            Self::Share => "this service does not share with single people; a link does: onedrive-cli link",
+            Self::Undelete => "this service brings nothing back from the recycle bin for programs; its web page does",
+        })
+    }
+}
+
 /// The answer of a protocol that has no such thing.
 pub fn unsupported(sentence: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Unsupported, Advice::GiveUp, sentence)
@@ -79,6 +109,12 @@ pub fn unsupported(sentence: &str) -> RemoteError {
 /// each: repeating is up to the caller, and harmless for what only looks.
 #[async_trait]
 pub trait Extras: Send + Sync + 'static {
+    /// Whether this protocol has something. The service is not asked: it may refuse all the same. What is missing is
+    /// told in the words of the method that would need it.
+    fn offers(&self, what: Beyond) -> RemoteResult<()> {
+        Err(what.missing())
+    }
+
     /// An object with everything that is known of it.
     async fn look(&self, at: At<'_>) -> RemoteResult<Seen>;
 
@@ -108,8 +144,9 @@ pub trait Extras: Send + Sync + 'static {
     /// when the copy is there. [`RemoteErrorKind::Exists`] if the name is taken.
     async fn copy(&self, item: &ItemId, folder: &ItemId, name: Option<&str>) -> RemoteResult<Item>;
 
-    /// Sets the description of an object; an empty one takes it away.
-    async fn describe(&self, item: &ItemId, description: &str) -> RemoteResult<()>;
+    /// Sets properties of an object by the old service's keys, the name and the time excepted. `null` takes one away.
+    /// [`RemoteErrorKind::Unsupported`] for what the service keeps no such property of.
+    async fn set_properties(&self, item: &ItemId, properties: &Map<String, Value>) -> RemoteResult<()>;
 
     /// The comments on an object, oldest first.
     async fn comments(&self, _item: &ItemId) -> RemoteResult<Vec<Value>> {
@@ -118,12 +155,12 @@ pub trait Extras: Send + Sync + 'static {
 
     /// Adds a comment to an object and returns it.
     async fn add_comment(&self, _item: &ItemId, _text: &str) -> RemoteResult<Value> {
-        Err(unsupported("this service has no comments on files"))
+        Err(Beyond::Comments.missing())
     }
 
     /// Deletes a comment.
     async fn delete_comment(&self, _comment: &str) -> RemoteResult<()> {
-        Err(unsupported("this service has no comments on files"))
+        Err(Beyond::Comments.missing())
     }
 
     /// The versions of a file, newest first: `id`, `updated_time`, `size`.
@@ -133,7 +170,7 @@ pub trait Extras: Send + Sync + 'static {
 
     /// Makes a former version the newest one. The present one stays as a version.
     async fn restore_version(&self, _item: &ItemId, _version: &str) -> RemoteResult<()> {
-        Err(unsupported("this service does not bring versions of a file back"))
+        Err(Beyond::Restore.missing())
     }
 
     /// Who may do what with an object: `id`, `roles`, and `user` or `link`.
@@ -149,7 +186,7 @@ pub trait Extras: Send + Sync + 'static {
         _write: bool,
         _message: Option<&str>,
     ) -> RemoteResult<Vec<Value>> {
-        Err(unsupported("this service does not share with single people; a link does: onedrive-cli link"))
+        Err(Beyond::Share.missing())
     }
 
     /// Takes a permission back: a person's, or a link.
@@ -169,6 +206,6 @@ pub trait Extras: Send + Sync + 'static {
 
     /// Brings an object back from the recycle bin, by its id.
     async fn undelete(&self, _item: &ItemId) -> RemoteResult<Item> {
-        Err(unsupported("this service brings nothing back from the recycle bin for programs; its web page does"))
+        Err(Beyond::Undelete.missing())
     }
 }

@@ -3,9 +3,11 @@
 //! Everything that leaves for the service leaves here, so that what must never happen is prevented in one
 //! place. Always true of it:
 //!
-//! - The access token goes to the configured Graph origin and nowhere else. Download and upload URLs carry
-//!   their own credential; sending a token along makes storage hosts answer 401
+//! - The access token goes to the configured origin and nowhere else; a second origin of the same service has a door
+//!   of its own ([`Http::beside`]). Download and upload URLs carry their own credential; sending a token along makes
+//!   storage hosts answer 401
 //!   (<https://learn.microsoft.com/onedrive/developer/rest-api/api/driveitem_get_content>).
+//! - The token travels in a header, never in a URL, where logs and proxies would keep it.
 //! - No redirect is followed by itself. URLs are https, or http to this machine.
 //! - URLs of the service are used as they came; re-encoding breaks their signature
 //!   (<https://github.com/OneDrive/onedrive-api-docs/issues/792>).
@@ -32,13 +34,20 @@ use crate::base::clock::Clock;
 use crate::base::name::presentable;
 use crate::base::secret::Secret;
 
+mod ask;
 mod body;
 mod clients;
 pub mod greeting;
+mod outgoing;
 mod reach;
+mod warm;
 
+pub use ask::Ask;
 use clients::{Cargo, Clients, install_tls};
+pub use outgoing::Drawn;
+use outgoing::{drawn, sliced};
 use reach::Reach;
+use warm::Warm;
 
 /// Random bits, from outside: 64 at a time.
 pub type Entropy = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -69,7 +78,7 @@ pub const MAX_URL: usize = 32 << 10;
 /// How long a whole answer that is not content may take.
 const WHOLE_ANSWER: Duration = Duration::from_secs(600);
 
-/// How an upload is cut for the progress watchdog.
+/// How an upload is cut for the progress watchdog, in bytes.
 const SLICE: usize = 64 << 10;
 
 /// How long the network may do nothing before we call it gone.
@@ -93,85 +102,12 @@ impl Default for Patience {
 /// What the door needs to know.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// The origin of Graph, such as `https://graph.microsoft.com`; plain http only to this machine.
+    /// The origin of the service, such as `https://graph.microsoft.com`; plain http only to this machine.
     pub origin: String,
     /// Refuse every host but this machine, whatever the service says. For demonstrations.
     pub loopback_only: bool,
     /// Time limits.
     pub patience: Patience,
-}
-
-/// A request to be.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The method.
-    pub method: Method,
-    /// Where to. May be pre-authenticated.
-    pub url: Secret<Url>,
-    /// Headers beyond those that every request has.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Option<Bytes>,
-    /// What repeating it could do.
-    pub effect: Effect,
-    /// Whether it carries a name of the user's choice, which a bare 400 then blames.
-    pub carries_name: bool,
-    /// The largest answer that is taken in as a whole, in bytes.
-    pub largest: usize,
-    /// What is being tried, for errors: "list a folder".
-    pub what: &'static str,
-}
-
-impl Ask {
-    /// A request without body that only looks.
-    pub fn get(url: Url, what: &'static str) -> Self {
-        Self::new(Method::GET, url, Effect::Reads, what)
-    }
-
-    /// A request without body.
-    pub fn new(method: Method, url: Url, effect: Effect, what: &'static str) -> Self {
-        let headers = HeaderMap::new();
-        let url = Secret::new(url);
-        Self { method, url, headers, body: None, effect, carries_name: false, largest: MAX_ANSWER, what }
-    }
-
-    /// With a header; a value that cannot be one (it holds control characters) is refused.
-    pub fn header(mut self, name: &'static str, value: &str) -> RemoteResult<Self> {
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| RemoteError::protocol(format!("cannot {}: the value of {name} is no header", self.what)))?;
-        self.headers.insert(name, value);
-        Ok(self)
-    }
-
-    /// With a JSON body.
-    #[must_use]
-    pub fn json(mut self, value: &serde_json::Value) -> Self {
-        self.headers.insert("content-type", HeaderValue::from_static("application/json"));
-        self.body = Some(Bytes::from(value.to_string()));
-        self
-    }
-
-    /// With a body of bytes.
-    #[must_use]
-    pub fn bytes(mut self, bytes: Bytes) -> Self {
-        self.headers.insert("content-type", HeaderValue::from_static("application/octet-stream"));
-        self.body = Some(bytes);
-        self
-    }
-
-    /// Expecting a page of items, which may be larger than other answers.
-    #[must_use]
-    pub fn page(mut self) -> Self {
-        self.largest = MAX_PAGE;
-        self
-    }
-
-    /// Saying that a name of the user's choice is in it.
-    #[must_use]
-    pub fn naming(mut self) -> Self {
-        self.carries_name = true;
-        self
-    }
 }
 
 /// A whole answer.
@@ -215,7 +151,9 @@ impl Reply {
 
     /// The error this answer is.
     pub fn failure(&self) -> RemoteError {
-        let refusal = Refusal::from_body(&self.body);
+        let mut refusal = Refusal::from_body(&self.body);
+        // Storage hosts answer without a body and name the code in a header.
+        refusal.codes.extend(self.header("x-clienterrorcode").and_then(classify::code_word));
         let about = &self.about;
         let status = self.status.as_u16();
         let (kind, advice) = classify::classify(status, &refusal, about.retry_after, about.effect, about.carries_name);
@@ -225,6 +163,13 @@ impl Reply {
             context = format!("{context}: {}", presentable(&refusal.message));
         }
         RemoteError::new(kind, advice, context).with_request_id(about.request_id.clone())
+    }
+
+    /// Whether it says that the token is no good. Most say so with 401; the storage hosts of OneDrive were seen to
+    /// say it with 500 (<https://github.com/OneDrive/onedrive-api-docs/issues/320>) and, in place of content, with a
+    /// success that has no body: the header is the same.
+    pub fn refuses_token(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED || (!self.status.is_redirection() && challenges_token(&self.headers))
     }
 
     /// The body as JSON. Depth is limited by the parser.
@@ -256,6 +201,12 @@ impl Reply {
     }
 }
 
+/// Whether headers ask for another token.
+pub fn challenges_token(headers: &HeaderMap) -> bool {
+    let challenge = header(headers, "www-authenticate").unwrap_or_default();
+    challenge.contains("expired_token") || challenge.contains("invalid_token")
+}
+
 /// A header as text.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
@@ -274,13 +225,14 @@ struct Inner {
     tokens: Arc<dyn TokenSource>,
     clock: Arc<dyn Clock>,
     entropy: Entropy,
-    clients: Clients,
+    clients: Arc<Clients>,
     reach: Arc<Reach>,
+    warm: Warm,
 }
 
 impl Http {
-    /// Opens the door to a Graph origin. Fails with [`RemoteErrorKind::Local`] if the origin is no URL we
-    /// would send a token to.
+    /// Opens the door to the origin of a service. Fails with [`RemoteErrorKind::Local`] if the origin is no URL
+    /// we would send a token to.
     pub fn new(
         options: &HttpOptions,
         tokens: Arc<dyn TokenSource>,
@@ -288,28 +240,43 @@ impl Http {
         entropy: Entropy,
     ) -> RemoteResult<Self> {
         install_tls();
-        let local = |context: String| RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, context);
-        let origin = Url::parse(&options.origin)
-            .map_err(|error| local(format!("the Graph endpoint {:?} is no URL: {error}", options.origin)))?;
-        let inner = Inner {
-            origin,
-            loopback_only: options.loopback_only,
-            patience: options.patience,
-            tokens,
-            clock,
-            entropy,
-            clients: Clients::default(),
-            reach: Arc::new(Reach::new()),
-        };
-        inner.admit(&inner.origin).map_err(|error| local(format!("the Graph endpoint: {}", error.context)))?;
+        let (origin, loopback_only) = (parse_origin(&options.origin)?, options.loopback_only);
+        let (clients, reach) = (Arc::new(Clients::default()), Arc::new(Reach::new()));
+        let (patience, warm) = (options.patience, Warm::default());
+        Self::of(Inner { origin, loopback_only, patience, tokens, clock, entropy, clients, reach, warm })
+    }
+
+    /// Another door to the same service, with the same token, to another origin of it. Fails as [`Http::new`].
+    pub fn beside(&self, origin: &str) -> RemoteResult<Self> {
+        let Inner { loopback_only, patience, tokens, clock, entropy, clients, reach, .. } = &*self.inner;
+        Self::of(Inner {
+            origin: parse_origin(origin)?,
+            loopback_only: *loopback_only,
+            patience: *patience,
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            clients: clients.clone(),
+            reach: reach.clone(),
+            warm: Warm::default(),
+        })
+    }
+
+    fn of(inner: Inner) -> RemoteResult<Self> {
+        inner.admit(&inner.origin).map_err(|error| no_origin(format!("the service's address: {}", error.context)))?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A URL of the service. `path` starts with a slash, is encoded, and may hold a query.
+    pub fn url(&self, path: &str) -> RemoteResult<Url> {
+        let base = self.inner.origin.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}{path}"))
+            .map_err(|error| RemoteError::protocol(format!("an address of the service cannot be made: {error}")))
     }
 
     /// A URL of Graph v1.0. `path` starts with a slash, is encoded, and may hold a query.
     pub fn graph_url(&self, path: &str) -> RemoteResult<Url> {
-        let base = self.inner.origin.as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}/v1.0{path}"))
-            .map_err(|error| RemoteError::protocol(format!("an address of Graph cannot be made: {error}")))
+        self.url(&format!("/v1.0{path}"))
     }
 
     /// A URL from the service, used as it came.
@@ -327,37 +294,43 @@ impl Http {
         Ok(url)
     }
 
-    /// Whether a URL belongs to the Graph origin, and so may see the token.
-    pub fn is_graph(&self, url: &Url) -> bool {
+    /// Whether a URL belongs to the origin of the service, and so may see the token.
+    pub fn is_home(&self, url: &Url) -> bool {
         url.origin() == self.inner.origin.origin()
     }
 
-    /// Asks Graph, with the token. On 401 the token is renewed and the request repeated, twice at most: the first
-    /// other token may be one that another process brought a while ago. A third 401 is returned as it is.
+    /// Asks the service, with the token. If the token is refused it is renewed and the request repeated, twice at most: the first
+    /// other token may be one that another process brought a while ago. A third refusal is returned as it is.
     ///
     /// Any status is an answer; failures to get one are errors: [`RemoteErrorKind::Offline`],
     /// [`RemoteErrorKind::SignedOut`].
-    pub async fn graph(&self, ask: &Ask) -> RemoteResult<Reply> {
-        if !self.is_graph(ask.url.expose()) {
+    pub async fn signed(&self, ask: &Ask) -> RemoteResult<Reply> {
+        if !self.is_home(ask.url.expose()) {
             return Err(RemoteError::protocol(format!(
                 "cannot {}: the link leads away from the service we signed in to",
                 ask.what
             )));
         }
-        self.guarded(ask, current_urgency() == Urgency::Interactive, self.signed(ask)).await
+        self.guarded(ask, current_urgency() == Urgency::Interactive, self.renewing(ask)).await
     }
 
-    async fn signed(&self, ask: &Ask) -> RemoteResult<Reply> {
+    async fn renewing(&self, ask: &Ask) -> RemoteResult<Reply> {
         let mut token = self.inner.tokens.token().await.map_err(auth_failure)?;
         for _ in 0..2 {
             let reply = self.whole(ask, Some(&token)).await?;
-            if reply.status != StatusCode::UNAUTHORIZED {
+            if !reply.refuses_token() {
                 return Ok(reply);
             }
             tracing::debug!(request_id = reply.about.request_id, "the token was refused; renewing it");
             token = self.inner.tokens.renew(&token).await.map_err(auth_failure)?;
         }
         self.whole(ask, Some(&token)).await
+    }
+
+    /// Gets a new token, however fresh the present one is.
+    pub async fn renew_token(&self) -> RemoteResult<()> {
+        let token = self.inner.tokens.token().await.map_err(auth_failure)?;
+        self.inner.tokens.renew(&token).await.map(drop).map_err(auth_failure)
     }
 
     /// Asks a pre-authenticated URL, without token.
@@ -379,6 +352,7 @@ impl Http {
     /// Asks a pre-authenticated URL for content, without token. An answer that is no success comes as a
     /// whole reply.
     pub async fn content(&self, ask: &Ask) -> RemoteResult<Result<Streaming, Reply>> {
+        self.note_content(ask.url.expose());
         // Reading can always be taken up again, so nobody has to wait for a host that is not there.
         let (response, about) = self.guarded(ask, true, self.send(ask, None, Cargo::Content)).await?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -426,15 +400,17 @@ impl Http {
                 .header("return-client-request-id", "true");
         }
         let sent = Arc::new(AtomicU64::new(0));
-        match &ask.body {
-            Some(body) => {
+        match (&ask.body, &ask.drawn) {
+            (Some(body), _) if ask.chunked => request = request.body(sliced(body.clone(), &sent)),
+            (Some(body), _) => {
                 // The length must be said: upload hosts refuse chunked coding.
                 request = request.header("content-length", body.len()).body(sliced(body.clone(), &sent));
             }
-            None if ask.method == Method::POST || ask.method == Method::PUT => {
+            (None, Some(body)) => request = request.header("content-length", body.len()).body(drawn(body, &sent)),
+            _ if ask.method == Method::POST || ask.method == Method::PUT => {
                 request = request.header("content-length", 0);
             }
-            None => {}
+            _ => {}
         }
         let mut answering = Box::pin(request.send());
         let response = loop {
@@ -522,17 +498,6 @@ impl Inner {
     }
 }
 
-/// A body in slices, counting what went out.
-fn sliced(body: Bytes, sent: &Arc<AtomicU64>) -> reqwest::Body {
-    let sent = sent.clone();
-    let slices = (0..body.len()).step_by(SLICE).map(move |at| {
-        let slice = body.slice(at..body.len().min(at + SLICE));
-        sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
-        Ok::<_, std::convert::Infallible>(slice)
-    });
-    reqwest::Body::wrap_stream(futures_util::stream::iter(slices))
-}
-
 /// A random identifier in the customary spelling.
 fn guid(high: u64, low: u64) -> String {
     let (high, low) = (high & !0xf000 | 0x4000, low & !(0b11 << 62) | 0b10 << 62);
@@ -544,6 +509,14 @@ fn guid(high: u64, low: u64) -> String {
         low >> 48,
         low & 0xffff_ffff_ffff
     )
+}
+
+fn no_origin(context: String) -> RemoteError {
+    RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, context)
+}
+
+fn parse_origin(origin: &str) -> RemoteResult<Url> {
+    Url::parse(origin).map_err(|error| no_origin(format!("the service's address {origin:?} is no URL: {error}")))
 }
 
 fn broken(ask: &Ask, error: reqwest::Error) -> RemoteError {
@@ -573,7 +546,7 @@ fn auth_failure(error: AuthError) -> RemoteError {
         AuthError::Unreachable { retry_after, .. } => {
             (RemoteErrorKind::Offline, retry_after.map_or(Advice::Retry, Advice::RetryAfter))
         }
-        AuthError::Refused { .. } => (RemoteErrorKind::Denied, Advice::GiveUp),
+        AuthError::Refused { .. } | AuthError::MissingPermission { .. } => (RemoteErrorKind::Denied, Advice::GiveUp),
         AuthError::OtherApplication { .. } | AuthError::NoClientId | AuthError::Vault(_) => {
             (RemoteErrorKind::Local, Advice::GiveUp)
         }

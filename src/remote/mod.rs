@@ -9,6 +9,56 @@
 //! - A listing or a chain of changes is handed out page by page but never called complete before its end.
 //! - Bytes of two versions are never mixed: [`Remote::read`] names the version it wants.
 //! - Every change of something that exists carries the [`Precondition`] it was based on.
+//!
+//! One method is one request; the same program runs on every protocol:
+//!
+//! ```
+//! # #[cfg(feature = "demo")]
+//! # #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use onedrive_mount::emulator::{Content, Emulator, Flavour, Options};
+//! # use onedrive_mount::remote::live::LiveService;
+//! # use onedrive_mount::remote::stack::GraphService;
+//! # let options = Options { flavour: Flavour::PersonalOld, content: Content::DemoHome, ..Options::default() };
+//! # let service = Emulator::start(options).await?;
+//! # let at = service.endpoints();
+//! # let graph = (Protocol::Graph(GraphService::at(at.graph)), service.oauth().issue_tokens().access);
+//! # let live = LiveService { origin: at.live, bits: at.bits, ..LiveService::default() };
+//! # let live = (Protocol::Live(live), service.live().issue_tokens().access);
+//! use std::sync::Arc;
+//!
+//! use bytes::Bytes;
+//! use futures_util::TryStreamExt;
+//! use onedrive_mount::auth::StaticToken;
+//! use onedrive_mount::base::clock::{Clock, SystemClock};
+//! use onedrive_mount::remote::http::system_entropy;
+//! use onedrive_mount::remote::stack::{self, Protocol, RemoteOptions};
+//! use onedrive_mount::remote::{Place, Precondition, RemoteErrorKind, Target, list_all};
+//!
+//! for (protocol, token) in [graph, live] {
+//!     let clock = Arc::new(SystemClock::new());
+//!     let options = RemoteOptions::speaking(protocol);
+//!     let remote = stack::open(&options, Arc::new(StaticToken::new(token)), clock.clone(), system_entropy())?.remote;
+//!     let root = remote.identity().await?.root;
+//!     assert!(list_all(&*remote, &root).await?.iter().any(|item| item.name == "Documents"));
+//!
+//!     let place = Place::New { parent: root, name: "hello.txt".into() };
+//!     let to = Target { place, modified: clock.now(), created: None };
+//!     let made = remote.put_small(&to, Bytes::from_static(b"hello"), &Precondition::MustNotExist).await?;
+//!     // A version is named, and no other is read.
+//!     let tag = made.content_tag.clone().expect("a file has content");
+//!     let body = remote.read(&made.id, &tag, 0..5).await?;
+//!     assert_eq!(body.stream.try_collect::<Vec<Bytes>>().await?.concat(), b"hello");
+//!
+//!     remote.delete(&made.id, &Precondition::Unchanged(made.meta_tag.clone())).await?;
+//!     let gone = remote.read(&made.id, &tag, 0..5).await.err().map(|error| error.kind);
+//!     assert!(matches!(gone, Some(RemoteErrorKind::NotFound | RemoteErrorKind::Changed)), "{gone:?}");
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "demo"))]
+//! # fn main() {}
+//! ```
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,14 +75,18 @@ use crate::base::secret::Secret;
 
 pub mod address;
 pub mod classify;
+mod content;
 pub mod error;
 pub mod extras;
 pub mod graph;
 pub mod http;
 pub mod layers;
+pub mod live;
+mod precondition;
 pub mod stack;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tolerant;
 
 pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult, split_request_id};
 pub use extras::Extras;
@@ -253,6 +307,10 @@ pub struct Ticket {
     pub expires: Timestamp,
     /// When it was begun.
     pub begun: Timestamp,
+    /// How far it is as far as whoever keeps the ticket knows, in bytes: the last acknowledged offset. A hint for services
+    /// that cannot be asked.
+    #[serde(default)]
+    pub acked: u64,
 }
 
 impl std::fmt::Debug for Ticket {
@@ -328,6 +386,15 @@ pub struct Body {
 /// Bytes on their way out. Cheap to clone, so that a retry can send them again.
 pub type Outgoing = Bytes;
 
+/// Bytes on their way out that are read when they are sent, because all of them would be too much for the memory.
+pub trait Source: Send + Sync + 'static {
+    /// Reads a range, which lies within the source. Blocks on the disk. A retry reads it again.
+    ///
+    /// # Errors
+    /// What the disk says. Nothing that was read after it is sent.
+    fn read(&self, range: Range<u64>) -> std::io::Result<Bytes>;
+}
+
 /// How urgent a call is. The gate lets interactive calls pass before uploads, uploads before the rest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Urgency {
@@ -388,6 +455,18 @@ pub trait Remote: Send + Sync + 'static {
     /// [`Remote::upload_offset`]; [`RemoteErrorKind::UploadGone`] likewise.
     async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack>;
 
+    /// As [`Remote::put_fragment`], with a range of a source, which is at the same place in the file. For long fragments:
+    /// a service that overrides this holds no more than a few pieces of it in memory.
+    async fn put_fragment_of(&self, ticket: &Ticket, range: Range<u64>, source: Arc<dyn Source>) -> RemoteResult<Ack> {
+        let at = range.start;
+        let read = tokio::task::spawn_blocking(move || source.read(range)).await;
+        let bytes = read.unwrap_or_else(|lost| Err(std::io::Error::other(lost))).map_err(|error| {
+            RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, "what is to be sent cannot be read")
+                .with_source(error)
+        })?;
+        self.put_fragment(ticket, at, bytes).await
+    }
+
     /// Makes the uploaded file visible where that is a step of its own; otherwise finds and returns the
     /// file that the last fragment made.
     async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item>;
@@ -416,11 +495,24 @@ pub trait Remote: Send + Sync + 'static {
 /// A shared remote.
 pub type SharedRemote = Arc<dyn Remote>;
 
-/// Lists a folder completely, pages joined and de-duplicated by id (the last one counts).
+/// Lists a folder completely, pages joined and de-duplicated by id (the last one counts). A listing whose pages do not
+/// fit together any more ([`Advice::Resync`]) is begun anew a few times.
 ///
 /// Fails with [`RemoteErrorKind::Protocol`] if a link repeats, or there are more pages or items than any folder has:
 /// an incomplete listing is never returned, and an endless one does not fill the memory.
 pub async fn list_all(remote: &dyn Remote, folder: &ItemId) -> RemoteResult<Vec<Item>> {
+    const ATTEMPTS: usize = 4;
+    let mut failure = None;
+    for _ in 0..ATTEMPTS {
+        match list_once(remote, folder).await {
+            Err(error) if error.advice == Advice::Resync => failure = Some(error),
+            other => return other,
+        }
+    }
+    Err(failure.expect("invariant: every attempt that does not return leaves its failure"))
+}
+
+async fn list_once(remote: &dyn Remote, folder: &ItemId) -> RemoteResult<Vec<Item>> {
     const MAX_PAGES: usize = 20_000;
     const MAX_ITEMS: usize = 1_000_000;
     let mut order: Vec<ItemId> = Vec::new();

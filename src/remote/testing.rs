@@ -123,10 +123,31 @@ async fn receive(stream: &mut TcpStream) -> Option<Seen> {
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let mut seen = Seen { method, target, headers, body: Vec::new() };
+    if seen.header("transfer-encoding") == Some("chunked") {
+        seen.body = chunks(stream).await?;
+        return Some(seen);
+    }
     let length = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     seen.body = vec![0; length];
     stream.read_exact(&mut seen.body).await.ok()?;
     Some(seen)
+}
+
+async fn chunks(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(stream.read_u8().await.ok()?);
+        }
+        let length = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).ok()?;
+        let mut chunk = vec![0; length + 2];
+        stream.read_exact(&mut chunk).await.ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(&chunk[..length]);
+    }
 }
 
 /// Sends an answer; `false` if the connection is over then.

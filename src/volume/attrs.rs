@@ -83,6 +83,7 @@ impl Volume {
     pub(super) fn touch_folder(&self, ino: Ino) {
         let now = self.clock.now();
         locked(&self.times).put(ino, LocalTimes { modified: Some(now), changed: now });
+        self.touch();
     }
 
     /// Something about an inode changed that neither the cloud nor the journal keeps the time of.
@@ -91,6 +92,8 @@ impl Volume {
         let mut times = locked(&self.times);
         let modified = times.peek(&ino).and_then(|times| times.modified);
         times.put(ino, LocalTimes { modified, changed: now });
+        drop(times);
+        self.touch();
     }
 
     /// What `stat` says.
@@ -119,6 +122,7 @@ impl Volume {
         let mode = (mode & 0o777) as u16 & !self.settings.umask;
         if mode != default & !self.settings.umask {
             self.journal.set_mode(ino, mode)?;
+            self.touch();
         }
         Ok(())
     }
@@ -145,6 +149,7 @@ impl Volume {
         }
         if let Some(mode) = mode {
             self.journal.set_mode(ino, mode)?;
+            self.touch();
         }
         if mode.is_some() || set.uid.is_some() || set.gid.is_some() || set.atime.is_some() {
             self.touch_changed(ino);
@@ -160,6 +165,7 @@ impl Volume {
         let now = self.clock.now();
         if seen.kind == NodeKind::Folder || ino == Ino::ROOT {
             locked(&self.times).put(ino, LocalTimes { modified: Some(modified), changed: now });
+            self.touch();
         } else {
             self.touch_changed(ino);
         }
@@ -184,7 +190,7 @@ impl Volume {
         let quota = *self.quota.read().unwrap_or_else(PoisonError::into_inner);
         let free = quota.remaining.or_else(|| Some(quota.total?.saturating_sub(quota.used?)));
         let total = quota.total.unwrap_or_else(|| quota.used.unwrap_or(0) + free.unwrap_or(GUESS));
-        Space { total, free: free.unwrap_or(GUESS).min(total), files: self.index.count().unwrap_or(0) }
+        Space { total, free: free.unwrap_or(GUESS).min(total), files: self.index.count() }
     }
 
     /// Takes the drive's quota as last reported.

@@ -79,6 +79,7 @@ impl Volume {
             sizes.len()
         };
         self.wrong_sizes.store(count, Ordering::Relaxed);
+        self.touch();
     }
 
     /// Lets the kernel know the real size before it gets the first bytes.
@@ -171,6 +172,11 @@ impl Versions for CachedVersions {
             FetchError::Remote(error) => error.share(),
             FetchError::Local(error) => RemoteError::new(RemoteErrorKind::Local, Advice::Retry, error.to_string()),
         })
+    }
+
+    fn renamed(&self, item: &ItemId, from: &ContentTag, to: &ContentTag, size: u64) {
+        let key = |tag: &ContentTag| CacheKey { item: item.clone(), tag: tag.clone() };
+        self.cache.carry_over(&key(from), &key(to), size);
     }
 
     fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft) {

@@ -7,25 +7,21 @@ use std::sync::atomic::Ordering;
 use super::names::{Admitted, for_lookup, shown};
 use super::tree::Seen;
 use super::{
-    Attributes, DirEntry, Entry, KernelNotice, NodeKind, OpenHow, Opened, RenameHow, Snapshot, Volume, VolumeError,
-    VolumeResult, locked,
+    Attributes, DirEntry, Entry, KernelNotice, Listing, NodeKind, OpenHow, Opened, RenameHow, Snapshot, Stamp, Volume,
+    VolumeError, VolumeResult, locked,
 };
 use crate::base::ids::{Fh, Ino};
 
 impl Volume {
     /// Counts a lookup that the kernel will forget.
     pub fn count_lookup(&self, ino: Ino) {
-        *locked(&self.lookups).entry(ino).or_insert(0) += 1;
+        locked(&self.lookups).add(ino);
     }
 
     /// The kernel forgot an inode `count` times.
     pub fn forget(&self, ino: Ino, count: u64) {
-        let mut lookups = locked(&self.lookups);
-        if let Some(held) = lookups.get_mut(&ino) {
-            *held = held.saturating_sub(count);
-            if *held == 0 {
-                lookups.remove(&ino);
-            }
+        if locked(&self.lookups).remove(ino, count) {
+            locked(&self.open).forget_pages(ino);
         }
     }
 
@@ -66,12 +62,36 @@ impl Volume {
         }
     }
 
-    /// The attributes of an entry of a listing that was taken earlier, if it still stands in this folder under this name.
+    /// The entries of a listing from a position on, at most `most`, with attributes of this moment and the position
+    /// after each; without those that have gone since, or have another name or place. Empty means the end.
     ///
     /// # Errors
     ///
-    /// [`VolumeError`]; that it has gone is an answer, not an error.
-    pub fn still_in(&self, folder: Ino, name: &OsStr, ino: Ino) -> VolumeResult<Option<Attributes>> {
+    /// [`VolumeError`]; that an entry has gone is an answer, not an error.
+    pub fn entries_now(
+        &self,
+        folder: Ino,
+        listing: &Listing,
+        from: usize,
+        most: usize,
+    ) -> VolumeResult<Vec<(OsString, usize, Attributes)>> {
+        let mut entries = Vec::with_capacity(most.min(listing.len()));
+        let (stands, ttl) = (listing.stamp == self.stamp(), self.ttl());
+        for (at, entry) in listing.iter().enumerate().skip(from) {
+            let attributes = match stands && entry.steady {
+                true => Some(Attributes { ttl, ..entry.attributes }),
+                false => self.still_in(folder, &entry.name, entry.attributes.ino)?,
+            };
+            entries.extend(attributes.map(|attributes| (entry.name.clone(), at + 1, attributes)));
+            if entries.len() == most {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The attributes of an entry, if it still stands in this folder under this name.
+    fn still_in(&self, folder: Ino, name: &OsStr, ino: Ino) -> VolumeResult<Option<Attributes>> {
         let seen = match self.see(ino) {
             Err(VolumeError::NotFound) => return Ok(None),
             seen => seen?,
@@ -84,17 +104,34 @@ impl Volume {
         Ok((is_special || is_placed).then(|| self.attributes(&seen)))
     }
 
-    fn snapshot(&self, folder: &Seen) -> VolumeResult<Snapshot> {
+    fn snapshot(&self, ino: Ino) -> VolumeResult<Snapshot> {
+        let stamp = self.stamp();
+        if let Some(listing) = locked(&self.listings).get(ino).filter(|listing| listing.stamp == stamp) {
+            return Ok(listing.clone());
+        }
+        let listing = self.take_listing(ino, stamp)?;
+        locked(&self.listings).put(ino, listing.clone());
+        Ok(listing)
+    }
+
+    fn take_listing(&self, folder: Ino, stamp: Stamp) -> VolumeResult<Snapshot> {
+        let folder = self.see(folder)?;
+        if folder.links == 0 {
+            return Ok(Arc::default());
+        }
         let children = self.children(folder.ino)?;
         let mut entries = Vec::with_capacity(children.len() + 2);
-        entries.push(DirEntry { name: OsString::from("."), attributes: self.attributes(folder) });
         let parent = if folder.ino == Ino::ROOT { None } else { self.see(folder.parent).ok() };
-        let above = self.attributes(parent.as_ref().unwrap_or(folder));
-        entries.push(DirEntry { name: OsString::from(".."), attributes: above });
-        for child in children {
-            entries.push(DirEntry { name: shown(&child.name), attributes: self.attributes(&child) });
+        let above = parent.as_ref().unwrap_or(&folder);
+        let mut add = |name, seen: &Seen| {
+            entries.push(DirEntry { name, attributes: self.attributes(seen), steady: seen.row.is_some() });
+        };
+        add(OsString::from("."), &folder);
+        add(OsString::from(".."), above);
+        for child in &children {
+            add(shown(&child.name), child);
         }
-        Ok(Arc::new(entries))
+        Ok(Arc::new(Listing { entries, stamp }))
     }
 
     /// Opens a folder; the listing is taken now.
@@ -109,7 +146,7 @@ impl Volume {
         }
         self.in_use();
         self.ensure_listed(ino).await?;
-        let snapshot = self.snapshot(&folder)?;
+        let snapshot = self.snapshot(ino)?;
         Ok(self.register_dir(ino, snapshot))
     }
 
@@ -125,8 +162,7 @@ impl Volume {
             return Err(VolumeError::BadHandle);
         }
         if rewind && !handle.unread.swap(false, Ordering::Relaxed) {
-            let folder = self.see(ino)?;
-            let fresh = if folder.links == 0 { Arc::new(Vec::new()) } else { self.snapshot(&folder)? };
+            let fresh = self.snapshot(ino)?;
             *locked(&handle.snapshot) = Some(fresh.clone());
             return Ok(fresh);
         }
@@ -226,6 +262,7 @@ impl Volume {
             self.journal.add_writer(seen.ino);
         }
         locked(&self.times).pop(&seen.ino);
+        self.touch();
         Ok(())
     }
 

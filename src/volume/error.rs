@@ -111,6 +111,7 @@ impl From<RemoteError> for VolumeError {
             | RemoteErrorKind::Expired
             | RemoteErrorKind::Range
             | RemoteErrorKind::UploadGone
+            | RemoteErrorKind::NotAnId
             | RemoteErrorKind::Protocol => Self::Failed(error.to_string()),
         }
     }

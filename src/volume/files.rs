@@ -198,6 +198,15 @@ impl Volume {
     /// [`VolumeError::DiskFull`] before the local disk is full; [`VolumeError::TooLarge`] beyond what the service
     /// stores.
     pub async fn write(&self, ino: Ino, fh: Option<Fh>, offset: u64, bytes: &[u8]) -> VolumeResult<u32> {
+        self.write_now(ino, fh, offset, bytes)
+    }
+
+    /// As [`Volume::write`]: nothing in it waits for the network.
+    ///
+    /// # Errors
+    ///
+    /// See [`Volume::write`].
+    pub fn write_now(&self, ino: Ino, fh: Option<Fh>, offset: u64, bytes: &[u8]) -> VolumeResult<u32> {
         if let Some(fh) = fh
             && !self.handle_of(ino, fh)?.write
         {
@@ -330,7 +339,10 @@ impl Volume {
     pub fn release(&self, ino: Ino, fh: Fh) {
         let Some((handle, last)) = self.unregister_file(fh) else { return };
         if handle.write {
-            if let Err(error) = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino)) {
+            // A handle that still writes seals at its own close: what it has written so far is not all of it, and would
+            // take the place of a version that is whole.
+            let others = locked(&self.open).has_writer(ino);
+            if !others && let Err(error) = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino)) {
                 tracing::error!(%ino, %error, "what was written last is not safe");
             }
             self.journal.remove_writer(ino);

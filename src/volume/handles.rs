@@ -63,6 +63,38 @@ pub(super) struct Table {
     pages: HashMap<Ino, PageVersion>,
 }
 
+/// The entries of all remembered listings together, at most.
+const REMEMBERED: usize = 20_000;
+
+/// Listings that were taken lately.
+pub(super) struct Listings {
+    taken: lru::LruCache<Ino, Snapshot>,
+    entries: usize,
+}
+
+impl Default for Listings {
+    fn default() -> Self {
+        Self { taken: lru::LruCache::unbounded(), entries: 0 }
+    }
+}
+
+impl Listings {
+    pub fn get(&mut self, folder: Ino) -> Option<&Snapshot> {
+        self.taken.get(&folder)
+    }
+
+    pub fn put(&mut self, folder: Ino, listing: Snapshot) {
+        self.entries += listing.len();
+        if let Some(old) = self.taken.put(folder, listing) {
+            self.entries -= old.len();
+        }
+        while self.entries > REMEMBERED {
+            let Some((_, oldest)) = self.taken.pop_lru() else { return };
+            self.entries -= oldest.len();
+        }
+    }
+}
+
 /// What the kernel's pages of an inode hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum PageVersion {
@@ -85,6 +117,13 @@ impl Table {
 
     pub fn is_open(&self, ino: Ino) -> bool {
         self.by_ino.contains_key(&ino)
+    }
+
+    /// The kernel does not know an inode any more, so it has none of its pages.
+    pub fn forget_pages(&mut self, ino: Ino) {
+        if !self.is_open(ino) {
+            self.pages.remove(&ino);
+        }
     }
 
     pub fn has_writer(&self, ino: Ino) -> bool {

@@ -205,6 +205,7 @@ impl Volume {
                 self.touch_folder(was.parent);
             }
             locked(&self.times).pop(&was.ino);
+            self.touch();
             let Ok(seen) = self.see(was.ino) else { continue };
             let notice = |what| Notice { ino: seen.ino, parent: seen.parent, name: seen.name.clone(), what };
             notices.push(notice(What::Added));

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub mod error;
 mod files;
 mod handles;
 pub mod inspect;
+mod lookups;
 mod names;
 mod news;
 mod tree;
@@ -95,10 +96,32 @@ pub struct DirEntry {
     pub name: OsString,
     /// What it is; `.` and `..` included, first.
     pub attributes: Attributes,
+    /// It has no work that waits for the cloud, so nothing moves its attributes that the stamp of the listing would
+    /// not show.
+    steady: bool,
 }
 
-/// A listing taken when the directory was opened or rewound. The cookie of an entry is its position plus one.
-pub type Snapshot = Arc<Vec<DirEntry>>;
+/// The names of a folder at one moment. The cookie of an entry is its position plus one.
+#[derive(Debug, Default)]
+pub struct Listing {
+    entries: Vec<DirEntry>,
+    stamp: Stamp,
+}
+
+impl std::ops::Deref for Listing {
+    type Target = [DirEntry];
+
+    fn deref(&self) -> &[DirEntry] {
+        &self.entries
+    }
+}
+
+/// How often each of the places had changed that a listing is made of: index, journal, what only this machine knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Stamp(u64, u64, u64);
+
+/// A listing taken when the directory was opened or rewound.
+pub type Snapshot = Arc<Listing>;
 
 /// What the kernel may do with the pages of an opened file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -284,10 +307,14 @@ pub struct Volume {
     names: Mutex<()>,
     open: Mutex<handles::Table>,
     next_handle: AtomicU64,
-    /// Lookups the kernel holds, by inode: what it may have cached, so what it must be told of.
-    lookups: Mutex<HashMap<Ino, u64>>,
+    /// What the kernel may have cached, so what it must be told of.
+    lookups: Mutex<lookups::Lookups>,
     /// Times of folders and of clean files that changed here; they are not the cloud's business.
     times: Mutex<lru::LruCache<Ino, attrs::LocalTimes>>,
+    /// Listings that were taken lately, for whoever opens the same folders again while nothing has changed.
+    listings: Mutex<handles::Listings>,
+    /// Moves with the times, modes and sizes that only this machine knows.
+    touched: AtomicU64,
     /// Versions whose bytes are more or fewer than the service reports.
     real_sizes: Mutex<lru::LruCache<crate::cache::CacheKey, u64>>,
     /// How many there are; mostly none, and then nobody looks.
@@ -322,6 +349,8 @@ impl Volume {
             next_handle: AtomicU64::new(1),
             lookups: Mutex::default(),
             times: Mutex::new(lru::LruCache::new(capacity)),
+            listings: Mutex::default(),
+            touched: AtomicU64::new(0),
             real_sizes: Mutex::new(lru::LruCache::new(capacity)),
             wrong_sizes: Default::default(),
             listing: Mutex::default(),
@@ -342,6 +371,16 @@ impl Volume {
         if let Some(used) = self.used.get() {
             used();
         }
+    }
+
+    /// What was read after this stands as long as it is the same.
+    fn stamp(&self) -> Stamp {
+        Stamp(self.index.generation(), self.journal.generation(), self.touched.load(Ordering::Acquire))
+    }
+
+    /// Attributes have changed of which neither index nor journal knows.
+    fn touch(&self) {
+        self.touched.fetch_add(1, Ordering::Release);
     }
 
     fn name_lock(&self) -> MutexGuard<'_, ()> {

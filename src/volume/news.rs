@@ -52,6 +52,7 @@ impl Volume {
                         self.kernel.post(KernelNotice::Attributes(notice.parent));
                     }
                     locked(&self.times).pop(&notice.ino);
+                    self.touch();
                 }
                 What::Moved { from, name: old } => {
                     if from == Ino::ROOT || self.kernel_knows(from) {
@@ -83,7 +84,7 @@ impl Volume {
     }
 
     fn kernel_knows(&self, ino: Ino) -> bool {
-        locked(&self.lookups).contains_key(&ino)
+        locked(&self.lookups).knows(ino)
     }
 }
 

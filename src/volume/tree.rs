@@ -1,19 +1,21 @@
 //! The tree as a user sees it: the index overlaid with the journal.
 //!
-//! The overlay is always looked at before the index. An acknowledged intent is dropped only after the index has
-//! learned what it stood for, so a reader that looks in this order can see a thing twice (and prefers the
-//! intent), but never not at all.
+//! Between a look at the one and a look at the other an intent may be acknowledged and go, and then the two together
+//! say what was true at no moment: a name that was always there is missing, or there twice. So they are looked at within
+//! one [`Moment`] of the journal; see [`Volume::merged`] for how that is done without making anybody wait.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::handles::Orphan;
 use super::{NodeKind, Volume, VolumeError, VolumeResult, locked};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Ino, ItemId};
+use crate::base::name::{fold, is_plain, map, to_local};
 use crate::index::Row;
 use crate::journal::intent::Base;
-use crate::journal::{Intent, Kind, Known, Subject};
-use crate::remote::{ItemKind, list_all};
+use crate::journal::{Draft, Intent, Kind, Known, Moment, Overlay, Subject};
+use crate::remote::{ChangeSource, ItemKind, list_all};
 
 /// A node of the tree.
 #[derive(Clone, Debug)]
@@ -42,6 +44,19 @@ pub(super) struct Seen {
     pub foreign: bool,
 }
 
+/// An intent with the draft that it has at the same moment: one that is acknowledged loses it.
+struct Placed {
+    intent: Intent,
+    draft: Option<Arc<Draft>>,
+}
+
+impl Placed {
+    fn of(now: &Moment<'_>, intent: &Intent) -> Self {
+        let draft = intent.drafting.or(intent.sealed).and_then(|id| now.draft(id)).cloned();
+        Self { intent: intent.clone(), draft }
+    }
+}
+
 impl Seen {
     pub fn folder(self) -> VolumeResult<Self> {
         if self.kind == NodeKind::Folder { Ok(self) } else { Err(VolumeError::NotAFolder) }
@@ -55,12 +70,15 @@ impl Seen {
 impl Volume {
     /// The node of an inode.
     pub(super) fn see(&self, ino: Ino) -> VolumeResult<Seen> {
-        if let Some(intent) = self.journal.get(ino) {
-            if intent.is_live() {
-                return Ok(self.seen_intent(&intent));
+        // The index knows all that had no intent at a moment before it was asked.
+        match self.journal.at_once(|now| now.overlay().get(ino).map(|intent| Placed::of(now, intent))) {
+            Some(placed) if placed.intent.is_live() => return Ok(self.seen_intent(placed)),
+            Some(_) => {}
+            None => {
+                if let Some(row) = self.index.by_ino(ino)? {
+                    return Ok(self.seen_row(row));
+                }
             }
-        } else if let Some(row) = self.index.by_ino(ino)? {
-            return Ok(self.seen_row(row));
         }
         match locked(&self.open).orphan(ino) {
             Some(Orphan { seen, draft, .. }) => {
@@ -75,13 +93,12 @@ impl Volume {
         }
     }
 
-    pub(super) fn seen_intent(&self, intent: &Intent) -> Seen {
-        let draft = intent.drafting.or(intent.sealed).and_then(|id| self.journal.draft(id));
+    fn seen_intent(&self, Placed { intent, draft }: Placed) -> Seen {
         let base = intent.base.as_ref();
         let mut seen = Seen {
             ino: intent.ino,
             parent: intent.parent,
-            name: intent.name.clone(),
+            name: intent.name,
             kind: match intent.kind {
                 Kind::File => NodeKind::File,
                 Kind::Folder => NodeKind::Folder,
@@ -174,96 +191,72 @@ impl Volume {
         Subject { ino: seen.ino, known, real_size }
     }
 
-    /// Looks at overlay and index as one. Between the two looks an intent may be acknowledged and go; then what the
-    /// index said before is not what it would say now, and the look is repeated.
-    fn steadily<T>(&self, look: impl Fn() -> VolumeResult<T>) -> VolumeResult<T> {
-        const TURNS: usize = 16;
+    /// Reads the index, and lays what was read under the journal's intents, so that both are of one moment.
+    ///
+    /// The reading is done with nothing locked. It stands if the index is the same when the journal is: whatever is
+    /// acknowledged changes it. While it changes all the time it is read with the journal locked, which holds up those
+    /// who acknowledge for as long as a look takes.
+    fn merged<R, T>(&self, read: impl Fn() -> VolumeResult<R>, merge: impl Fn(&Moment<'_>, R) -> T) -> VolumeResult<T> {
+        const TURNS: usize = 3;
         for _ in 0..TURNS {
-            let before = self.journal.generation();
-            let seen = look()?;
-            if self.journal.generation() == before {
-                return Ok(seen);
+            let before = self.index.generation();
+            let found = read()?;
+            let stands = |now: &Moment<'_>| (self.index.generation() == before).then(|| merge(now, found));
+            if let Some(merged) = self.journal.at_once(stands) {
+                return Ok(merged);
             }
         }
-        look()
+        self.journal.at_once(|now| Ok(merge(now, read()?)))
     }
 
     /// The child of a folder, its name compared without case; the folder must be listed.
     pub(super) fn child(&self, parent: Ino, name: &str) -> VolumeResult<Option<Seen>> {
-        self.steadily(|| {
-            if let Some(intent) = self.journal.view(|overlay| overlay.at(parent, name).cloned()) {
-                return Ok(Some(self.seen_intent(&intent)));
-            }
-            let row = match self.index.child(parent, name)? {
-                Some(row) => Some(row),
-                None => self.unmapped_child(parent, name)?,
-            };
-            Ok(row.filter(|row| !self.is_covered(row)).map(|row| self.seen_row(row)))
-        })
+        let placed = |now: &Moment<'_>| now.overlay().at(parent, name).map(|intent| Placed::of(now, intent));
+        // What has an intent needs no look at the index.
+        if let Some(placed) = self.journal.at_once(placed) {
+            return Ok(Some(self.seen_intent(placed)));
+        }
+        let read = || Ok([self.index.child(parent, name)?, self.unmapped_child(parent, name)?]);
+        let (placed, row) = self.merged(read, |now, rows| match placed(now) {
+            Some(placed) => (Some(placed), None),
+            None => (None, rows.into_iter().flatten().find(|row| !is_covered(now, row))),
+        })?;
+        Ok(placed.map(|placed| self.seen_intent(placed)).or_else(|| row.map(|row| self.seen_row(row))))
     }
 
     /// The child that another program stored under a name that we would have mapped: `~x` from a system where that is
     /// no special name. It is shown as the mapped one would be, so it must be found by it too.
     fn unmapped_child(&self, parent: Ino, name: &str) -> VolumeResult<Option<Row>> {
-        if crate::base::name::is_plain(name) {
+        if is_plain(name) {
             return Ok(None);
         }
-        let plain = crate::base::name::to_local(name);
+        let plain = to_local(name);
         if plain == name {
             return Ok(None);
         }
         let row = self.index.child(parent, &plain)?;
-        Ok(row.filter(|row| row.name == plain && crate::base::name::to_local(&row.name) == plain))
+        Ok(row.filter(|row| row.name == plain && is_unmapped(row)))
     }
 
     /// Whether an intent says where this item is, so that the row does not.
     pub(super) fn is_covered(&self, row: &Row) -> bool {
-        self.journal.view(|overlay| overlay.get(row.ino).is_some() || overlay.by_item(&row.id).is_some())
+        self.journal.at_once(|now| is_covered(now, row))
     }
 
     /// The children of a folder that is listed.
     pub(super) fn children(&self, parent: Ino) -> VolumeResult<Vec<Seen>> {
-        self.steadily(|| self.children_once(parent))
-    }
-
-    fn children_once(&self, parent: Ino) -> VolumeResult<Vec<Seen>> {
-        let placed: Vec<Intent> = self.journal.view(|overlay| overlay.placed_in(parent).cloned().collect());
-        let rows = self.index.children(parent)?;
-        // An item that another program stored under an unmapped name stands behind the mapped one.
-        let unmapped = |row: &Row| {
-            if crate::base::name::is_plain(&row.name) {
-                return false;
+        let read = || Ok(self.index.children(parent)?);
+        let (placed, rows) = self.merged(read, |now, mut rows| {
+            let placed: Vec<Placed> = now.overlay().placed_in(parent).map(|intent| Placed::of(now, intent)).collect();
+            if !now.overlay().is_empty() {
+                let folder = now.resolve(parent);
+                rows.retain(|row| !covers(now.overlay(), folder.as_ref(), row));
             }
-            let shown = crate::base::name::to_local(&row.name);
-            shown == row.name && crate::base::name::map(shown.as_ref()).is_ok_and(|mapped| mapped != row.name)
-        };
-        let behind: HashSet<String> = if rows.iter().any(unmapped) {
-            rows.iter().filter(|row| !unmapped(row)).map(|row| crate::base::name::to_local(&row.name)).collect()
-        } else {
-            HashSet::new()
-        };
-        let names: HashSet<String> = placed.iter().map(|intent| crate::base::name::fold(&intent.name)).collect();
-        let covered: HashSet<Ino> = self.journal.view(|overlay| {
-            if overlay.is_empty() {
-                return HashSet::new();
-            }
-            rows.iter()
-                .filter(|row| overlay.get(row.ino).is_some() || overlay.by_item(&row.id).is_some())
-                .map(|row| row.ino)
-                .collect()
-        });
-        let mut seen: Vec<Seen> = Vec::with_capacity(placed.len() + rows.len());
-        seen.extend(placed.iter().map(|intent| self.seen_intent(intent)));
-        for row in rows {
-            if (behind.contains(&row.name) && unmapped(&row))
-                || covered.contains(&row.ino)
-                || (!names.is_empty() && names.contains(&crate::base::name::fold(&row.name)))
-            {
-                continue;
-            }
-            seen.push(self.seen_row(row));
-        }
-        Ok(seen)
+            let rows = without_twins(rows, &placed);
+            (placed, rows)
+        })?;
+        let placed = placed.into_iter().map(|placed| self.seen_intent(placed));
+        Ok(placed.chain(rows.into_iter().map(|row| self.seen_row(row))).collect())
     }
 
     /// Whether a folder that is listed has anything in it.
@@ -271,10 +264,7 @@ impl Volume {
         if self.journal.view(|overlay| overlay.has_any_in(folder)) {
             return Ok(false);
         }
-        if !self.index.has_children(folder)? {
-            return Ok(true);
-        }
-        Ok(self.children(folder)?.is_empty())
+        Ok(!self.index.has_children(folder)? || self.children(folder)?.is_empty())
     }
 
     /// Makes sure that every child of a folder is known: at once if it is, with one listing if not.
@@ -339,15 +329,22 @@ impl Volume {
                 }
                 let now = self.clock.now();
                 let listed: HashSet<&ItemId> = items.iter().map(|item| &item.id).collect();
-                if current {
+                // A service without a feed of changes may leave a row out; whoever compares its listings finds out.
+                let proves = self.remote.caps().changes == ChangeSource::Native;
+                if current && proves {
                     for known in txn.children(ino)? {
-                        if !listed.contains(&known.id) {
+                        // What we made a moment ago may be missing in a listing.
+                        if !listed.contains(&known.id) && !txn.is_newborn(&known.id, now)? {
                             txn.remove(&known.id)?;
                         }
                     }
                 }
+                let deleted = txn.deleted_here(now)?;
                 for item in &items {
-                    if !txn.is_stale_echo(&item.id, &item.meta_tag, now)? {
+                    // What we changed a moment ago may be listed as it was before; what others do, the feed brings.
+                    if !txn.is_ours_lately(&item.id, now)?
+                        || (txn.by_id(&item.id)?.is_none() && !deleted.contains(&item.id))
+                    {
                         txn.upsert(item)?;
                     }
                 }
@@ -426,4 +423,38 @@ impl Volume {
         }
         false
     }
+}
+
+/// The rows of a folder without those whose name something else is shown under: an intent, or what has the mapped name
+/// where another program has stored an unmapped one.
+fn without_twins(mut rows: Vec<Row>, placed: &[Placed]) -> Vec<Row> {
+    if !placed.is_empty() {
+        let names: HashSet<String> = placed.iter().map(|placed| fold(&placed.intent.name)).collect();
+        rows.retain(|row| !names.contains(&fold(&row.name)));
+    }
+    if rows.iter().any(is_unmapped) {
+        let mapped = rows.iter().filter(|row| !is_unmapped(row)).map(|row| to_local(&row.name));
+        let shown: HashSet<String> = mapped.chain(placed.iter().map(|placed| to_local(&placed.intent.name))).collect();
+        rows.retain(|row| !is_unmapped(row) || !shown.contains(&row.name));
+    }
+    rows
+}
+
+/// Whether a name is shown as it is stored, though we would have stored it otherwise.
+fn is_unmapped(row: &Row) -> bool {
+    !is_plain(&row.name)
+        && to_local(&row.name) == row.name
+        && map(row.name.as_ref()).is_ok_and(|mapped| mapped != row.name)
+}
+
+/// Whether an intent says where the item of a row is, so that the row does not.
+fn is_covered(now: &Moment<'_>, row: &Row) -> bool {
+    !now.overlay().is_empty() && covers(now.overlay(), now.resolve(row.parent).as_ref(), row)
+}
+
+/// Whether an intent says where the item of a row is, whose folder is `folder` in the cloud.
+fn covers(overlay: &Overlay, folder: Option<&ItemId>, row: &Row) -> bool {
+    overlay.get(row.ino).is_some()
+        || overlay.by_item(&row.id).is_some()
+        || folder.is_some_and(|folder| overlay.may_have_sent(folder, &row.name, row.content_tag.as_ref()))
 }

@@ -1,11 +1,14 @@
 //! Signing in with `onedrive-cli auth`, as a person and as a script do it.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use onedrive_mount::emulator::Flavour;
 
+use crate::world::mount::Mount;
 use crate::world::service::places;
 use crate::world::shell::Shell;
 
@@ -59,6 +62,62 @@ fn with_the_answer_behind_a_hash() {
     shell.ok(&["quota"]);
 }
 
+/// Starts a sign-in that is typed, waits for its address, and types what `answer` makes of it. What it printed, and how
+/// it ended.
+fn typed(shell: &Shell, arguments: &[&str], answer: impl Fn(&str) -> String) -> (Output, String) {
+    let aside = arguments.contains(&"--json");
+    let mut child = shell
+        .command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut talk: Box<dyn BufRead> = if aside {
+        Box::new(BufReader::new(child.stderr.take().expect("a pipe")))
+    } else {
+        Box::new(BufReader::new(child.stdout.take().expect("a pipe")))
+    };
+    let mut said = String::new();
+    let address = loop {
+        let before = said.len();
+        assert!(talk.read_line(&mut said).expect("readable") > 0, "it ended without an address: {said}");
+        let word =
+            said[before..].split_whitespace().find(|word| word.starts_with("http://") && word.contains("authorize"));
+        if let Some(word) = word {
+            break word.to_owned();
+        }
+    };
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(answer(&address).as_bytes()).expect("typed");
+    // It goes on as soon as the line is there, and not only at the end of all input.
+    let begun = Instant::now();
+    while child.try_wait().expect("looked at").is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it waits for more: {said}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(stdin);
+    talk.read_to_string(&mut said).expect("readable");
+    (child.wait_with_output().expect("ended"), said)
+}
+
+#[test]
+fn with_the_address_typed_at_the_prompt() {
+    let shell = signed_out();
+    // A slip is forgiven, and asked about.
+    let (output, said) = typed(&shell, &["auth", "--no-browser"], |address| format!("nonsense\n{}\n", follow(address)));
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("is not the address") && said.contains("Signed in. The tokens are in "), "{said}");
+    shell.ok(&["quota"]);
+    // For a program, the result is an object, and the talk is elsewhere.
+    let (output, said) = typed(&shell, &["--json", "auth", "--no-browser"], |address| format!("{}\n", follow(address)));
+    assert!(output.status.success(), "{said}");
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(result["signed_in"], true);
+    assert_eq!(result["tokens"], places(&shell.home).token_file().to_str().expect("text"));
+    shell.ok(&["quota"]);
+}
+
 #[test]
 fn with_the_address_typed() {
     let shell = signed_out();
@@ -88,15 +147,22 @@ fn a_new_sign_in_takes_the_place_of_the_old_one() {
     shell.service.emulator().oauth().set_auto_approve(true);
     let file = places(&shell.home).token_file();
     let before = fs::read_to_string(&file).expect("tokens");
-    shell.service.emulator().forget_requests();
+    let owner = shell.ok(&["-k", "name", "user"]);
+    let other = shell.service.emulator().add_account(7, "Other Person");
+    other.create_file("/theirs.txt", b"x".to_vec());
+    shell.service.emulator().oauth().sign_in_as(&other);
+    assert_eq!(shell.ok(&["-k", "name", "user"]), owner, "nobody has signed in anew yet");
     let end = follow(&begin(&shell));
     shell.ok(&["auth", &end]);
     let after = fs::read_to_string(&file).expect("tokens");
     assert_ne!(before, after);
     // Had the old refresh token been used instead of the code, the account would still be the old one.
-    shell.service.emulator().oauth().expire_access_tokens();
-    shell.ok(&["auth_refresh"]);
-    shell.ok(&["quota"]);
+    for _ in 0..2 {
+        assert_eq!(shell.ok(&["-k", "name", "user"]), "Other Person\n");
+        assert_eq!(shell.ok(&["ls"]), "- theirs.txt\n");
+        shell.service.emulator().oauth().expire_access_tokens();
+        shell.ok(&["auth_refresh"]);
+    }
 }
 
 #[test]
@@ -128,18 +194,23 @@ fn a_mount_and_a_command_share_the_sign_in() {
     let shell = Shell::new(Flavour::PersonalNew);
     shell.stock();
     let mount = shell.service.mount(&shell.home);
+    share_the_sign_in(&shell, &mount, &[]);
+}
+
+/// Each spends the refresh token of the other, and neither signs the other out. `settings` leads to those of the mount.
+pub fn share_the_sign_in(shell: &Shell, mount: &Mount, settings: &[&str]) {
+    let ok = |arguments: &[&str]| shell.ok(&[settings, arguments].concat());
     assert_eq!(fs::read(mount.path("Documents/notes.txt")).expect("readable"), b"twelve bytes");
-    // Each spends the refresh token of the other, and neither signs the other out.
     for round in 0..3 {
         shell.service.emulator().oauth().expire_access_tokens();
-        shell.ok(&["auth_refresh"]);
+        ok(&["auth_refresh"]);
         shell.file("new", format!("round {round}").as_bytes());
-        shell.ok(&["put", "--name", &format!("{round}.txt"), "new"]);
+        ok(&["put", "--name", &format!("{round}.txt"), "new"]);
         shell.service.emulator().oauth().expire_access_tokens();
         fs::write(mount.path(format!("mounted {round}.txt")), "x").expect("written");
-        shell.ok(&["wait", "--timeout", "120s"]);
+        ok(&["wait", "--timeout", "120s"]);
     }
-    assert_eq!(shell.ok(&["cat", "mounted 2.txt"]), "x");
+    assert_eq!(ok(&["cat", "mounted 2.txt"]), "x");
     let begun = std::time::Instant::now();
     while fs::read(mount.path("2.txt")).ok().as_deref() != Some(b"round 2") {
         assert!(begun.elapsed().as_secs() < 60, "the mount does not see what the command sent");

@@ -7,6 +7,7 @@ use onedrive_mount::emulator::{Content, Flavour};
 
 use crate::world::service::Service;
 use crate::world::shell::Shell;
+use crate::world::side::Side;
 
 const MARK: &str = "<!-- a test runs what follows -->\n```console\n";
 
@@ -78,6 +79,37 @@ fn sessions(document: &str) {
 #[test]
 fn the_session_in_the_readme_is_real() {
     sessions("README.md");
+}
+
+/// The commands of python-onedrive say the same on the old protocol; only the link is another.
+#[test]
+fn the_session_in_the_readme_is_the_same_on_the_old_protocol() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the document");
+    let (session, _) = text.split_once(MARK).and_then(|(_, rest)| rest.split_once("```")).expect("a session");
+    let service = Service::filled(Side::LIVE, Content::DemoHome);
+    let home = service.home("");
+    let shell = Shell { service, home };
+    let (mut commands, mut shown) = (Vec::new(), Vec::<String>::new());
+    for line in session.lines() {
+        match line.strip_prefix("$ onedrive-cli ") {
+            Some(command) => {
+                commands.push(command);
+                shown.push(String::new());
+            }
+            None => shown.last_mut().expect("a command before what it prints").push_str(&format!("{line}\n")),
+        }
+    }
+    for (command, shown) in commands.into_iter().zip(shown) {
+        let words = words(command);
+        let output = shell.output(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{command}: {said}");
+        if command.starts_with("link") {
+            assert!(said.starts_with("link: http") && said.lines().count() == 1, "{said}");
+        } else {
+            assert_eq!(said, shown, "{command}");
+        }
+    }
 }
 
 #[test]

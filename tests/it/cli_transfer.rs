@@ -3,16 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use onedrive_mount::emulator::{Fault, Flavour, Host, Rule, When};
 
-use crate::world::shell::Shell;
-
-/// Bytes that are nowhere the same.
-fn pattern(size: usize) -> Vec<u8> {
-    (0..size as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u8).collect()
-}
+use crate::world::shell::{Shell, address_fault, pattern};
 
 const UNIT: usize = 320 * 1024;
 
@@ -22,18 +17,12 @@ fn sent(shell: &Shell) -> u64 {
     requests.iter().filter(|request| request.method == "PUT" && request.host == Host::Storage).map(|r| r.bytes_in).sum()
 }
 
-/// Where the requests for content began.
-fn starts(shell: &Shell) -> Vec<u64> {
-    let requests = shell.service.emulator().requests();
-    let ranges = requests.iter().filter(|request| request.host == Host::Storage).filter_map(|r| r.range.clone());
-    ranges
-        .map(|range| range.trim_start_matches("bytes=").split('-').next().unwrap().parse().expect("a number"))
-        .collect()
-}
-
 #[test]
 fn a_download_that_is_cut_goes_on_where_it_was() {
-    let shell = Shell::new(Flavour::Business);
+    cut_download(&Shell::new(Flavour::Business));
+}
+
+pub fn cut_download(shell: &Shell) {
     let content = pattern(3_000_000);
     shell.service.drive().create_file("/large.bin", content.clone());
     let faults = shell.service.emulator().faults();
@@ -44,13 +33,16 @@ fn a_download_that_is_cut_goes_on_where_it_was() {
     shell.ok(&["get", "large.bin", "large.bin"]);
     assert_eq!(fs::read(shell.home.path("large.bin")).expect("there"), content);
     // A reset takes bytes with it that were still on the way.
-    let starts = starts(&shell);
+    let starts = shell.starts();
     assert!(starts.len() == 4 && starts.is_sorted() && starts[..2] == [0, 700_000], "{starts:?}");
 }
 
 #[test]
 fn a_download_that_was_given_up_goes_on_at_the_next_try() {
-    let shell = Shell::new(Flavour::Business);
+    given_up_download(&Shell::new(Flavour::Business));
+}
+
+pub fn given_up_download(shell: &Shell) {
     let content = pattern(3_000_000);
     shell.service.drive().create_file("/large.bin", content.clone());
     shell.file("large.bin", b"the old one");
@@ -65,7 +57,7 @@ fn a_download_that_was_given_up_goes_on_at_the_next_try() {
     shell.service.emulator().forget_requests();
     shell.ok(&["get", "large.bin", "large.bin"]);
     assert_eq!(fs::read(shell.home.path("large.bin")).expect("there"), content);
-    assert_eq!(starts(&shell), [2_000_000]);
+    assert_eq!(shell.starts(), [2_000_000]);
     let left = fs::read_dir(shell.home.path("")).expect("a folder").flatten();
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".part")));
 }
@@ -131,11 +123,7 @@ fn an_upload_that_was_killed_goes_on_at_the_next_try() {
     let stall = Fault::Stall { when: When::Before, duration: Duration::from_secs(600) };
     let stall = faults.add(Rule::always("PUT", "*", stall).on(Host::Storage).skip(9));
     let mut child = shell.command(&["put", "large.bin"]).stderr(Stdio::null()).spawn().expect("starts");
-    let begun = Instant::now();
-    while faults.struck(stall) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "it never came so far");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    shell.until_struck(stall, Duration::from_secs(120));
     child.kill().expect("killed");
     child.wait().expect("ended");
     assert_eq!(shell.service.drive().read_file("/large.bin"), None);
@@ -230,12 +218,36 @@ fn the_secret_token_is_never_in_an_address() {
     for command in [&["tree"][..], &["get", "Documents/notes.txt"], &["put", "large.bin"], &["quota"]] {
         shell.ok(command);
     }
-    let secrets = shell.service.emulator().secrets();
-    assert!(!secrets.is_empty());
-    for request in shell.service.emulator().requests() {
-        assert!(!request.path.contains("access_token"), "{}", request.path);
-        assert!(!request.path.ends_with('?'), "{}", request.path);
+    shell.service.emulator().oauth().expire_access_tokens();
+    shell.ok(&["quota"]);
+    shell.check_addresses();
+}
+
+#[test]
+fn a_token_in_an_address_would_be_seen() {
+    use std::io::{Read as _, Write as _};
+    let shell = Shell::new(Flavour::PersonalNew);
+    let token = shell.service.emulator().oauth().issue_tokens().access;
+    let origin = shell.service.emulator().endpoints().graph;
+    let host = origin.trim_start_matches("http://").trim_end_matches('/');
+    let half = token.split_at(token.len() / 2);
+    let escaped = format!("{}%{:02x}{}", half.0, half.1.as_bytes()[0], &half.1[1..]);
+    for (path, fault) in [
+        ("/v1.0/me/drive?".to_owned(), "a question mark with nothing behind it"),
+        (format!("/v1.0/me/drive?t={token}"), "a token in a query"),
+        (format!("/v1.0/me/drive?t={escaped}"), "a token in a query"),
+        ("/v1.0/me/drive?access_token=x".to_owned(), "a token in a query"),
+        (format!("/v1.0/me/drive/items/{token}"), "a token in an address"),
+    ] {
+        shell.service.emulator().forget_requests();
+        let mut stream = std::net::TcpStream::connect(host).expect("the service");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("asked");
+        stream.read_to_string(&mut String::new()).expect("answered");
+        let requests = shell.service.emulator().requests();
+        assert_eq!(requests.iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), [path.as_str()]);
+        assert_eq!(address_fault(&path, std::slice::from_ref(&token)), Some(fault), "{path}");
     }
+    assert_eq!(address_fault("/v1.0/me/drive?$select=id", &[token]), None);
 }
 
 #[test]
@@ -248,11 +260,7 @@ fn a_file_that_changes_while_it_is_fetched_is_left_alone() {
     let pause = Fault::Stall { when: When::Before, duration: Duration::from_secs(3) };
     let pause = faults.add(Rule::once("GET", "*", pause).on(Host::Storage));
     let child = shell.command(&["get", "f.bin", "f.bin"]).stderr(Stdio::piped()).spawn().expect("starts");
-    let begun = Instant::now();
-    while faults.struck(pause) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "it never went on");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    shell.until_struck(pause, Duration::from_secs(120));
     shell.service.drive().write_file("/f.bin", pattern(4_000_001));
     let output = child.wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -265,18 +273,19 @@ fn a_file_that_changes_while_it_is_fetched_is_left_alone() {
 #[test]
 fn a_local_file_that_changes_while_it_is_sent_replaces_nothing() {
     let shell = Shell::with(Flavour::Business, "upload:\n  fragment_size: 320 KiB\n");
+    changed_while_sent(&shell, UNIT, "PUT", Host::Storage);
+}
+
+/// A file of twenty fragments, which go to this host.
+pub fn changed_while_sent(shell: &Shell, fragment: usize, method: &str, host: Host) {
     shell.service.drive().create_file("/f.bin", b"the old one".to_vec());
-    let path = shell.file("f.bin", &pattern(UNIT * 20));
+    let path = shell.file("f.bin", &pattern(fragment * 20));
     let faults = shell.service.emulator().faults();
     let pause = Fault::Stall { when: When::Before, duration: Duration::from_secs(3) };
-    let pause = faults.add(Rule::once("PUT", "*", pause).on(Host::Storage).skip(2));
+    let pause = faults.add(Rule::once(method, "*", pause).on(host).skip(2));
     let child = shell.command(&["put", "f.bin"]).stderr(Stdio::piped()).spawn().expect("starts");
-    let begun = Instant::now();
-    while faults.struck(pause) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "it never went on");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    fs::write(&path, pattern(UNIT * 21)).expect("written");
+    shell.until_struck(pause, Duration::from_secs(120));
+    fs::write(&path, pattern(fragment * 21)).expect("written");
     let output = child.wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(46) && said.contains("nothing was changed in the cloud"), "{said}");
@@ -329,4 +338,25 @@ fn bars_on_a_terminal_and_nothing_when_quiet() {
     assert!(said.contains("of 3.00 MiB") && said.contains("\u{1b}["), "{said:?}");
     assert_eq!(on_a_terminal(&shell, &["--quiet", "get", "f.bin", "f.bin"]), "");
     assert_eq!(on_a_terminal(&shell, &["put", "-q", "f.bin"]), "");
+}
+
+#[test]
+fn parts_of_an_older_version_do_not_stay() {
+    let shell = Shell::new(Flavour::Business);
+    shell.service.drive().create_file("/f.bin", pattern(3_000_000));
+    let faults = shell.service.emulator().faults();
+    faults.add(Rule::once("GET", "*", Fault::CutDownload { after: 2_000_000, reset: false }).on(Host::Storage));
+    let refuse =
+        faults.add(Rule::always("GET", "*", Fault::status(When::Before, 403, "accessDenied")).on(Host::Storage));
+    shell.output(&["get", "f.bin", "f.bin"]);
+    faults.remove(refuse);
+    let parts = || -> Vec<_> {
+        let entries = fs::read_dir(shell.home.path("")).expect("a folder").flatten().map(|entry| entry.file_name());
+        entries.filter(|name| name.to_string_lossy().ends_with(".part")).collect()
+    };
+    assert_eq!(parts().len(), 1, "a part is left");
+    shell.service.drive().write_file("/f.bin", pattern(1_000_000));
+    shell.ok(&["get", "f.bin", "f.bin"]);
+    assert_eq!(fs::read(shell.home.path("f.bin")).expect("there"), pattern(1_000_000));
+    assert_eq!(parts(), Vec::<std::ffi::OsString>::new());
 }

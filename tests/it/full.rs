@@ -263,3 +263,62 @@ async fn limits_of_the_service_are_told_at_the_door() {
     settle(core).await;
     running.stop().await;
 }
+
+/// In a process of its own, because the limit is the process's.
+#[test]
+fn more_new_files_than_may_be_open_at_a_time_are_written_kept_and_sent() {
+    const CHILD: &str = "TEST_WITH_FEW_OPEN_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "full::more_new_files_than_may_be_open_at_a_time_are_written_kept_and_sent";
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("starts");
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+        assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "the child ran another test");
+        return;
+    }
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    const LIMIT: u64 = 400;
+    const FILES: usize = 1200;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) }).expect("a lower limit");
+    crate::world::generated::runtime(2).block_on(async {
+        let mut world = World::new(Flavour::PersonalNew).await;
+        world.debounce = Duration::from_secs(3600);
+        let core = world.open().await;
+        core.prepare().await;
+        assert!(User(&core).list("").await.expect("lists").is_empty());
+        world.emulator.set_online(false);
+        let named = |number: usize| format!("file {number}");
+        for number in 0..FILES {
+            User(&core).write(&named(number), named(number).as_bytes()).await.expect("writes");
+        }
+        // One is read, and written again, while its name is taken away: what is open stays open.
+        let volume = &core.volume;
+        let ino = User(&core).walk(&named(7)).await.expect("there");
+        let how = OpenHow { read: true, write: true, ..OpenHow::default() };
+        let opened = volume.open(ino, how).await.expect("opens");
+        User(&core).unlink(&named(7)).await.expect("removes");
+        core.journal.sync().await.expect("durable");
+        for number in (0..FILES).filter(|number| *number != 7) {
+            assert_eq!(User(&core).read(&named(number)).await.expect("reads"), named(number).into_bytes());
+        }
+        volume.write(ino, Some(opened.fh), 0, b"F").await.expect("writes what has no name");
+        assert_eq!(&volume.read(ino, opened.fh, 0, 100).await.expect("reads")[..], b"File 7");
+        volume.release(ino, opened.fh);
+        core.journal.close();
+        drop(core);
+
+        world.emulator.set_online(true);
+        world.debounce = Duration::ZERO;
+        let core = world.open().await;
+        assert_eq!(core.journal.backlog(), (FILES - 1, 0));
+        for _ in 0..40 {
+            let _ = core.journal.retry_all();
+            core.uploader.step().await;
+        }
+        assert!(world.emulator.drive().list("/").len() >= 15, "{}", world.emulator.drive().list("/").len());
+        core.journal.close();
+    });
+}

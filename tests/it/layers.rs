@@ -28,7 +28,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("volume", &["base", "config", "index", "remote", "cache", "journal"]),
     ("fuse", &["base", "config", "volume"]),
     ("daemon", &["base", "config", "auth", "remote", "index", "cache", "journal", "changes", "volume", "fuse"]),
-    ("cli", &["base", "config", "auth", "remote", "daemon"]),
+    // What a program wants of a drive, without a mount: the command line stands on it, and so can others.
+    ("drive", &["base", "config", "auth", "remote"]),
+    ("cli", &["base", "config", "auth", "remote", "drive", "daemon"]),
     // What concerns a mount from outside needs no daemon: is the folder fit, is it mounted, unmount it even when
     // its daemon is dead. That is the kernel's table of mounts, which is known to `fuse`.
     ("cli/mountpoint", &["fuse::mounts", "fuse::preflight", "fuse::MountError", "fuse::MountOptions"]),
@@ -58,11 +60,13 @@ const HOMES: &[(&str, &[&str])] = &[
     // Hashes and PKCE for the client; the emulator keeps its own ids and hashes.
     ("base64", &["base/hash", "auth", "emulator"]),
     ("bytes", ANYWHERE),
+    ("chardetng", &["cli/encoding"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli/cmd/completions"]),
     ("clap_mangen", &["cli/cmd/completions"]),
     ("crc32c", &["base/checksum"]),
-    ("dirs", &["config/paths"]),
+    ("dirs", &["config/paths", "config/lcrc"]),
+    ("encoding_rs", &["cli/encoding"]),
     ("fuser", &["fuse"]),
     ("futures_util", ANYWHERE),
     ("getrandom", &["auth/flow", "remote/http", "emulator"]),
@@ -70,11 +74,24 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["emulator"]),
     ("indicatif", &["cli/cmd/wait", "cli/progress"]),
     // Times as the wire writes them, and the date in a conflict name.
-    ("jiff", &["cli/object", "remote/classify", "remote/graph", "journal/uploader", "emulator"]),
-    ("lru", &["cache", "volume"]),
-    ("percent_encoding", &["remote/graph"]),
+    (
+        "jiff",
+        &[
+            "config/lcrc",
+            "drive/object",
+            "remote/classify",
+            "remote/graph",
+            "remote/live",
+            "journal/uploader",
+            "emulator",
+        ],
+    ),
+    ("lru", &["cache", "volume", "remote/content", "remote/graph"]),
+    ("percent_encoding", &["remote/graph", "remote/live"]),
+    // Certificates for the proxy that stands for the real hosts.
+    ("rcgen", &["emulator/lab"]),
     // The HTTP door is `remote/http`; the protocol beside it names header and method types, and opens nothing.
-    ("reqwest", &["remote/http", "remote/graph", "auth"]),
+    ("reqwest", &["remote/http", "remote/content", "remote/graph", "remote/live", "auth"]),
     ("rusqlite", &["index", "journal/store"]),
     // The TLS provider is chosen where a client is built.
     ("rustls", &["remote/http", "auth"]),
@@ -82,12 +99,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sd_notify", &["daemon"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
-    ("serde_yaml", &["config/yaml"]),
+    ("serde_yaml", &["config/yaml", "config/lcrc"]),
     ("sha2", &["auth/flow", "cache/key", "config/paths", "emulator"]),
     // Files under a name that nobody guesses, before they replace the old ones.
-    ("tempfile", &["auth/vault", "cli/cmd/put", "fuzzing"]),
+    ("tempfile", &["auth/vault", "config/lcrc", "drive", "fuzzing"]),
     ("thiserror", ANYWHERE),
     ("tokio", ANYWHERE),
+    ("tokio_rustls", &["emulator/lab"]),
     ("tracing", ANYWHERE),
     ("tracing_journald", &["base/telemetry"]),
     ("tracing_subscriber", &["base/telemetry"]),
@@ -97,8 +115,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("zeroize", &["base/secret"]),
 ];
 
-/// Dependencies of the tests: `[dev-dependencies]`.
-const OF_THE_TESTS: &[&str] = &["proptest"];
+/// Dependencies of the tests and the benches: `[dev-dependencies]`.
+const OF_THE_TESTS: &[&str] = &["criterion", "proptest"];
 
 /// Lines that a source file may have.
 const LONGEST: usize = 600;
@@ -562,10 +580,11 @@ fn the_table_of_homes_is_that_of_cargo() {
         let gone: Vec<_> = listed.difference(&wanted).collect();
         assert!(gone.is_empty(), "Cargo.toml has no {gone:?} under [{section}] any more: take it out of {table}");
     }
-    let texts: Vec<String> = files_below("src").iter().chain(&files_below("tests")).map(|path| read(path)).collect();
+    let files = ["src", "tests", "benches"].into_iter().flat_map(files_below);
+    let texts: Vec<String> = files.map(|path| read(&path)).collect();
     for name in OF_THE_TESTS {
         let used = texts.iter().any(|text| text.contains(&format!("{name}::")));
-        assert!(used, "no test uses `{name}`: remove it from Cargo.toml and from OF_THE_TESTS");
+        assert!(used, "no test or bench uses `{name}`: remove it from Cargo.toml and from OF_THE_TESTS");
     }
 }
 

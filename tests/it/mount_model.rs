@@ -16,6 +16,7 @@ use crate::world::model::{Model, Node, Refusal};
 use crate::world::mount::{Home, Mount};
 use crate::world::ops::{self, Op, cloud_tree, op, play_elsewhere};
 use crate::world::service::{Service, wait_until_uploaded};
+use crate::world::side::Side;
 
 /// Both refuse or both agree.
 fn same<T: std::fmt::Debug>(
@@ -81,7 +82,7 @@ fn at_rest(service: &Service, home: &Home, model: &Model) -> Result<(), TestCase
     Ok(())
 }
 
-fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
+fn play(flavour: Side, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let service = Service::new(flavour);
     let home = service.home("upload:\n  debounce: 20ms\n");
     let mut mount = service.mount(&home);
@@ -134,7 +135,7 @@ fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn run(flavour: Flavour, cases: u32) {
+fn run(flavour: Side, cases: u32) {
     let inputs = prop::collection::vec(op(), 20..40);
     generated::run("MODEL_CASES", cases, 30, &inputs, |ops| play(flavour, ops))
         .unwrap_or_else(|error| panic!("{error}"));
@@ -142,10 +143,15 @@ fn run(flavour: Flavour, cases: u32) {
 
 #[test]
 fn random_system_calls_agree_with_the_reference_on_a_personal_drive() {
-    run(Flavour::PersonalNew, 6);
+    run(Flavour::PersonalNew.into(), 6);
 }
 
 #[test]
 fn random_system_calls_agree_with_the_reference_on_a_business_drive() {
-    run(Flavour::Business, 6);
+    run(Flavour::Business.into(), 6);
+}
+
+#[test]
+fn random_system_calls_agree_with_the_reference_on_live_connect() {
+    run(Side::LIVE, 4);
 }

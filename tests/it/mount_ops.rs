@@ -1,8 +1,9 @@
 //! What people do all day, by the programs they do it with, through a real mount.
 //!
 //! These are end-to-end: kernel, adapter, volume, journal, cache, Graph client, emulator. Each test has a mount
-//! and a daemon of its own. The programs come from `./contrib/test.sh`; one that is missing fails its test.
+//! and a daemon of its own; most are played on Live Connect, too. The programs come from `./contrib/test.sh`; one that is missing fails its test.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,7 +12,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use onedrive_mount::emulator::Content;
+
 use crate::world::mount::{Home, Mount, Start, program, require_fuse};
+use crate::world::service::Service;
+use crate::world::side::Side;
 
 /// A program to run in a folder; it must succeed.
 fn run<A: AsRef<OsStr>>(folder: &Path, program: &str, arguments: impl IntoIterator<Item = A>) -> String {
@@ -81,9 +86,55 @@ fn assert_same_tree(one: &Path, other: &Path) {
 }
 
 fn demo() -> (Home, Mount) {
+    if LIVE.get() {
+        let service = Service::filled(Side::LIVE, Content::DemoHome);
+        let home = service.home("");
+        let mount = service.mount(&home);
+        SERVICE.set(Some(service));
+        return (home, mount);
+    }
     let home = Home::new();
     let mount = Start::demo().mount(&home);
     (home, mount)
+}
+
+thread_local! {
+    /// Whether this test is about the historic service.
+    static LIVE: Cell<bool> = const { Cell::new(false) };
+    /// It lives as long as the test.
+    static SERVICE: Cell<Option<Service>> = const { Cell::new(None) };
+}
+
+macro_rules! also_on_live_connect {
+    ($($name:ident)*) => {
+        mod on_live_connect {
+            $(
+                #[test]
+                fn $name() {
+                    super::LIVE.set(true);
+                    super::$name();
+                    super::LIVE.set(false);
+                }
+            )*
+        }
+    };
+}
+
+also_on_live_connect! {
+    an_editor_saves_in_place_and_by_rename
+    a_file_can_be_replaced_while_it_is_open
+    an_unlinked_file_lives_until_it_is_closed
+    files_grow_shrink_and_have_holes
+    memory_mappings_write_and_read
+    git_clones_commits_and_packs
+    sqlite_works_with_both_kinds_of_journal
+    rsync_copies_in_and_finds_nothing_to_do_the_second_time
+    archives_are_unpacked_and_packed
+    trees_are_copied_and_moved_in_and_out
+    sparse_files_keep_every_byte
+    a_large_folder_is_listed_while_it_is_emptied
+    a_folder_stays_under_the_feet_of_those_who_are_in_it
+    what_cannot_be_stored_is_refused_as_programs_expect
 }
 
 #[test]

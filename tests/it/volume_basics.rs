@@ -1,11 +1,13 @@
 //! What a program does, straight on a volume: no kernel, a real (emulated) service.
 
-use onedrive_mount::emulator::Flavour;
-use onedrive_mount::volume::VolumeError;
+use onedrive_mount::emulator::{Fault, Flavour, Host, Rule, When};
+use onedrive_mount::volume::{OpenHow, VolumeError};
 
+use crate::world::clock::FastClock;
+use crate::world::side::Side;
 use crate::world::{User, World};
 
-const FLAVOURS: [Flavour; 2] = [Flavour::PersonalNew, Flavour::Business];
+const FLAVOURS: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_here_arrives_there_and_reads_back_from_there() {
@@ -192,9 +194,7 @@ async fn saving_by_rename_keeps_the_item_even_if_the_temporary_file_is_on_its_wa
         let running = world.run().await;
         let user = User(&running.core);
         user.read("report.odt").await.expect("read");
-        let _ = onedrive_mount::base::telemetry::start("onedrive_mount::journal=debug");
         for round in 0..20u8 {
-            eprintln!("ROUND {round}");
             user.write("report.tmp", &[round; 100]).await.expect("write");
             if round % 4 == 0 {
                 // It has arrived by the time of the rename.
@@ -283,4 +283,124 @@ async fn of_two_moves_into_each_other_ours_is_given_up() {
         while core.uploader.step().await {}
         assert_eq!(drive.path_of(&drive.id("/a/b").expect("theirs stands")).as_deref(), Some("/a/b"));
     }
+}
+
+/// On Live Connect a rename moves what a version is known by; what is here stays here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_renamed_is_still_on_this_machine() {
+    for flavour in FLAVOURS {
+        let world = World::new(flavour).await;
+        let bytes: Vec<u8> = (0..700_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        world.emulator.drive().create_file("/film", bytes.clone());
+        let running = world.run().await;
+        let user = User(&running.core);
+        assert!(user.read("film").await.expect("fetched") == bytes);
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        user.rename("film", "holidays").await.expect("renamed");
+        running.settle().await;
+        running.core.poller.poll_now().await.expect("polls");
+        assert!(world.emulator.drive().stat("/holidays").is_some());
+        world.emulator.set_online(false);
+        assert!(user.read("holidays").await.expect("without a network") == bytes, "{flavour:?}");
+        world.emulator.set_online(true);
+        running.stop().await;
+    }
+}
+
+/// The kernel tells of the end of a handle when it has time; a program may have opened the file again since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handle_that_ends_late_does_not_seal_what_another_is_writing() {
+    let world = World::new(Flavour::PersonalNew).await;
+    let core = world.open().await;
+    core.prepare().await;
+    User(&core).write("a", b"whole").await.expect("writes");
+    let ino = User(&core).walk("a").await.expect("there");
+    let volume = &core.volume;
+    let how = |truncate| OpenHow { write: true, truncate, ..OpenHow::default() };
+    let first = volume.open(ino, how(false)).await.expect("opens").fh;
+    volume.flush(ino, first).await.expect("closes");
+    let second = volume.open(ino, how(true)).await.expect("opens").fh;
+    volume.write(ino, Some(second), 0, b"hal").await.expect("writes");
+    volume.release(ino, first);
+    drop(core);
+    let core = world.open().await;
+    assert_eq!(User(&core).read("a").await.expect("reads"), b"whole");
+}
+
+/// Names that come free only when others have been taken: no order of the requests does it without a third name.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_wait_for_each_other_get_to_the_cloud() {
+    for flavour in FLAVOURS {
+        let mut world = World::new(flavour).await;
+        // All of it is wanted before any of it is sent.
+        world.debounce = std::time::Duration::from_millis(500);
+        let drive = world.emulator.drive();
+        for path in ["/into", "/one", "/two", "/whole/a", "/whole/b", "/deep/down/x", "/over/o", "/over/under/u"] {
+            drive.create_file(path, path.as_bytes());
+        }
+        let running = world.run().await;
+        let user = User(&running.core);
+        for (from, to) in [("into", "t"), ("one", "u"), ("two", "one"), ("u", "two")] {
+            user.rename(from, to).await.expect("renames");
+        }
+        // A file becomes what is in a folder of its name.
+        user.mkdir("into").await.expect("mkdir");
+        user.rename("t", "into/it").await.expect("renames");
+        // A folder is rebuilt: what was in it moves over, it goes, and the new one takes its name.
+        user.mkdir("new").await.expect("mkdir");
+        user.rename("whole/a", "new/a").await.expect("renames");
+        user.rename("whole/b", "new/b").await.expect("renames");
+        user.rmdir("whole").await.expect("rmdir");
+        user.rename("new", "whole").await.expect("renames");
+        // A folder goes below a new one of its name.
+        user.rename("deep", "v").await.expect("renames");
+        user.mkdir("deep").await.expect("mkdir");
+        user.rename("v", "deep/deep").await.expect("renames");
+        // What was above is below, and has the other's name.
+        user.rename("over/under", "w").await.expect("renames");
+        user.rename("over", "w/under").await.expect("renames");
+        user.rename("w", "over").await.expect("renames");
+        running.settle().await;
+        let tree: Vec<(String, Vec<u8>)> = crate::world::ops::cloud_tree(drive)
+            .into_iter()
+            .filter_map(|(path, node)| match node {
+                crate::world::model::Node::File(bytes) => Some((path, bytes)),
+                crate::world::model::Node::Folder => None,
+            })
+            .collect();
+        let wanted = [
+            ("deep/deep/down/x", "/deep/down/x"),
+            ("into/it", "/into"),
+            ("one", "/two"),
+            ("over/u", "/over/under/u"),
+            ("over/under/o", "/over/o"),
+            ("two", "/one"),
+            ("whole/a", "/whole/a"),
+            ("whole/b", "/whole/b"),
+        ];
+        let wanted: Vec<_> =
+            wanted.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.as_bytes().to_vec())).collect();
+        assert_eq!(tree, wanted, "{flavour:?}");
+        running.stop().await;
+    }
+}
+
+/// A session is not begun anew because the service is ill for a while: what it has got it has got.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_outlasts_a_service_that_takes_nothing_for_a_while() {
+    let mut world = World::new(Side::BUSINESS).await;
+    world.clock = std::sync::Arc::new(FastClock::new(30));
+    let ill = Fault::status(When::Before, 503, "serviceNotAvailable");
+    world.emulator.faults().add(Rule::always("PUT", "*", ill).on(Host::Storage).skip(1).times(8));
+    let running = world.run().await;
+    let content: Vec<u8> = (0..21_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    User(&running.core).write("large.bin", &content).await.expect("write");
+    running.settle().await;
+    assert!(world.emulator.drive().read_file("/large.bin").as_deref() == Some(&content[..]));
+    let requests = world.emulator.requests();
+    let sessions = requests.iter().filter(|request| request.path.ends_with("createUploadSession")).count();
+    assert_eq!(sessions, 1);
+    let stored = requests.iter().filter(|r| r.method == "PUT" && r.status.is_some_and(|s| s < 300));
+    assert_eq!(stored.map(|request| request.bytes_in).sum::<u64>(), content.len() as u64, "nothing twice");
+    running.stop().await;
 }

@@ -13,6 +13,7 @@ use proptest::test_runner::TestCaseError;
 use crate::world::generated;
 use crate::world::model::{Model, Node, Refusal};
 use crate::world::ops::{self, Op, Remote, cloud_tree, op, play_elsewhere};
+use crate::world::side::Side;
 use crate::world::{Running, User, World};
 
 fn refusal(error: &VolumeError) -> Option<Refusal> {
@@ -86,7 +87,7 @@ async fn elsewhere(world: &World, running: &Running, model: &mut Model, remote: 
     here(running, model).await
 }
 
-async fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
+async fn play(flavour: Side, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let world = World::new(flavour).await;
     let mut running = world.run().await;
     let mut model = Model::default();
@@ -133,7 +134,7 @@ async fn play(flavour: Flavour, ops: Vec<Op>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn run(flavour: Flavour, cases: u32) {
+fn run(flavour: Side, cases: u32) {
     let (inputs, runtime) = (prop::collection::vec(op(), 1..40), generated::runtime(2));
     generated::run("MODEL_CASES", cases, 300, &inputs, |ops| runtime.block_on(play(flavour, ops)))
         .unwrap_or_else(|error| panic!("{error}"));
@@ -141,10 +142,15 @@ fn run(flavour: Flavour, cases: u32) {
 
 #[test]
 fn random_operations_agree_with_the_reference_on_a_personal_drive() {
-    run(Flavour::PersonalNew, 40);
+    run(Flavour::PersonalNew.into(), 40);
 }
 
 #[test]
 fn random_operations_agree_with_the_reference_on_a_business_drive() {
-    run(Flavour::Business, 40);
+    run(Flavour::Business.into(), 40);
+}
+
+#[test]
+fn random_operations_agree_with_the_reference_on_live_connect() {
+    run(Side::LIVE, 30);
 }

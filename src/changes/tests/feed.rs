@@ -58,11 +58,15 @@ pub(super) struct FeedState {
     pub(super) hidden: Vec<ItemId>,
     /// Items that are gone though the feed does not know it yet.
     pub(super) gone_unnoticed: Vec<ItemId>,
+    /// Items that nobody can be asked about for now.
+    pub(super) refused: Vec<ItemId>,
     /// Enumerations show the drive as it was at this position.
     pub(super) frozen: Option<usize>,
     pub(super) circle: bool,
     pub(super) failures: VecDeque<RemoteError>,
     pub(super) asked: Vec<String>,
+    /// Happens after the next look at an item, before its answer arrives.
+    pub(super) meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl FeedState {
@@ -103,10 +107,10 @@ impl FeedState {
 }
 
 impl Feed {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn of(changes: ChangeSource) -> Arc<Self> {
         Arc::new(Self {
             caps: Caps {
-                changes: ChangeSource::Native,
+                changes,
                 precondition: PreconditionStrength::Strong,
                 hashes: true,
                 set_times: true,
@@ -190,9 +194,15 @@ impl Remote for Feed {
 
     async fn stat(&self, at: At<'_>) -> RemoteResult<Item> {
         let At::Id(id) = at else { return unsupported() };
-        let state = self.state();
+        let mut state = self.state();
+        if state.refused.contains(id) {
+            return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, "not now"));
+        }
         let mut live = state.live();
         live.retain(|id, _| !state.gone_unnoticed.contains(id));
+        if let Some(happens) = state.meanwhile.take() {
+            happens();
+        }
         live.get(id).cloned().ok_or_else(|| RemoteError::new(RemoteErrorKind::NotFound, Advice::GiveUp, "gone"))
     }
 

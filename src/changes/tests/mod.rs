@@ -1,6 +1,7 @@
 //! The poller against a feed made of a list, and a real index.
 
 mod feed;
+mod resync;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,10 +44,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of(ChangeSource::Native)
+    }
+
+    fn of(changes: ChangeSource) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let counter = Arc::new(Counter(AtomicU64::new(100)));
         let index = Arc::new(Index::open(folder.path(), &id("root"), &[], counter).expect("opens"));
-        Self::with(Feed::new(), index, folder)
+        Self::with(Feed::of(changes), index, folder)
     }
 
     fn with(feed: Arc<Feed>, index: Arc<Index>, folder: tempfile::TempDir) -> Self {
@@ -71,6 +76,12 @@ impl World {
         while self.poller.has_pages_to_fetch().await {
             assert_eq!(self.poller.page_in_turn().await, Outcome::News);
         }
+    }
+
+    /// Gets to know the drive, as a daemon does that starts for the first time.
+    async fn learn(&self) {
+        self.poller.prepare().await.expect("prepared");
+        self.enumerate().await;
     }
 
     /// The whole tree as the index has it: paths, and versions of files.
@@ -241,8 +252,7 @@ async fn a_state_from_before_our_own_change_is_ignored() {
 async fn what_we_have_deleted_does_not_come_back_as_a_ghost_but_does_if_it_was_restored() {
     let world = World::new();
     world.feed.is(folder("a", "root"));
-    world.poller.prepare().await.expect("prepared");
-    world.enumerate().await;
+    world.learn().await;
     let delete_here = |world: &World| {
         let until = world.clock.now().plus(Duration::from_secs(120));
         let written = world.index.write(|txn| {
@@ -265,99 +275,64 @@ async fn what_we_have_deleted_does_not_come_back_as_a_ghost_but_does_if_it_was_r
 }
 
 #[tokio::test]
-async fn an_old_page_of_an_enumeration_overrides_nothing() {
+async fn what_we_delete_while_it_is_asked_about_does_not_come_back() {
     let world = World::new();
-    for name in ["a", "b", "c", "d"] {
-        world.feed.is(file(name, "root", 1));
-    }
     world.poller.prepare().await.expect("prepared");
-    // From here on the enumeration shows the drive as it is now.
-    world.feed.state().frozen = Some(4);
-    assert!(world.poller.has_pages_to_fetch().await);
-    world.poller.page_in_turn().await;
-    world.feed.is(file("c", "root", 2));
-    world.feed.gone("d");
+    let until = world.clock.now().plus(Duration::from_secs(120));
+    let known = world.index.write(|txn| {
+        txn.upsert(&file("mine", "root", 2))?;
+        txn.expect_echo(&id("mine"), &MetaTag("m1".into()), false, until)
+    });
+    known.expect("written");
+    world.feed.is(file("mine", "root", 3));
+    let index = world.index.clone();
+    world.feed.state().meanwhile = Some(Box::new(move || {
+        let deleted = index.write(|txn| {
+            txn.remove(&id("mine"))?;
+            txn.expect_echo(&id("mine"), &MetaTag("m3".into()), true, until)
+        });
+        deleted.expect("written");
+    }));
     world.poll().await;
-    world.enumerate().await;
-    assert_eq!(world.tree(), world.truth());
-    assert_eq!(world.poll().await, 0, "the position in the feed did not go back");
+    assert!(world.feed.state().meanwhile.is_none(), "it was asked about");
+    assert!(world.tree().is_empty(), "{:?}", world.tree());
 }
 
-#[tokio::test]
-async fn the_first_enumeration_fills_the_index_and_is_continued_after_a_restart() {
-    let world = World::new();
-    world.feed.is(folder("docs", "root"));
-    for name in ["a", "b", "c", "d", "e"] {
-        world.feed.is(file(name, "docs", 1));
-    }
-    world.poller.prepare().await.expect("prepared");
-    assert!(world.poller.has_pages_to_fetch().await);
-    for _ in 0..2 {
-        assert_eq!(world.poller.page_in_turn().await, Outcome::News);
-    }
-    assert!(!world.index.is_enumerated().expect("reads"));
-    assert!(world.poller.health().borrow().enumerating.is_some_and(|listed| listed >= 2));
-    world.feed.take_asked();
-
-    let world = world.restart();
-    assert!(world.poller.has_pages_to_fetch().await);
-    world.poller.page_in_turn().await;
-    assert!(world.feed.take_asked()[0].starts_with("listing:"), "not from the beginning");
-    world.enumerate().await;
-    assert!(world.index.is_enumerated().expect("reads"));
-    assert_eq!(world.tree(), world.truth());
-    let docs = world.index.by_id(&id("docs")).expect("reads").expect("known");
-    assert!(docs.complete);
-    assert!(!world.poller.has_pages_to_fetch().await, "until tomorrow");
-    world.clock.advance(Duration::from_secs(25 * 3600));
-    assert!(world.poller.has_pages_to_fetch().await);
+/// A change of ours is acknowledged: an item is known as it is now, and was something else before.
+fn land(world: &World, item: Item, before: &str) {
+    let until = world.clock.now().plus(Duration::from_secs(300));
+    let written = world.index.write(|txn| {
+        txn.upsert_with(&item, Some((item.modified, item.modified)))?;
+        txn.expect_echo(&item.id, &MetaTag(before.into()), false, until)
+    });
+    written.expect("written");
 }
 
+/// Between the question about an item and the writing of the chain we may change it.
 #[tokio::test]
-async fn an_expired_cursor_leads_to_a_comparison_that_finds_what_was_missed() {
+async fn what_we_change_while_a_chain_is_on_its_way_stays_and_the_chain_is_read_again() {
     let world = World::new();
     world.feed.is(folder("docs", "root"));
-    world.feed.is(file("a", "docs", 1));
-    world.feed.is(file("b", "root", 1));
-    world.poller.prepare().await.expect("prepared");
-    world.enumerate().await;
-
-    world.feed.gone("docs");
-    world.feed.is(file("b", "root", 2));
-    let len = world.feed.state().log.len();
-    world.feed.state().forgotten = len;
-    assert_eq!(world.poll().await, 0);
-    assert_eq!(world.tree().len(), 3, "nothing goes before the end of the enumeration");
-    assert!(!world.poller.health().borrow().is_well(), "nothing reaches us meanwhile");
-    assert_eq!(world.poll().await, 0);
-    world.enumerate().await;
-    assert!(world.poller.health().borrow().is_well());
-    assert_eq!(world.tree(), ["/b m2"]);
-    world.feed.is(file("c", "root", 1));
-    assert_eq!(world.poll().await, 1, "and the feed is followed again");
-}
-
-#[tokio::test]
-async fn what_an_enumeration_forgets_to_list_is_not_gone() {
-    let world = World::new();
-    world.feed.is(folder("docs", "root"));
-    world.feed.is(file("a", "docs", 1));
-    world.feed.is(file("b", "root", 1));
-    world.poller.prepare().await.expect("prepared");
-    world.enumerate().await;
-    world.feed.state().hidden = vec![id("docs"), id("a")];
-    // This deletion never shows in the feed.
-    world.feed.state().log.retain(|change| !matches!(change, Change::Is(item) if item.id == id("b")));
-    world.clock.advance(Duration::from_secs(25 * 3600));
-    world.enumerate().await;
-    assert_eq!(world.tree(), ["/docs m0", "/docs/a m1"]);
+    world.feed.is(file("a", "root", 1));
+    world.learn().await;
+    let [from, to] = ["cursor:2", "cursor:9"].map(|cursor| Cursor(cursor.into()));
+    land(&world, file("a", "docs", 3), "m1");
+    let old = vec![Change::Is(file("a", "root", 2)), Change::Is(file("b", "root", 1))];
+    let now = world.clock.now();
+    apply::apply_chain(&world.index, old.clone(), &[], [&from, &to], now).expect("written");
+    assert_eq!(world.tree(), ["/b m1", "/docs m0", "/docs/a m3"]);
+    assert_eq!(world.index.cursor().expect("reads"), Some(from.clone()));
+    // What was asked about, and has not changed since, is taken.
+    let asked = world.index.write(|txn| apply::doubted(txn, &old, now)).expect("reads").0;
+    apply::apply_chain(&world.index, old, &asked, [&from, &to], now).expect("written");
+    assert_eq!(world.tree(), ["/a m2", "/b m1", "/docs m0"]);
+    assert_eq!(world.index.cursor().expect("reads"), Some(to));
 }
 
 #[tokio::test]
 async fn the_task_polls_in_its_rhythm_backs_off_and_wakes_up() {
     let world = World::new();
-    world.poller.prepare().await.expect("prepared");
-    world.enumerate().await;
+    world.learn().await;
     world.feed.take_asked();
     let (switch, stop) = Stop::channel();
     let task = tokio::spawn(world.poller.clone().run(stop));
@@ -475,8 +450,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let world = World::new();
-            world.poller.prepare().await.expect("prepared");
-            world.enumerate().await;
+            world.learn().await;
             for (step, act) in acts.iter().enumerate() {
                 carry_out(&world.feed, act, step as u32 + 1);
                 if matches!(act, Act::Poll) {

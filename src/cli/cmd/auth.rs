@@ -1,11 +1,14 @@
 //! `onedrive-cli auth`: sign in, or finish a sign-in with the address that a browser elsewhere ended up at.
 
 use clap::Args;
+use serde_json::json;
 
 use crate::base::{private, telemetry};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::options::Global;
+use crate::cli::person::Terminal;
+use crate::cli::print::{json_text, write_out};
 use crate::cli::{block_on, person};
 
 /// Arguments of `auth`.
@@ -36,10 +39,17 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
                         "onedrive-cli auth --no-browser prints an address, onedrive-cli auth --device-code a code",
                     )
                 })?;
-                person::sign_in(&context, method).await
+                person::sign_in(&context, method, Terminal { aside: global.json }).await
             }
         }
     })?;
-    println!("Signed in. The tokens are in {}.", context.places.token_file().display());
+    if global.json {
+        let tokens = context.vault().path().map(|path| path.to_string_lossy().into_owned());
+        return write_out(&json_text(&json!({"signed_in": true, "tokens": tokens})));
+    }
+    match context.vault().path() {
+        Some(path) => println!("Signed in. The tokens are in {}.", path.display()),
+        None => println!("Signed in, and forgotten already: the settings say conf_save: false."),
+    }
     Ok(())
 }

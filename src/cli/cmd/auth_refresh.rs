@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::auth::TokenSource as _;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 
@@ -11,10 +10,6 @@ use crate::cli::session::Session;
 /// # Errors
 /// Nobody is signed in, the service refuses, or it cannot be reached.
 pub async fn run(session: &Session) -> Result<(), CliError> {
-    let current = session.tokens.token().await?;
-    session.tokens.renew(&current).await?;
-    let stored = session.context.vault().load().map_err(crate::auth::AuthError::from)?;
-    let granted: Vec<String> =
-        stored.map(|tokens| tokens.scope.split_whitespace().map(str::to_owned).collect()).unwrap_or_default();
+    let granted = session.account.refresh().await?;
     session.out.done(json!({ "scope_granted": granted }))
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::get::to_standard_output;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use crate::cli::transfer::down;
+use crate::drive::down;
 
 /// Arguments of `cat`.
 #[derive(Args, Debug)]

@@ -1,11 +1,12 @@
 //! `onedrive-cli comments`, `comment_add` and `comment_delete`: what people say about an object, on services that have it.
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::options::Dry;
 use crate::cli::session::{Session, shown};
+use crate::remote::extras::Beyond;
 
 /// Arguments of `comments`.
 #[derive(Args, Debug)]
@@ -57,6 +58,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 /// As [`run`].
 pub async fn run_add(arguments: &AddArguments, session: &Session) -> Result<(), CliError> {
     let item = session.find(Some(&arguments.object)).await?;
+    session.offers(Beyond::Comments)?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("comment on {}", shown(&item)));
     }
@@ -68,8 +70,10 @@ pub async fn run_add(arguments: &AddArguments, session: &Session) -> Result<(), 
 /// # Errors
 /// As [`run`].
 pub async fn run_delete(arguments: &DeleteArguments, session: &Session) -> Result<(), CliError> {
+    session.offers(Beyond::Comments)?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("delete the comment {}", arguments.comment));
     }
-    Ok(session.extras.delete_comment(&arguments.comment).await?)
+    session.extras.delete_comment(&arguments.comment).await?;
+    session.out.done(json!({ "id": arguments.comment }))
 }

@@ -7,7 +7,7 @@ use super::mv::{one_or_list, split};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::options::Dry;
 use crate::cli::session::{Session, is_folder, shown};
-use crate::remote::RemoteErrorKind;
+use crate::drive::DriveError;
 
 /// Copies under way at the same time.
 const AT_ONCE: usize = 4;
@@ -56,14 +56,11 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
             .iter()
             .try_for_each(|item| session.out.would(&format!("copy {} to {}{name}", shown(item), shown(&folder))));
     }
-    let into = folder.link_to.as_ref().unwrap_or(&folder.id);
     let name = arguments.name.as_deref();
     let results: Vec<Result<_, CliError>> = stream::iter(&found)
-        .map(async |item| match session.extras.copy(&item.id, into, name).await {
+        .map(async |item| match session.copy(item, &folder, name).await {
             Ok(copy) => Ok(session.object(&copy)),
-            Err(error) if error.kind == RemoteErrorKind::Exists => {
-                Err(super::mkdir::taken(name.unwrap_or(&item.name), &folder))
-            }
+            Err(error @ DriveError::Exists { .. }) => Err(error.into()),
             Err(error) => Err(CliError::from(error).about(&shown(item))),
         })
         .buffered(AT_ONCE)

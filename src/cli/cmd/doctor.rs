@@ -68,7 +68,14 @@ pub fn run(global: &Global) -> Result<(), CliError> {
     let mut findings = Vec::new();
     match &context {
         Ok(context) if context.places.settings.exists() => {
-            findings.push(Finding::good("settings", context.places.settings.display().to_string()));
+            let mut sentence = context.places.settings.display().to_string();
+            if let Some(lcrc) = &context.config.lcrc {
+                sentence.push_str(", a file of python-onedrive");
+                for key in lcrc.left_alone() {
+                    sentence.push_str(&format!("; without effect: {}", key.sentence));
+                }
+            }
+            findings.push(Finding::good("settings", sentence));
         }
         Ok(context) => {
             let sentence = format!("{} does not exist, so all is as usual", context.places.settings.display());
@@ -157,7 +164,7 @@ async fn cloud(context: &Context) -> Vec<Finding> {
     let clock = SystemClock::new();
     let mut findings = Vec::new();
     let mut reached = true;
-    for (what, origin) in [("service", context.config.graph_url()), ("sign-in", context.config.login_url())] {
+    for (what, origin) in [("service", context.config.service_url()), ("sign-in", context.config.login_url())] {
         match time_of(&origin, &clock).await {
             Ok(theirs) => {
                 findings.push(Finding::good("network", format!("{origin} answers")));
@@ -194,7 +201,11 @@ async fn cloud(context: &Context) -> Vec<Finding> {
         Ok(Some(_)) => {}
     }
     findings.push(match token(context).await {
-        Ok(()) => Finding::good("sign-in", format!("valid; {}", context.places.token_file().display())),
+        Ok(()) => {
+            let vault = context.vault();
+            let place = vault.path().map_or("kept nowhere".to_owned(), |path| path.display().to_string());
+            Finding::good("sign-in", format!("valid; {place}"))
+        }
         Err(error) => Finding::bad("sign-in", &error),
     });
     findings

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::print_config::print;
-use super::status::json_line;
 use crate::cli::context::absolute;
 use crate::cli::daemons::{self, Target};
 use crate::cli::error::{CliError, Kind};
+use crate::cli::options::Dry;
+use crate::cli::print::{json_text, print, tamed, would};
 use crate::cli::words::changes;
 use crate::config::size::display_size;
 use crate::daemon::control::protocol::{Choice, Done, DraftPlace};
@@ -38,6 +38,9 @@ pub struct ExportArguments {
     /// The mount, if there are several and the draft is a number
     #[arg(long, value_name = "MOUNTPOINT")]
     at: Option<PathBuf>,
+
+    #[command(flatten)]
+    dry: Dry,
 }
 
 /// Arguments of `discard`.
@@ -59,6 +62,9 @@ pub struct DiscardArguments {
     /// The mount, if there are several and the draft is a number
     #[arg(long, value_name = "MOUNTPOINT")]
     at: Option<PathBuf>,
+
+    #[command(flatten)]
+    dry: Dry,
 }
 
 /// Copies a draft out.
@@ -79,11 +85,14 @@ pub fn run_export(arguments: &ExportArguments, json: bool) -> Result<(), CliErro
             .hint("to copy what is here, with zeros in place of the rest: --partial"));
     }
     let to = absolute(&arguments.file)?;
+    if arguments.dry.dry_run {
+        return would(json, &format!("copy {} of {} to {}", display_size(place.size), place.name, to.display()));
+    }
     copy(&place, &to)?;
     if json {
-        return print(&json_line(&DraftPlace { file: to, ..place }));
+        return print(&json_text(&DraftPlace { file: to, ..place }));
     }
-    println!("{} copied to {}", display_size(place.size), arguments.file.display());
+    println!("{} copied to {}", display_size(place.size), tamed(&arguments.file.display().to_string()));
     Ok(())
 }
 
@@ -132,12 +141,17 @@ pub fn run_discard(arguments: &DiscardArguments, json: bool) -> Result<(), CliEr
         Answer::Done(done) => Ok(done),
         other => Err(target.daemon.confused(&other)),
     };
+    if arguments.dry.dry_run {
+        let done = ask(true)?;
+        let first = done.first.as_deref().unwrap_or_default();
+        return would(json, &format!("take {} back ({first})", changes(done.changes)));
+    }
     if !arguments.yes {
         confirm(&question(&what, &ask(true)?))?;
     }
     let done = ask(false)?;
     if json {
-        print(&json_line(&done))?;
+        print(&json_text(&done))?;
     } else if done.changes > 0 {
         println!("{} taken back", changes(done.changes));
     }
@@ -172,7 +186,7 @@ fn confirm(question: &str) -> Result<(), CliError> {
     if !io::stdin().is_terminal() {
         return Err(CliError::new(Kind::Usage, question.to_owned()).hint("nobody can be asked here; to do it: --yes"));
     }
-    print!("{question}\nDo it? [y/N] ");
+    print!("{}\nDo it? [y/N] ", tamed(question));
     let _ = io::stdout().flush();
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::cli::error::CliError;
 use crate::cli::print::Node;
 use crate::cli::session::{Session, is_folder};
-use crate::cli::walk::{self, Branch};
 use crate::cli::words::files;
 use crate::config::size::display_size;
+use crate::drive::Branch;
 
 /// Arguments of `du`.
 #[derive(Args, Debug)]
@@ -29,7 +29,7 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let item = session.find(arguments.folder.as_deref()).await?;
     let tree = if is_folder(&item) {
-        walk::tree(session, item, false).await?
+        session.tree(item, false).await?
     } else {
         Branch { object: Value::Null, item, children: None }
     };

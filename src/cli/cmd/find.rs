@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::cli::error::CliError;
 use crate::cli::session::{Session, is_folder};
-use crate::cli::walk::{self, Branch};
 use crate::config::size::parse_size;
+use crate::drive::Branch;
 
 /// Arguments of `find`.
 #[derive(Args, Debug)]
@@ -49,7 +49,7 @@ enum Type {
 /// There is no such folder, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let folder = session.find_folder(arguments.folder.as_deref()).await?;
-    let tree = walk::tree(session, folder, session.out.json() || session.out.selects()).await?;
+    let tree = session.tree(folder, session.out.json() || session.out.selects()).await?;
     let mut found = Vec::new();
     collect(&tree, "", arguments, &mut found);
     if session.out.json() || session.out.selects() {

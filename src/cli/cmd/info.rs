@@ -4,7 +4,6 @@ use clap::Args;
 
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use crate::remote::At;
 
 /// Arguments of `info`.
 #[derive(Args, Debug)]
@@ -14,12 +13,14 @@ pub struct Arguments {
     object: Option<String>,
 }
 
-/// Prints one object.
+/// Prints one object, or what the old service tells at a path of its own.
 ///
 /// # Errors
 /// There is no such object, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
+    if let Some(view) = session.view_at(arguments.object.as_deref()) {
+        return session.out.data(session.view(view).await?);
+    }
     let item = session.find(arguments.object.as_deref()).await?;
-    let seen = session.ask(async |extras| extras.look(At::Id(&item.id)).await).await?;
-    session.out.data(seen.object)
+    session.out.data(session.look(&item).await?)
 }

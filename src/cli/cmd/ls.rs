@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
+use crate::drive::View;
 
 /// Arguments of `ls`.
 #[derive(Args, Debug)]
@@ -58,17 +59,26 @@ impl Part {
 /// # Errors
 /// There is no such folder, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
-    let folder = session.find_folder(arguments.folder.as_deref()).await?;
     let part = arguments.range.unwrap_or(Part { offset: 0, limit: None });
     let whole = arguments.objects || session.out.selects();
-    let items = session.children(&folder, whole).await?;
-    let chosen = items.iter().skip(part.offset).take(part.limit.unwrap_or(usize::MAX));
-    let listed = if whole {
-        chosen.map(|seen| seen.object.clone()).collect()
-    } else {
-        chosen.map(|seen| Value::from(seen.item.name.as_str())).collect()
+    let objects = match session.view_at(arguments.folder.as_deref()) {
+        Some(view @ (View::Shared | View::Recent)) => by_name(session.view(view).await?),
+        _ => {
+            let folder = session.find_folder(arguments.folder.as_deref()).await?;
+            let children = session.children(&folder, whole).await?;
+            children.into_iter().map(|seen| seen.object).collect()
+        }
     };
+    let chosen = objects.into_iter().skip(part.offset).take(part.limit.unwrap_or(usize::MAX));
+    let listed = if whole { chosen.collect() } else { chosen.map(|object| object["name"].clone()).collect() };
     session.out.data(Value::Array(listed))
+}
+
+/// The objects of a list in the order of a folder's.
+fn by_name(list: Value) -> Vec<Value> {
+    let Value::Array(mut objects) = list else { return Vec::new() };
+    objects.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    objects
 }
 
 #[cfg(test)]

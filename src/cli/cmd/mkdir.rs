@@ -6,8 +6,8 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::options::Dry;
 use crate::cli::print::tamed;
 use crate::cli::session::{Session, is_folder, shown};
-use crate::cli::target::names;
-use crate::remote::{At, Item, RemoteErrorKind};
+use crate::drive::DriveError;
+use crate::drive::target::names;
 
 /// Arguments of `mkdir`.
 #[derive(Args, Debug)]
@@ -41,6 +41,9 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
         Some(text) => Some(super::info_set::Properties::parse(text)?),
         None => None,
     };
+    if let Some(properties) = &properties {
+        properties.check(session)?;
+    }
     let mut names = names(&arguments.name);
     let Some(last) = names.pop() else {
         return Err(CliError::new(Kind::Usage, "a folder needs a name"));
@@ -49,7 +52,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
     let mut missing = Vec::new();
     for name in names {
         if missing.is_empty() {
-            match child(session, &at, &name).await? {
+            match session.child(&at, &name).await? {
                 Some(found) if is_folder(&found) => {
                     at = found;
                     continue;
@@ -71,12 +74,11 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
         return session.out.would(&format!("make the folder \"{}\" in {}", missing.join("/"), shown(&at)));
     }
     for name in &missing {
-        let parent = at.link_to.as_ref().unwrap_or(&at.id).clone();
-        at = match session.remote.make_folder(&parent, name).await {
+        at = match session.make_folder(&at, name).await {
             Ok(made) => made,
-            Err(error) if error.kind == RemoteErrorKind::Exists => match child(session, &at, name).await? {
+            Err(error @ DriveError::Exists { .. }) => match session.child(&at, name).await? {
                 Some(found) if is_folder(&found) && arguments.parents => found,
-                _ => return Err(taken(name, &at)),
+                _ => return Err(error.into()),
             },
             Err(error) => return Err(CliError::from(error).about(&format!("the folder \"{name}\""))),
         };
@@ -85,18 +87,4 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
         at = properties.apply(session, &at).await.map_err(|error| error.about("the folder is made, but"))?;
     }
     session.out.done(session.object(&at))
-}
-
-/// The name is taken.
-pub(super) fn taken(name: &str, folder: &Item) -> CliError {
-    CliError::new(Kind::Exists, format!("there is already a \"{}\" in {}", tamed(name), shown(folder)))
-}
-
-async fn child(session: &Session, folder: &Item, name: &str) -> Result<Option<Item>, CliError> {
-    let id = folder.link_to.as_ref().unwrap_or(&folder.id);
-    match session.remote.stat(At::Child(id, name)).await {
-        Ok(item) => Ok(Some(item)),
-        Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -20,6 +20,7 @@ use crate::cli::context::{Context, Selection};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::{background, mountpoint, person};
 use crate::config::DEFAULTS;
+use crate::config::paths::Bases;
 use crate::daemon;
 use crate::fuse::SessionEnd;
 
@@ -143,7 +144,7 @@ impl Announcer {
 /// One sentence and an exit code.
 pub fn run(arguments: Arguments) -> Result<(), CliError> {
     if arguments.print_config {
-        return super::print_config::print(DEFAULTS);
+        return crate::cli::print::print(DEFAULTS);
     }
     let to_parent = arguments.report_ready;
     private::keep_memory();
@@ -274,13 +275,26 @@ async fn ensure_signed_in(
             if !matches!(error, AuthError::NotSignedIn) {
                 println!("{error}");
             }
-            person::sign_in(context, method).await.map(drop)
+            person::sign_in(context, method, person::Terminal::default()).await.map(drop)
         }
         (None, AuthError::SignedOut { .. }) => {
             tracing::warn!(%error, "mounting what is on this machine");
             Ok(())
         }
         (None, _) => Err(error.into()),
+    }
+}
+
+/// The systemd unit that mounts with these settings: the units look for them in the folder of settings, under a name
+/// that stands for itself in the name of a unit.
+fn unit(settings: &Path, folder: &Path) -> Option<String> {
+    let name = settings.file_name()?.to_str()?.strip_suffix(".yaml")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    match name {
+        _ if settings.parent() != Some(folder) => None,
+        "config" => Some("onedrive-mount".to_owned()),
+        name if !name.is_empty() && name.chars().all(plain) => Some(format!("onedrive-mount@{name}")),
+        _ => None,
     }
 }
 
@@ -291,13 +305,14 @@ fn welcome(prepared: &Prepared, log: &str) -> String {
     let none_yet = if places.settings.exists() { "" } else { " (none yet)" };
     let at_login = match prepared.demo {
         Some(_) => "Your own OneDrive: onedrive-mount ~/OneDrive (the demo is gone after the unmount)".to_owned(),
-        None if places.profile == "default" => {
-            "At every login: systemctl --user enable onedrive-mount (see contrib/systemd for other mount points)"
-                .to_owned()
-        }
-        None => {
-            format!("At every login: systemctl --user enable onedrive-mount@{} (see contrib/systemd)", places.profile)
-        }
+        None => match Bases::of_user().ok().and_then(|bases| unit(&places.settings, &bases.config)) {
+            Some(unit) => {
+                format!("At every login: systemctl --user enable {unit} (see contrib/systemd for other mount points)")
+            }
+            None => {
+                "At every login: with a unit of your own that names these settings (see contrib/systemd)".to_owned()
+            }
+        },
     };
     format!(
         "OneDrive is on {mountpoint}. Settings: {}{none_yet}, cache: {}, log: {log}\n\
@@ -311,6 +326,7 @@ fn welcome(prepared: &Prepared, log: &str) -> String {
 /// Runs the daemon, and the demo drive if that is what is mounted, until the mount ends.
 fn serve(prepared: Prepared, announcer: Announcer) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(daemon::run::step_back)
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Other, format!("cannot start: {error}")))?;
@@ -342,6 +358,7 @@ async fn run_daemon(prepared: Prepared, announcer: Announcer, clock: Arc<dyn Clo
         allow_other: prepared.allow_other,
         tokens: tokens.clone(),
         loopback_only: prepared.demo.is_some(),
+        program: std::env::current_exe().ok(),
     };
     let result = daemon::run::run(options, || announcer.ready()).await;
     settle(&tokens, &*clock).await;
@@ -450,6 +467,25 @@ mod tests {
     struct Line {
         #[command(flatten)]
         arguments: Arguments,
+    }
+
+    #[test]
+    fn only_settings_in_their_folder_have_a_unit() {
+        let folder = Path::new("/home/ada/.config/onedrive-mount");
+        let of = |settings: &str| unit(&folder.join(settings), folder);
+        assert_eq!(of("config.yaml").as_deref(), Some("onedrive-mount"));
+        assert_eq!(of("work.yaml").as_deref(), Some("onedrive-mount@work"));
+        for elsewhere in [
+            "/home/ada/.lcrc",
+            "/tmp/work.yaml",
+            "/tmp/config.yaml",
+            "deeper/work.yaml",
+            "work.yml",
+            ".yaml",
+            "a b.yaml",
+        ] {
+            assert_eq!(of(elsewhere), None, "{elsewhere}");
+        }
     }
 
     /// A refused command line: its exit code.

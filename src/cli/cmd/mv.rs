@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::options::Dry;
 use crate::cli::session::{Session, shown};
-use crate::remote::{Patch, Precondition, RemoteErrorKind};
+use crate::drive::DriveError;
 
 /// Arguments of `mv`.
 #[derive(Args, Debug)]
@@ -51,8 +51,8 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
     }
     let mut moved = Vec::new();
     for item in &found {
-        if item.parent.is_none() {
-            return Err(CliError::new(Kind::Denied, "the root folder stays where it is"));
+        if arguments.dry.dry_run && item.parent.is_none() {
+            return Err(DriveError::Root { moved: true }.into());
         }
         if arguments.dry.dry_run {
             let to = folder.as_ref().map_or(String::new(), |folder| format!(" to {}", shown(folder)));
@@ -60,23 +60,12 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
             session.out.would(&format!("move {}{to}{name}", shown(item)))?;
             continue;
         }
-        let parent = folder.as_ref().map(|folder| folder.link_to.as_ref().unwrap_or(&folder.id).clone());
-        let patch = Patch {
-            name: arguments.name.clone(),
-            parent: parent.filter(|parent| item.parent.as_ref() != Some(parent)),
-            modified: None,
-        };
-        if patch == Patch::default() {
-            session.out.note(&format!("{} is there already", shown(item)));
-            continue;
+        match session.relocate(item, folder.as_ref(), arguments.name.as_deref()).await {
+            Ok(Some(there)) => moved.push(session.object(&there)),
+            Ok(None) => session.out.note(&format!("{} is there already", shown(item))),
+            Err(error @ (DriveError::Exists { .. } | DriveError::Root { .. })) => return Err(error.into()),
+            Err(error) => return Err(CliError::from(error).about(&shown(item))),
         }
-        let changed = session.remote.change(&item.id, &patch, &Precondition::None).await;
-        moved.push(session.object(&changed.map_err(|error| match (error.kind, &folder) {
-            (RemoteErrorKind::Exists, Some(folder)) => {
-                super::mkdir::taken(arguments.name.as_deref().unwrap_or(&item.name), folder)
-            }
-            _ => CliError::from(error).about(&shown(item)),
-        })?));
     }
     if arguments.dry.dry_run { Ok(()) } else { session.out.done(one_or_list(moved)) }
 }

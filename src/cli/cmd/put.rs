@@ -1,20 +1,20 @@
 //! `onedrive-cli put`: a file, standard input, or a whole folder into the cloud.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use super::put_folder;
+use crate::cli::context::Override;
+use crate::cli::encoding::local_path;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::options::Dry;
 use crate::cli::print::tamed;
 use crate::cli::progress::Progress;
 use crate::cli::session::{Session, shown};
-use crate::cli::transfer::local;
-use crate::cli::transfer::partial::Unfinished;
-use crate::cli::transfer::up::{self, How, Parcel, Sent};
+use crate::drive::{DriveError, How, own_name};
 
 /// Arguments of `put`.
 #[derive(Args, Debug)]
@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(short, long)]
     pub(super) no_overwrite: bool,
 
-    /// Do not shrink pictures. Accepted for old scripts: only the old service ever did
+    /// Do not shrink pictures. Accepted for old scripts: they are never shrunk
     #[arg(short = 'd', long)]
     no_downsize: bool,
 
@@ -64,14 +64,17 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The settings that options stand for.
+    pub(in crate::cli) fn overrides(&self) -> Vec<Override> {
+        let hack = ("live.refresh_before_commit", "true", "--bits-do-auth-refresh-before-commit-hack");
+        if self.bits_do_auth_refresh_before_commit_hack { vec![hack] } else { Vec::new() }
+    }
+
     /// How files are sent.
     pub(super) fn how(&self, session: &Session) -> How {
         let asked = self.bits_frag_bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|&bytes| bytes > 0);
-        How {
-            no_overwrite: self.no_overwrite,
-            fragments: self.bits,
-            fragment: asked.unwrap_or(session.context.config.upload.fragment_size),
-        }
+        let usual = session.account.how();
+        How { no_overwrite: self.no_overwrite, fragments: self.bits, fragment: asked.unwrap_or(usual.fragment) }
     }
 }
 
@@ -84,7 +87,8 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
     if input && arguments.recursive {
         return Err(CliError::new(Kind::Usage, "standard input is no folder"));
     }
-    if !input && arguments.local.is_dir() {
+    let local = local_path(&arguments.local);
+    if !input && local.is_dir() {
         if arguments.recursive {
             return put_folder::run(arguments, session).await;
         }
@@ -97,53 +101,22 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
         (None, false) => own_name(&arguments.local)?,
     };
     if !input {
-        std::fs::File::open(&arguments.local).map_err(|error| local("read", &arguments.local, &error))?;
+        std::fs::File::open(&local).map_err(|error| DriveError::local("read", &arguments.local, error))?;
     }
     let folder = session.find_folder(arguments.folder.as_deref()).await?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("send \"{name}\" to {}", shown(&folder)));
     }
     let how = arguments.how(session);
-    let unfinished = unfinished(session);
-    let spooled = if input { Some(spool(session)?) } else { None };
-    let (path, unfinished): (&Path, _) = match &spooled {
-        Some(file) => (file.path(), None),
-        None => (&arguments.local, Some(&unfinished)),
+    let size = if input { None } else { std::fs::metadata(&local).map(|metadata| metadata.len()).ok() };
+    let transfer = Progress::new(session.out.quiet(), session.clock.clone()).transfer("sent", &name, size);
+    let watch = |done| transfer.at(done);
+    let sent = if input {
+        session.upload_from(&mut io::stdin().lock(), &folder, &name, &how, &watch).await?
+    } else {
+        session.upload(&local, &folder, &name, &how, &watch).await?
     };
-    let parcel = Parcel { path, folder: &folder, name: &name, skip_same: false, unfinished };
-    let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
-    let progress = Progress::new(session.out.quiet(), session.clock.clone());
-    let transfer = progress.transfer("sent", &name, size);
-    let sent = up::send(&*session.remote, &*session.clock, &parcel, &how, &|done| transfer.at(done)).await?;
     transfer.done();
-    let (Sent::Uploaded(item) | Sent::Same(item)) = sent;
-    session.out.done(json!({"bytes": item.size, "object": session.object(&item)}))
-}
-
-/// Uploads of this profile that were broken off.
-pub(super) fn unfinished(session: &Session) -> Unfinished {
-    Unfinished::new(session.context.places.state.join("uploads"))
-}
-
-/// The name of a local file, as the name of one in the cloud.
-pub(super) fn own_name(path: &Path) -> Result<String, CliError> {
-    let name = path.file_name().map(|name| name.to_str().map(str::to_owned));
-    match name {
-        Some(Some(name)) => Ok(name),
-        Some(None) => {
-            let path = tamed(&path.display().to_string());
-            Err(CliError::new(Kind::BadName, format!("the name of {path} is not UTF-8; give another: --name NAME")))
-        }
-        None => Err(CliError::new(Kind::Usage, format!("{} has no name; give one: --name NAME", path.display()))),
-    }
-}
-
-/// Standard input as a file, because the service wants to know the size before the content.
-fn spool(session: &Session) -> Result<tempfile::NamedTempFile, CliError> {
-    let folder = &session.context.places.cache;
-    let failed = |error: io::Error| local("keep standard input in", folder, &error);
-    crate::base::private::folder(folder).map_err(failed)?;
-    let mut file = tempfile::Builder::new().prefix(".stdin-").tempfile_in(folder).map_err(failed)?;
-    io::copy(&mut io::stdin().lock(), &mut file).map_err(failed)?;
-    Ok(file)
+    let item = sent.item();
+    session.out.done(json!({"bytes": item.size, "object": session.object(item)}))
 }

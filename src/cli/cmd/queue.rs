@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::print_config::print;
-use super::status::json_line;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::daemons;
 use crate::cli::error::CliError;
+use crate::cli::print::{json_text, print};
 use crate::cli::words::{changes, share, span};
 use crate::config::size::display_size;
 use crate::daemon::control::protocol::{Queue, Queued};
@@ -43,7 +42,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let mut all = String::new();
     for target in daemons::meant(arguments.path.as_deref())? {
         match target.daemon.ask(&Request::Queue { path: target.path, limit })? {
-            Answer::Queue(queue) if json => all.push_str(&json_line(&queue)),
+            Answer::Queue(queue) if json => all.push_str(&json_text(&queue)),
             Answer::Queue(queue) => all.push_str(&text(&queue, now)),
             other => return Err(target.daemon.confused(&other)),
         }

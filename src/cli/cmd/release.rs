@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::print_config::print;
-use super::status::json_line;
 use crate::cli::daemons;
 use crate::cli::error::CliError;
+use crate::cli::options::Dry;
+use crate::cli::print::{json_text, print, would};
 use crate::cli::words::changes;
-use crate::daemon::control::protocol::Done;
+use crate::daemon::control::protocol::{Done, Queued};
 use crate::daemon::control::{Answer, Request};
 
 /// Arguments of `retry` and `approve`.
@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Only what is at this path or below it
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
+
+    #[command(flatten)]
+    dry: Dry,
 }
 
 /// Makes what failed due now.
@@ -25,6 +28,9 @@ pub struct Arguments {
 /// # Errors
 /// Nothing is mounted.
 pub fn run_retry(arguments: &Arguments, json: bool) -> Result<(), CliError> {
+    if arguments.dry.dry_run {
+        return run_dry(arguments, json, "try again now", is_retried);
+    }
     run(arguments, json, |path| Request::Retry { path }, retried)
 }
 
@@ -33,6 +39,9 @@ pub fn run_retry(arguments: &Arguments, json: bool) -> Result<(), CliError> {
 /// # Errors
 /// Nothing is mounted.
 pub fn run_approve(arguments: &Arguments, json: bool) -> Result<(), CliError> {
+    if arguments.dry.dry_run {
+        return run_dry(arguments, json, "approve", |change| change.state == "held");
+    }
     run(arguments, json, |path| Request::Approve { path }, approved)
 }
 
@@ -45,12 +54,32 @@ fn run(
     let mut all = String::new();
     for target in daemons::meant(arguments.path.as_deref())? {
         match target.daemon.ask(&request(target.path))? {
-            Answer::Done(done) if json => all.push_str(&json_line(&done)),
+            Answer::Done(done) if json => all.push_str(&json_text(&done)),
             Answer::Done(done) => all.push_str(&format!("{}: {}\n", done.mountpoint.display(), text(&done))),
             other => return Err(target.daemon.confused(&other)),
         }
     }
     print(&all)
+}
+
+/// Says what would be let go. The daemon is asked for its queue and nothing else, so one of an older version does
+/// nothing either.
+fn run_dry(arguments: &Arguments, json: bool, verb: &str, is_meant: impl Fn(&Queued) -> bool) -> Result<(), CliError> {
+    for target in daemons::meant(arguments.path.as_deref())? {
+        match target.daemon.ask(&Request::Queue { path: target.path, limit: None })? {
+            Answer::Queue(queue) => {
+                let count = queue.entries.iter().filter(|change| is_meant(change)).count();
+                would(json, &format!("{verb} {} of {}", changes(count), queue.mountpoint.display()))?;
+            }
+            other => return Err(target.daemon.confused(&other)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether `retry` makes a change due: it failed before, or it waits for the user and is not held.
+fn is_retried(change: &Queued) -> bool {
+    (change.state == "waiting" && change.attempts > 0) || change.state == "parked"
 }
 
 fn retried(done: &Done) -> String {
@@ -82,6 +111,9 @@ mod tests {
         assert!(
             retried(&done(2, 5)).starts_with("2 changes tried again now") && retried(&done(2, 5)).ends_with("approve")
         );
+        let change = |state: &str, attempts| Queued { state: state.to_owned(), attempts, ..Queued::default() };
+        assert!(is_retried(&change("waiting", 1)) && is_retried(&change("parked", 0)));
+        assert!(!is_retried(&change("waiting", 0)) && !is_retried(&change("held", 1)));
         assert_eq!(approved(&done(0, 0)), "nothing is held");
         assert_eq!(approved(&done(1, 0)), "1 change approved and on the way to the cloud");
     }

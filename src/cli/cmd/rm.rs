@@ -3,12 +3,11 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::error::{CliError, Kind};
+use crate::cli::error::CliError;
 use crate::cli::options::Dry;
 use crate::cli::session::{Session, is_folder, shown};
-use crate::cli::walk;
 use crate::cli::words::files;
-use crate::remote::Precondition;
+use crate::drive::DriveError;
 
 /// Arguments of `rm`.
 #[derive(Args, Debug)]
@@ -47,19 +46,19 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 
 async fn delete(object: &str, dry: bool, session: &Session) -> Result<Option<Value>, CliError> {
     let item = session.find(Some(object)).await?;
-    if item.parent.is_none() {
-        return Err(CliError::new(Kind::Denied, "the root folder cannot be deleted"));
+    if dry && item.parent.is_none() {
+        return Err(DriveError::Root { moved: false }.into());
     }
     if dry {
         let mut what = shown(&item);
         if is_folder(&item) && item.link_to.is_none() {
-            let (mut count, tree) = (0, walk::tree(session, item, false).await?);
+            let (mut count, tree) = (0, session.tree(item, false).await?);
             tree.each(&mut |branch| count += u64::from(branch.children.is_none()));
             what = format!("the folder {what} and {} in it", files(count));
         }
         session.out.would(&format!("delete {what}"))?;
         return Ok(None);
     }
-    session.remote.delete(&item.id, &Precondition::None).await?;
+    session.delete(&item).await?;
     Ok(Some(session.object(&item)))
 }

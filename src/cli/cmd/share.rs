@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::options::Dry;
 use crate::cli::session::{Session, shown};
+use crate::remote::extras::Beyond;
 
 /// Arguments of `permissions`.
 #[derive(Args, Debug)]
@@ -73,6 +74,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 /// As [`run`].
 pub async fn run_share(arguments: &ShareArguments, session: &Session) -> Result<(), CliError> {
     let item = session.find(Some(&arguments.object)).await?;
+    session.offers(Beyond::Share)?;
     if arguments.dry.dry_run {
         let what = if arguments.write { "look at and change" } else { "look at" };
         return session.out.would(&format!("let {} {what} {}", arguments.people.join(", "), shown(&item)));

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::print_config::print;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::daemons;
 use crate::cli::error::CliError;
+use crate::cli::print::{json_text, print};
 use crate::cli::words::{changes, share, span};
 use crate::config::size::display_size;
 use crate::daemon::control::Status;
@@ -30,19 +30,12 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     for target in daemons::meant(arguments.path.as_deref())? {
         let status = &target.daemon.status;
         if json {
-            all.push_str(&json_line(status));
+            all.push_str(&json_text(status));
         } else {
             all.push_str(&text(status, now));
         }
     }
     print(&all)
-}
-
-/// An answer as one line of JSON.
-pub(super) fn json_line(answer: &impl serde::Serialize) -> String {
-    let mut line = serde_json::to_string(answer).expect("invariant: plain data always serialises");
-    line.push('\n');
-    line
 }
 
 /// The line that matters, then one for each thing that goes on. `now` is in seconds since 1970.
@@ -100,7 +93,7 @@ fn text(status: &Status, now: i64) -> String {
 fn summary(status: &Status) -> String {
     let bytes =
         if status.bytes_waiting > 0 { format!(", {}", display_size(status.bytes_waiting)) } else { String::new() };
-    let parked = |count| format!("{} cannot be sent as they are", changes(count));
+    let parked = |count| format!("{} cannot be sent without you", changes(count));
     let others = status.parked - status.held.min(status.parked);
     let mut parts = Vec::new();
     if status.waiting > 0 {
@@ -147,7 +140,7 @@ mod tests {
         let all = Status { held: 2, bytes_waiting: 4096, ..status(2, 3) };
         assert_eq!(
             summary(&all),
-            "2 changes on the way to the cloud, 4 KiB, 1 change cannot be sent as they are, 2 changes held until you say \
+            "2 changes on the way to the cloud, 4 KiB, 1 change cannot be sent without you, 2 changes held until you say \
              so (onedrive-cli queue)"
         );
     }

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use crate::cli::encoding::{local_path, path_text};
 use crate::cli::error::{CliError, Kind};
+use crate::cli::options::Dry;
 use crate::cli::session::{Session, shown};
-use crate::cli::transfer::local;
+use crate::drive::DriveError;
 use crate::remote::RemoteErrorKind;
 use crate::remote::extras::ThumbnailSize;
 
@@ -26,6 +28,9 @@ pub struct Arguments {
     /// How large
     #[arg(short, long, value_enum, value_name = "SIZE", default_value_t = Size::Medium)]
     size: Size,
+
+    #[command(flatten)]
+    dry: Dry,
 }
 
 /// Sizes that every service has.
@@ -45,6 +50,11 @@ enum Size {
 /// The service has none of this file, the local file cannot be written, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let item = session.find(Some(&arguments.file)).await?;
+    let to = arguments.to.as_deref().map(local_path);
+    if arguments.dry.dry_run {
+        let place = to.as_deref().map_or("standard output".into(), path_text);
+        return session.out.would(&format!("write a small picture of {} to {place}", shown(&item)));
+    }
     let size = match arguments.size {
         Size::Small => ThumbnailSize::Small,
         Size::Medium => ThumbnailSize::Medium,
@@ -60,7 +70,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
             })
         })
         .await?;
-    match &arguments.to {
+    match &to {
         None => match io::stdout().lock().write_all(&picture) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(CliError::new(Kind::LocalFile, format!("cannot write the picture: {error}")))
@@ -70,10 +80,10 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
         Some(path) => {
             let mut written = std::fs::File::create(path);
             if let Ok(file) = &mut written {
-                file.write_all(&picture).map_err(|error| local("write", path, &error))?;
+                file.write_all(&picture).map_err(|error| DriveError::local("write", path, error))?;
             }
-            written.map_err(|error| local("write", path, &error))?;
-            session.out.done(json!({"path": path, "bytes": picture.len()}))
+            written.map_err(|error| DriveError::local("write", path, error))?;
+            session.out.done(json!({"path": path_text(path), "bytes": picture.len()}))
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::base::ids::ItemId;
 use crate::cli::error::CliError;
 use crate::cli::options::Dry;
 use crate::cli::session::Session;
+use crate::remote::extras::Beyond;
 
 /// Arguments of `undelete`.
 #[derive(Args, Debug)]
@@ -33,6 +34,7 @@ pub async fn run(session: &Session) -> Result<(), CliError> {
 /// # Errors
 /// It is not there, or the service does not do that for this kind of account.
 pub async fn run_undelete(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
+    session.offers(Beyond::Undelete)?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("bring the object {} back", arguments.id));
     }

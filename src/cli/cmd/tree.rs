@@ -4,10 +4,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
-use crate::cli::object;
 use crate::cli::print::Node;
 use crate::cli::session::Session;
-use crate::cli::walk::{self, Branch};
+use crate::drive::{Branch, object};
 
 /// Arguments of `tree`.
 #[derive(Args, Debug)]
@@ -28,7 +27,7 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let folder = session.find_folder(arguments.folder.as_deref()).await?;
     let name = if folder.parent.is_none() { "OneDrive".to_owned() } else { folder.name.clone() };
-    let tree = walk::tree(session, folder, true).await?;
+    let tree = session.tree(folder, true).await?;
     if session.out.selects() && !session.out.json() {
         // A mapping of names has no keys to select; the objects have.
         let mut all = Vec::new();

@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::mount::UnmountFlags;
+use serde_json::json;
 
 use crate::cli::daemons::{self, Running};
 use crate::cli::error::{CliError, Kind};
+use crate::cli::options::{Dry, Global};
+use crate::cli::print::{json_text, would, write_out};
 use crate::cli::words::changes;
 use crate::daemon::control::{Answer, ask_to_stop};
 use crate::daemon::run::DRAIN_LIMIT;
@@ -30,13 +33,16 @@ pub struct Arguments {
     /// Take it out of the tree at once, even if programs use it; they keep what they have open until they close it
     #[arg(long)]
     lazy: bool,
+
+    #[command(flatten)]
+    dry: Dry,
 }
 
 /// Unmounts.
 ///
 /// # Errors
 /// Nothing of ours is mounted there, it is in use, or it belongs to another user.
-pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
     let named = &arguments.mountpoint;
     let at = mounts::resolve(named)
         .map_err(|error| not_mounted(format!("there is no mount on {}: {error}", named.display())))?;
@@ -49,13 +55,27 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         }
         None => return Err(not_mounted(format!("nothing is mounted on {}", named.display()))),
     };
-    if arguments.lazy {
-        return unmount::detach(&at, Some(mount.device_minor)).map_err(|error| CliError::new(Kind::Busy, error));
+    let daemon = daemons::all()?.into_iter().find(|daemon| daemon.status.mountpoint == at);
+    if arguments.dry.dry_run {
+        let what = match &daemon {
+            Some(daemon) if !arguments.lazy && daemon.status.waiting > 0 => {
+                format!("send {} to the cloud, for at most {} s, and ", changes(daemon.status.waiting), limit())
+            }
+            _ => String::new(),
+        };
+        return would(global.json, &format!("{what}unmount {}", at.display()));
     }
-    match daemons::all()?.into_iter().find(|daemon| daemon.status.mountpoint == at) {
-        Some(daemon) => ask_daemon(&daemon, &at),
+    if arguments.lazy {
+        unmount::detach(&at, Some(mount.device_minor)).map_err(|error| CliError::new(Kind::Busy, error))?;
+        return if global.json { tell(&at) } else { Ok(()) };
+    }
+    match daemon {
+        Some(daemon) => ask_daemon(&daemon, &at, global),
         None => {
             plain_unmount(&at)?;
+            if global.json {
+                return tell(&at);
+            }
             println!(
                 "Unmounted; its daemon had ended before. What it had not sent is safe here and goes on with the next start."
             );
@@ -64,16 +84,29 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
 }
 
+/// Says with `--json` what was unmounted, where no daemon says more.
+fn tell(at: &Path) -> Result<(), CliError> {
+    write_out(&json_text(&json!({ "mountpoint": at.to_string_lossy() })))
+}
+
+/// How long the daemon sends, in seconds.
+fn limit() -> u64 {
+    DRAIN_LIMIT.as_secs()
+}
+
 fn not_mounted(sentence: String) -> CliError {
     CliError::new(Kind::NotMounted, sentence).hint("what is mounted: findmnt -t fuse.onedrive-mount,fuse")
 }
 
 /// Asks the daemon to stop and waits until it has.
-fn ask_daemon(daemon: &Running, at: &Path) -> Result<(), CliError> {
+fn ask_daemon(daemon: &Running, at: &Path, global: &Global) -> Result<(), CliError> {
     let failed = |why: String| CliError::new(Kind::Other, format!("the daemon of {} {why}", at.display()));
     let announce = |first: &Answer| {
-        if let Answer::Stopping { waiting: waiting @ 1.., .. } = first {
-            println!("Sending {} to the cloud first, for at most {} s ...", changes(*waiting), DRAIN_LIMIT.as_secs());
+        if let Answer::Stopping { waiting: waiting @ 1.., .. } = first
+            && !global.json
+            && !global.quiet
+        {
+            println!("Sending {} to the cloud first, for at most {} s ...", changes(*waiting), limit());
         }
     };
     match ask_to_stop(&daemon.socket, DRAIN_LIMIT + MARGIN, announce) {
@@ -82,6 +115,9 @@ fn ask_daemon(daemon: &Running, at: &Path) -> Result<(), CliError> {
             format!("the daemon of {} has stopped, but the folder is not free: {trouble}", at.display()),
         )
         .hint(format!("to free it: onedrive-cli unmount --lazy {}", at.display()))),
+        Ok(Answer::Stopped { waiting, parked, .. }) if global.json => {
+            write_out(&json_text(&json!({"mountpoint": at.to_string_lossy(), "waiting": waiting, "parked": parked})))
+        }
         Ok(Answer::Stopped { waiting, parked, .. }) => {
             println!("{}", farewell(waiting, parked));
             Ok(())
@@ -96,12 +132,12 @@ fn ask_daemon(daemon: &Running, at: &Path) -> Result<(), CliError> {
 fn farewell(waiting: usize, parked: usize) -> String {
     match (waiting, parked) {
         (0, 0) => "Unmounted; everything is in the cloud.".to_owned(),
-        (0, parked) => format!("Unmounted; {} cannot be sent as they are; they are safe here.", changes(parked)),
+        (0, parked) => format!("Unmounted; {} cannot be sent without you; they are safe here.", changes(parked)),
         (waiting, 0) => {
             format!("Unmounted; {} not in the cloud yet; safe here, and sent after the next start.", changes(waiting))
         }
         (waiting, parked) => format!(
-            "Unmounted; {} not in the cloud yet, {} cannot be sent as they are; all are safe here.",
+            "Unmounted; {} not in the cloud yet, {} cannot be sent without you; all are safe here.",
             changes(waiting),
             changes(parked)
         ),

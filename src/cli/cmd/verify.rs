@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::print_config::print;
-use super::status::json_line;
 use crate::cli::daemons;
 use crate::cli::error::{CliError, Kind};
+use crate::cli::print::{json_text, print};
 use crate::cli::words::files;
 use crate::config::size::display_size;
 use crate::daemon::control::protocol::Verified;
@@ -37,7 +36,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
         match target.daemon.take(answer)? {
             Answer::Verified(found) => {
                 corrupt += found.corrupt;
-                print(&if json { json_line(&found) } else { text(&found) })?;
+                print(&if json { json_text(&found) } else { text(&found) })?;
             }
             other => return Err(target.daemon.confused(&other)),
         }

@@ -7,6 +7,7 @@ use crate::cli::error::CliError;
 use crate::cli::options::Dry;
 use crate::cli::print::tamed;
 use crate::cli::session::{Session, shown};
+use crate::remote::extras::Beyond;
 
 /// Arguments of `versions`.
 #[derive(Args, Debug)]
@@ -47,10 +48,11 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 /// There is no such version, or as every call to the cloud.
 pub async fn run_restore(arguments: &RestoreArguments, session: &Session) -> Result<(), CliError> {
     let item = session.find(Some(&arguments.file)).await?;
+    let about = format!("version {} of {}", tamed(&arguments.version), shown(&item));
+    session.offers(Beyond::Restore).map_err(|error| error.about(&about))?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("bring version {} of {} back", arguments.version, shown(&item)));
     }
-    let about = format!("version {} of {}", tamed(&arguments.version), shown(&item));
     let restored = session.extras.restore_version(&item.id, &arguments.version).await;
     restored.map_err(|error| CliError::from(error).about(&about))?;
     session.out.done(json!({"id": item.id.id, "version": arguments.version}))

@@ -7,13 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::print_config::print;
 use super::queue::entry;
-use super::status::json_line;
 use crate::base::clock::{Clock as _, Mono, SystemClock};
 use crate::cli::block_on;
 use crate::cli::daemons::{self, Target};
 use crate::cli::error::{CliError, Kind};
+use crate::cli::print::{json_text, print, say, tamed};
 use crate::cli::words::changes;
 use crate::config::size::{display_size, parse_duration};
 use crate::daemon::control::protocol::Progress;
@@ -60,7 +59,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
             if let Some(result) = outcome {
                 shown.end();
                 if json {
-                    print(&left.iter().map(json_line).collect::<String>())?;
+                    print(&left.iter().map(json_text).collect::<String>())?;
                 }
                 return result;
             }
@@ -145,7 +144,7 @@ impl Shown {
             Some((said, at)) => *said != sentence && now.since(*at) >= SAYING,
         };
         if due && !self.silent {
-            eprintln!("{sentence}");
+            say(&tamed(&sentence));
             self.said = Some((sentence, now));
         }
     }

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::print_config::print;
 use super::queue::entry;
-use super::status::json_line;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::daemons;
 use crate::cli::error::CliError;
+use crate::cli::print::{json_text, print};
 use crate::cli::words::{changes, share};
 use crate::config::size::display_size;
 use crate::daemon::control::protocol::Why;
@@ -31,7 +30,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let target = daemons::the_one(Some(&arguments.path))?;
     let request = Request::Why { path: target.path.unwrap_or_default() };
     match target.daemon.ask(&request)? {
-        Answer::Why(why) if json => print(&json_line(&*why)),
+        Answer::Why(why) if json => print(&json_text(&*why)),
         Answer::Why(why) => print(&text(&why, SystemClock::new().now().seconds())),
         other => Err(target.daemon.confused(&other)),
     }

@@ -162,6 +162,44 @@ async fn a_network_can_refuse_and_swallow() {
     assert!(w.emulator.drive().stat("/f").is_none());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_swallowed_packets_comes_back_however_many_knock() {
+    use std::net::TcpStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::emulator::Network;
+    let w = world(Flavour::PersonalNew).await;
+    let address = w.emulator.endpoints().graph.replace("http://", "").parse().expect("an address");
+    let over = Arc::new(AtomicBool::new(false));
+    let crowd: Vec<_> = (0..6)
+        .map(|_| {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                let mut held = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    held.extend(TcpStream::connect_timeout(&address, Duration::from_millis(5)).ok());
+                    held.drain(..held.len().saturating_sub(20));
+                }
+            })
+        })
+        .collect();
+    for _ in 0..60 {
+        w.emulator.set_network(Network::Vanishing);
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        w.emulator.set_network(Network::Up);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    crowd.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    let answered = async {
+        while try_send(w.request("GET", "/me")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), answered).await.expect("it is back");
+}
+
 #[tokio::test]
 async fn bodies_are_cut_lengthened_and_damaged_and_pages_disturbed() {
     let w = world(Flavour::PersonalNew).await;

@@ -349,6 +349,7 @@ async fn new_items_stay_hidden_while_replicas_lag() {
         by_id: 20 * second,
         by_path: 10 * second,
         children: 5 * second,
+        ..super::super::ReadLag::default()
     });
     let made = w.put("/me/drive/root:/f:/content", "x").await.expect(201).json();
     let by_id = format!("/me/drive/items/{}", made["id"].as_str().expect("an id"));
@@ -363,6 +364,30 @@ async fn new_items_stay_hidden_while_replicas_lag() {
     assert_eq!(seen().await, (404, 200, Some(1)));
     w.clock.advance(10 * second);
     assert_eq!(seen().await, (200, 200, Some(1)));
+}
+
+#[tokio::test]
+async fn changed_items_are_shown_as_they_were_while_replicas_lag() {
+    let w = world(Flavour::PersonalNew).await;
+    let second = std::time::Duration::from_secs(1);
+    let made = w.put("/me/drive/root:/f:/content", "1").await.expect(201).json();
+    let by_id = format!("/me/drive/items/{}", made["id"].as_str().expect("an id"));
+    w.emulator.drive().set_read_lag(super::super::ReadLag { states: 20 * second, ..super::super::ReadLag::default() });
+    w.clock.advance(30 * second);
+    w.put(&format!("{by_id}/content"), "22").await.expect(200);
+    w.clock.advance(5 * second);
+    let newest = w.put(&format!("{by_id}/content"), "333").await.expect(200).json();
+    let size = async || {
+        let listed = w.get("/me/drive/root/children").await.expect(200).json()["value"][0]["size"].as_u64();
+        let by_id = w.get(&by_id).await.expect(200).json();
+        assert_eq!(by_id["size"].as_u64(), listed);
+        (listed, by_id["eTag"] == newest["eTag"])
+    };
+    assert_eq!(size().await, (Some(1), false));
+    w.clock.advance(16 * second);
+    assert_eq!(size().await, (Some(2), false), "the state between");
+    w.clock.advance(5 * second);
+    assert_eq!(size().await, (Some(3), true));
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! The emulator over HTTP, held to the documented rules.
 
+mod bits;
 mod delta;
 mod faults;
 mod items;
+mod live_content;
+mod live_items;
+mod live_sign_in;
 mod model;
 mod sessions;
 mod sign_in;
@@ -66,7 +70,7 @@ async fn world_with(flavour: Flavour, change: impl FnOnce(&mut Options)) -> Worl
     let mut options = Options { flavour, clock: Arc::new(clock.clone()), ..Options::default() };
     change(&mut options);
     let emulator = Emulator::start(options).await.expect("the emulator starts");
-    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    let http = reqwest::Client::builder().no_proxy().no_gzip().redirect(reqwest::redirect::Policy::none()).build();
     let token = emulator.oauth().issue_tokens().access;
     World { emulator, http: http.expect("a client"), token, clock }
 }
@@ -131,3 +135,39 @@ async fn try_send(request: reqwest::RequestBuilder) -> Result<Got, reqwest::Erro
 
 const FLAVOURS: [Flavour; 4] =
     [Flavour::PersonalOld, Flavour::PersonalNew, Flavour::Business, Flavour::DocumentLibrary];
+
+/// An emulator with a client signed in to Live Connect. Its requests go to `/v5.0`.
+async fn live_world() -> World {
+    live_world_with(|_| ()).await
+}
+
+async fn live_world_with(change: impl FnOnce(&mut Options)) -> World {
+    let mut world = world_with(Flavour::PersonalOld, change).await;
+    world.token = world.emulator.live().issue_tokens().access;
+    world
+}
+
+impl World {
+    /// A request to Live Connect with the token.
+    fn live(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let url = if path.starts_with("http") {
+            path.to_owned()
+        } else {
+            format!("{}/v5.0/{path}", self.emulator.endpoints().live)
+        };
+        self.bare(method, &url).bearer_auth(&self.token)
+    }
+
+    async fn live_get(&self, path: &str) -> Got {
+        send(self.live("GET", path)).await
+    }
+
+    async fn live_json(&self, method: &str, path: &str, body: Value) -> Got {
+        send(self.live(method, path).json(&body)).await
+    }
+
+    /// The Live id of the item at a path.
+    fn live_id(&self, path: &str) -> String {
+        self.emulator.drive().live_id(path).unwrap_or_else(|| panic!("no {path}"))
+    }
+}

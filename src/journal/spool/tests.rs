@@ -4,8 +4,12 @@ use super::*;
 use crate::base::disk::RealDisk;
 use crate::base::ids::{ContentTag, DriveId, ItemId};
 
+fn files() -> Arc<SpoolFiles> {
+    SpoolFiles::new(RealDisk::shared())
+}
+
 fn draft(dir: &Path) -> Draft {
-    Draft::create(&RealDisk, dir, SpoolId(1), Ino(2), "a/b.txt", Timestamp(0)).expect("creates")
+    Draft::create(&files(), dir, SpoolId(1), Ino(2), "a/b.txt", Timestamp(0)).expect("creates")
 }
 
 fn base(size: u64) -> SpoolBase {
@@ -48,7 +52,7 @@ fn a_duplicate_does_not_change_its_original() {
     let dir = tempfile::tempdir().expect("temp");
     let draft = draft(dir.path());
     draft.write(0, b"one", Timestamp(1)).expect("writes");
-    let copy = draft.duplicate(&RealDisk, dir.path(), SpoolId(2), "x").expect("copies");
+    let copy = draft.duplicate(dir.path(), SpoolId(2), "x").expect("copies");
     copy.write(0, b"two", Timestamp(2)).expect("writes");
     assert_eq!(draft.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"one"))]);
     assert_eq!(copy.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"two"))]);
@@ -90,7 +94,7 @@ fn a_flipped_bit_is_found_before_it_is_sent_and_before_it_is_read_again() {
     assert_eq!(draft.damage().expect("reads"), [0]);
     draft.read_complete(sums::BLOCK..400_000).expect("other blocks are fine");
 
-    let again = Draft::reopen(&RealDisk, dir.path(), &row, Timestamp(1)).expect("opens");
+    let again = Draft::reopen(&files(), dir.path(), &row, Timestamp(1)).expect("opens");
     assert!(is_damage(again.read(0..10)));
     assert!(is_damage(again.write(20, b"part of the block", Timestamp(2))), "it would be summed with its damage");
     assert!(is_damage(again.truncate(100, Timestamp(2))));
@@ -108,7 +112,7 @@ fn a_lost_hole_and_swapped_blocks_are_found() {
     draft.write(160, &[2; 160], Timestamp(1)).expect("writes");
     draft.sync().expect("syncs");
     let row = draft.row("boot");
-    let again = || Draft::reopen(&RealDisk, dir.path(), &row, Timestamp(1)).expect("opens");
+    let again = || Draft::reopen(&files(), dir.path(), &row, Timestamp(1)).expect("opens");
     assert!(again().damage().expect("reads").is_empty());
     flip(&draft, 5 * sums::BLOCK);
     assert!(is_damage(again().read(5 * sums::BLOCK..5 * sums::BLOCK + 1)), "where nothing was written there are zeros");
@@ -117,4 +121,36 @@ fn a_lost_hole_and_swapped_blocks_are_found() {
     let file = std::fs::OpenOptions::new().write(true).open(draft.path()).expect("opens");
     file.write_all_at(&[[2; 160], [1; 160]].concat(), 0).expect("writes");
     assert!(is_damage(again().read(0..1)));
+}
+
+#[test]
+fn many_drafts_share_few_open_files_and_each_keeps_its_bytes() {
+    let dir = tempfile::tempdir().expect("temp");
+    let files = files();
+    let drafts: Vec<Draft> = (0..1000u64)
+        .map(|number| {
+            let draft = Draft::create(&files, dir.path(), SpoolId(number), Ino(2), "x", Timestamp(0)).expect("creates");
+            draft.write(0, &number.to_le_bytes(), Timestamp(1)).expect("writes");
+            draft
+        })
+        .collect();
+    assert!(files.open_files() <= 128, "{} are open", files.open_files());
+    for (number, draft) in drafts.iter().enumerate() {
+        draft.write(8, b"more", Timestamp(2)).expect("writes");
+        let bytes = draft.read_complete(0..12).expect("reads");
+        assert_eq!((&bytes[..8], &bytes[8..]), ((number as u64).to_le_bytes().as_slice(), b"more".as_slice()));
+        assert!(draft.sync().expect("syncs"));
+    }
+    assert!(files.open_files() <= 128, "{} are open", files.open_files());
+}
+
+#[test]
+fn what_is_held_survives_its_name() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path());
+    draft.write(0, b"still here", Timestamp(1)).expect("writes");
+    draft.hold().expect("holds");
+    std::fs::remove_file(draft.path()).expect("removes");
+    draft.write(10, b"!", Timestamp(2)).expect("writes");
+    assert_eq!(&draft.read_complete(0..11).expect("reads")[..], b"still here!");
 }

@@ -554,6 +554,8 @@ fn salvage_into(
     {
         crate::base::private::file(&fresh)?;
         let mut connection = Connection::open(&fresh)?;
+        // Nobody else opens it while its daemon lives, so SQLite need not ask the system for a lock at every step.
+        connection.pragma_update(None, "locking_mode", "exclusive")?;
         connection.pragma_update(None, "page_size", PAGE as i64)?;
         let txn = connection.transaction()?;
         txn.execute_batch(TABLES)?;

@@ -31,7 +31,7 @@ impl Graph {
         let url = match (&link, &from) {
             (Some(link), _) => {
                 let url = self.http.service_url(link).map_err(|failure| expired(&failure.context))?;
-                if !self.http.is_graph(&url) {
+                if !self.http.is_home(&url) {
                     return Err(expired("the link leads away from the service we are signed in to"));
                 }
                 url
@@ -39,7 +39,7 @@ impl Graph {
             (None, Start::Now) => self.drive_url(drive, &format!("/root/delta?token=latest&$select={SELECT}"))?,
             (None, _) => self.drive_url(drive, &format!("/root/delta?$top=1000&$select={SELECT}"))?,
         };
-        let reply = self.http.graph(&look(url, "ask for changes").page()).await?;
+        let reply = self.http.signed(&look(url, "ask for changes").page()).await?;
         if link.is_some() && matches!(reply.status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
             return Err(RemoteError { kind: RemoteErrorKind::Expired, advice: Advice::Resync, ..reply.failure() });
         }
@@ -97,7 +97,7 @@ pub(crate) fn fuzz(data: &[u8]) {
     let Ok(page) = page_of(page, &DriveId::new("0123456789abcdef"), false) else { return };
     for change in &page.changes {
         if let Change::Is(item) = change {
-            super::wire::sound(item);
+            crate::remote::tolerant::sound(item);
         }
     }
     if let Next::Done(cursor) = &page.next {

@@ -1,7 +1,11 @@
 //! Downloads: bytes are proven to be of the version that was asked for, or not handed out.
 
+use std::time::Duration;
+
 use super::*;
+use crate::base::clock::Mono;
 use crate::remote::Remote as _;
+use crate::remote::content::{DownloadUrls, MAX_SKIP, MAX_URLS, URL_LIFE};
 use crate::remote::graph::tests::{graph, id};
 use crate::remote::testing::{Answer, Seen, Server};
 
@@ -324,7 +328,7 @@ fn proofs_follow_the_table() {
 #[test]
 fn the_table_of_urls_is_bounded() {
     let urls = DownloadUrls::default();
-    for number in 0..MAX_URLS as u64 + 10 {
+    for number in 0..MAX_URLS.get() as u64 + 10 {
         let url = DownloadUrl {
             url: Secret::new(Url::parse("http://127.0.0.1/").expect("a URL")),
             source: id("F"),
@@ -336,7 +340,7 @@ fn the_table_of_urls_is_bounded() {
         };
         urls.put(&id(&number.to_string()), url);
     }
-    assert_eq!(urls.lock().len(), MAX_URLS);
+    assert_eq!(urls.lock().len(), MAX_URLS.get());
     assert!(urls.get(&id("9"), Mono(0)).is_none());
     assert!(urls.get(&id("10"), Mono(0)).is_some());
 }

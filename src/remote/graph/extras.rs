@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::wire::WireItem;
 use super::{Graph, encode, encode_id, facts, look};
 use crate::base::ids::ItemId;
 use crate::remote::classify::Effect;
-use crate::remote::extras::{Extras, LinkKind, Seen, SeenPage, SpecialFolder, ThumbnailSize, unsupported};
+use crate::remote::extras::{Beyond, Extras, LinkKind, Seen, SeenPage, SpecialFolder, ThumbnailSize, unsupported};
 use crate::remote::http::Ask;
 use crate::remote::{Advice, At, Item, Link, RemoteError, RemoteErrorKind, RemoteResult};
 
@@ -107,6 +107,13 @@ impl Graph {
 
 #[async_trait]
 impl Extras for Graph {
+    fn offers(&self, what: Beyond) -> RemoteResult<()> {
+        match what {
+            Beyond::Restore | Beyond::Share | Beyond::Undelete => Ok(()),
+            Beyond::OldProperties | Beyond::Comments => Err(what.missing()),
+        }
+    }
+
     async fn look(&self, at: At<'_>) -> RemoteResult<Seen> {
         let (drive, url) = match at {
             At::Id(id) => (&id.drive, self.item_url(id, "")?),
@@ -244,10 +251,15 @@ impl Extras for Graph {
         }
     }
 
-    async fn describe(&self, item: &ItemId, description: &str) -> RemoteResult<()> {
+    async fn set_properties(&self, item: &ItemId, properties: &Map<String, Value>) -> RemoteResult<()> {
+        if properties.keys().any(|key| key != "description") {
+            return Err(Beyond::OldProperties.missing());
+        }
+        let Some(description) = properties.get("description") else { return Ok(()) };
         let url = self.item_url(item, "")?;
         let ask = Ask::new(Method::PATCH, url, Effect::Repeatable, "set the description");
-        let reply = self.http.graph(&ask.json(&json!({ "description": description }))).await?;
+        let description = description.as_str().unwrap_or_default();
+        let reply = self.http.signed(&ask.json(&json!({ "description": description }))).await?;
         if reply.status == reqwest::StatusCode::BAD_REQUEST {
             // Documented for personal drives only, and not all of those take it.
             return Err(unsupported("this drive keeps no descriptions"));

@@ -1,25 +1,28 @@
 //! Items: look, list, make folders, rename, move, set times, delete.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use lru::LruCache;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::wire::{Flawed, SELECT, WireDrive, WireItem, WirePage, is_sound_id, time_text};
+use super::wire::{Flawed, SELECT, WireDrive, WireItem, WirePage, time_text};
 use super::{DriveChoice, Graph, encode, encode_id, look};
-use crate::base::ids::{DriveId, ItemId, MetaTag};
+use crate::base::ids::{DriveId, ItemId};
 use crate::remote::classify::Effect;
 use crate::remote::http::{Ask, Reply};
+use crate::remote::precondition::{SECOND_LOOK, check, still};
+use crate::remote::tolerant::is_sound_id;
 use crate::remote::{
     Advice, At, DriveIdentity, Item, ItemPage, Link, Patch, Precondition, RemoteError, RemoteErrorKind, RemoteResult,
+    Urgency, current_urgency,
 };
 
 /// How deep a path is climbed when it has to be built.
 const MAX_DEPTH: usize = 256;
-
-/// The pause before a 404 to a DELETE is believed: valid ids are unknown for a moment now and then.
-const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 impl Graph {
     /// Asks which drive this is. `/me/drive` and never `/me/drives`: the plural lists hidden system drives
@@ -92,11 +95,18 @@ impl Graph {
     }
 
     pub(super) async fn list_page(&self, folder: &ItemId, from: Option<&Link>) -> RemoteResult<ItemPage> {
+        // Whoever looks into a folder may open what is in it: with the addresses of the contents at hand that takes one
+        // round trip. Unasked-for listings do without: an address is longer than all the rest of an item.
+        let with_urls = current_urgency() == Urgency::Interactive;
         let url = match from {
-            None => self.item_url(folder, &format!("/children?$top=1000&$select={SELECT}"))?,
+            None => {
+                let urls = if with_urls { ",@microsoft.graph.downloadUrl" } else { "" };
+                self.item_url(folder, &format!("/children?$top=1000&$select={SELECT}{urls}"))?
+            }
             Some(link) => self.http.service_url(link.expose())?,
         };
-        let reply = self.http.graph(&look(url, "list a folder").page()).await?;
+        let asked = self.clock.monotonic();
+        let reply = self.http.signed(&look(url, "list a folder").page()).await?;
         if from.is_some() && matches!(reply.status, StatusCode::BAD_REQUEST | StatusCode::GONE) {
             // "Invalid paging token": only a listing from its beginning helps.
             let mut failure = reply.failure();
@@ -115,7 +125,11 @@ impl Graph {
                 tracing::warn!("the service listed an item without a name; it cannot be shown");
                 continue;
             }
+            let url = with_urls.then(|| self.url_of(&wire, asked)).flatten();
             let mut item = wire.into_item(&folder.drive)?;
+            if let Some(url) = url {
+                self.keep_url(&item, url);
+            }
             // It was found in this folder, whatever it says: services omit the parent of shared items.
             item.parent.get_or_insert_with(|| folder.clone());
             items.push(item);
@@ -150,7 +164,11 @@ impl Graph {
         if patch.modified.is_some() {
             // The creation time has to go along or it is overwritten; and every change of times is a new
             // version on business drives, so one that changes nothing is not sent.
-            let now = self.stat_item(At::Id(item)).await?;
+            let now = match self.fresh.in_state(item, pre) {
+                // What we were told when we sent it; should it have changed since, the precondition says so.
+                Some(now) => now,
+                None => self.stat_item(At::Id(item)).await?,
+            };
             check(pre, &now.meta_tag)?;
             if satisfies(&now, patch) {
                 return Ok(now);
@@ -242,7 +260,11 @@ impl Graph {
                 if !self.still(item, pre).await? {
                     return Ok(());
                 }
-                tracing::debug!("the service refuses a DELETE with the tag it has just named; going without");
+                if !self.refused_for_long(item) {
+                    let context = "cannot delete an item: the service refuses the state that it shows";
+                    return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::GiveUp, context));
+                }
+                tracing::debug!("the service refuses a DELETE with the tag that it names; going without");
                 self.delete_with_tag.store(false, Ordering::Relaxed);
                 self.send_delete(item, None).await
             }
@@ -267,13 +289,21 @@ impl Graph {
         }
     }
 
+    /// Whether the service refuses to delete this item in the state that it shows for longer than a replica is behind.
+    /// Before that the refusal may be true: somebody may have changed the item, and what is shown be the state before.
+    fn refused_for_long(&self, item: &ItemId) -> bool {
+        const BEHIND: Duration = Duration::from_secs(60);
+        let now = self.clock.monotonic();
+        let mut refused = self.delete_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() > 1000 {
+            refused.clear();
+        }
+        now.since(*refused.entry(item.clone()).or_insert(now)) >= BEHIND
+    }
+
     /// Whether an item is still there, in the state of the precondition; another state is an error.
     async fn still(&self, item: &ItemId, pre: &Precondition) -> RemoteResult<bool> {
-        match self.stat_surely(At::Id(item)).await {
-            Ok(now) => check(pre, &now.meta_tag).map(|()| true),
-            Err(failure) if failure.kind == RemoteErrorKind::NotFound => Ok(false),
-            Err(failure) => Err(failure),
-        }
+        still(&*self.clock, pre, || self.stat_surely(At::Id(item))).await
     }
 
     async fn send_delete(&self, item: &ItemId, tag: Option<&str>) -> RemoteResult<()> {
@@ -285,23 +315,41 @@ impl Graph {
     }
 }
 
+/// Items as the service described them when it took their content, a moment ago: what is to be set next of a new file
+/// need not be asked for again. Bounded.
+pub(super) struct Fresh {
+    table: Mutex<LruCache<ItemId, Item>>,
+}
+
+impl Default for Fresh {
+    fn default() -> Self {
+        const MOST: NonZeroUsize = NonZeroUsize::new(1024).expect("invariant: 1024 is not zero");
+        Self { table: Mutex::new(LruCache::new(MOST)) }
+    }
+}
+
+impl Fresh {
+    /// An item was answered to its content.
+    pub(super) fn put(&self, item: &Item) {
+        self.lock().put(item.id.clone(), item.clone());
+    }
+
+    /// The item, if it is known in the very state of a precondition. Given out once: an attempt that fails looks anew.
+    fn in_state(&self, item: &ItemId, pre: &Precondition) -> Option<Item> {
+        let known = self.lock().pop(item)?;
+        (tag_of(pre)? == known.meta_tag.0).then_some(known)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<ItemId, Item>> {
+        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 /// The tag a precondition asks for. An empty one (the service gave none) asks for nothing.
 pub(super) fn tag_of(pre: &Precondition) -> Option<&str> {
     match pre {
         Precondition::Unchanged(tag) if !tag.0.is_empty() => Some(&tag.0),
         _ => None,
-    }
-}
-
-/// Compares a precondition with what is there now.
-pub(super) fn check(pre: &Precondition, now: &MetaTag) -> RemoteResult<()> {
-    match tag_of(pre) {
-        Some(tag) if tag != now.0 => Err(RemoteError::new(
-            RemoteErrorKind::Changed,
-            Advice::GiveUp,
-            "the item has changed since it was last looked at",
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -16,23 +16,25 @@ mod items;
 mod upload;
 mod wire;
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use self::content::DownloadUrls;
+use self::items::Fresh;
 use super::classify::Effect;
-use super::http::{Ask, Http};
+use super::content::DownloadUrls;
+use super::http::{Ask, Drawn, Http};
 use super::{
     Ack, At, Body, Caps, ChangePage, ChangeSource, DriveIdentity, FragmentRule, Item, ItemPage, Link, Offset, Outgoing,
-    Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteResult, Start, Target, Ticket,
+    Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteResult, Source, Start, Target, Ticket,
 };
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Mono};
 use crate::base::ids::{ContentTag, DriveId, ItemId};
 
 /// The unit of fragments: 320 KiB
@@ -77,8 +79,11 @@ pub struct Graph {
     caps: Caps,
     known: OnceCell<DriveIdentity>,
     urls: DownloadUrls,
-    /// Cleared when a DELETE with a precondition that had just been compared was refused.
+    fresh: Fresh,
+    /// Cleared when a DELETE with a precondition was refused for a minute that was seen to hold.
     delete_with_tag: AtomicBool,
+    /// When that was met first.
+    delete_refused: Mutex<HashMap<ItemId, Mono>>,
     session_with_tag: bool,
 }
 
@@ -118,7 +123,9 @@ impl Graph {
             caps,
             known: OnceCell::new(),
             urls: DownloadUrls::default(),
+            fresh: Fresh::default(),
             delete_with_tag: AtomicBool::new(true),
+            delete_refused: Mutex::default(),
             session_with_tag: options.session_with_tag,
         }
     }
@@ -135,7 +142,7 @@ impl Graph {
 
     /// Asks Graph and expects success.
     async fn ask(&self, ask: &Ask) -> RemoteResult<super::http::Reply> {
-        self.http.graph(ask).await?.success()
+        self.http.signed(ask).await?.success()
     }
 
     /// The URL of an item, with what follows it: `""`, `"/children?.."`, `":/name:/content"`.
@@ -218,7 +225,12 @@ impl Remote for Graph {
     }
 
     async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack> {
-        self.send_fragment(ticket, at, bytes).await
+        let length = bytes.len() as u64;
+        self.send_fragment(ticket, at..at + length, |ask| ask.bytes(bytes)).await
+    }
+
+    async fn put_fragment_of(&self, ticket: &Ticket, range: Range<u64>, source: Arc<dyn Source>) -> RemoteResult<Ack> {
+        self.send_fragment(ticket, range.clone(), |ask| ask.drawn(Drawn::new(source, range))).await
     }
 
     async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
@@ -257,8 +269,8 @@ impl Remote for Graph {
 /// The parsers of this module, for [`crate::fuzzing`].
 pub(crate) mod fuzzing {
     pub(crate) use super::changes::fuzz as page;
-    pub(crate) use super::content::fuzz as content_range;
     pub(crate) use super::wire::fuzz as item;
+    pub(crate) use crate::remote::content::fuzz as content_range;
 }
 
 #[cfg(test)]

@@ -9,17 +9,19 @@
 //!
 //! Source: <https://learn.microsoft.com/graph/api/driveitem-createuploadsession>.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::items::{check, parse_item, tag_of, unverified};
+use super::items::{parse_item, tag_of, unverified};
 use super::wire::{WireItem, WireSession, time, time_text};
 use super::{FRAGMENT_MAX, Graph};
 use crate::base::ids::DriveId;
 use crate::remote::classify::Effect;
 use crate::remote::http::{Ask, Reply};
+use crate::remote::precondition::check;
 use crate::remote::{
     Ack, Advice, At, Item, Offset, Outgoing, Place, Precondition, RemoteError, RemoteErrorKind, RemoteResult, Target,
     Ticket,
@@ -52,10 +54,12 @@ impl Graph {
             }
         };
         let reply = self.ask(&ask.bytes(bytes)).await?;
-        match parse_item(&reply)? {
-            Some(wire) => wire.into_item(drive_of(to)),
-            None => self.look_at(to).await.map_err(unverified),
-        }
+        let item = match parse_item(&reply)? {
+            Some(wire) => wire.into_item(drive_of(to))?,
+            None => self.look_at(to).await.map_err(unverified)?,
+        };
+        self.fresh.put(&item);
+        Ok(item)
     }
 
     pub(super) async fn open_session(&self, to: &Target, size: u64, pre: &Precondition) -> RemoteResult<Ticket> {
@@ -110,19 +114,24 @@ impl Graph {
         self.http.service_url(address.expose())?;
         let shown = session.expiration_date_time.as_deref().and_then(time).unwrap_or(begun);
         let expires = shown.max(begun.plus(SESSION_LIFE));
-        Ok(Ticket { address: address.into_exposed(), target: to.clone(), size, expires, begun })
+        Ok(Ticket { address: address.into_exposed(), target: to.clone(), size, expires, begun, acked: 0 })
     }
 
-    pub(super) async fn send_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack> {
-        let end = at + bytes.len() as u64;
-        if bytes.is_empty() || end > ticket.size || bytes.len() as u64 > FRAGMENT_MAX {
+    /// Sends the bytes that `with_body` adds, which are those of `range`.
+    pub(super) async fn send_fragment(
+        &self,
+        ticket: &Ticket,
+        range: Range<u64>,
+        with_body: impl FnOnce(Ask) -> Ask + Send,
+    ) -> RemoteResult<Ack> {
+        let Range { start: at, end } = range;
+        if at >= end || end > ticket.size || end - at > FRAGMENT_MAX {
             return Err(RemoteError::protocol("cannot send a fragment: it is empty, too long, or outside the file"));
         }
         let url = self.http.service_url(&ticket.address)?;
         let ask = Ask::new(Method::PUT, url, Effect::Once, "send a fragment")
-            .header("content-range", &format!("bytes {at}-{}/{}", end - 1, ticket.size))?
-            .bytes(bytes);
-        let reply = self.http.bare(&ask).await?;
+            .header("content-range", &format!("bytes {at}-{}/{}", end - 1, ticket.size))?;
+        let reply = self.http.bare(&with_body(ask)).await?;
         if !reply.status.is_success() {
             return Err(session_failure(&reply));
         }

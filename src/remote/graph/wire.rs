@@ -9,16 +9,15 @@
 //!
 //! Shape: <https://learn.microsoft.com/graph/api/resources/driveitem>.
 
-use std::marker::PhantomData;
-
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny};
 
 use crate::base::clock::Timestamp;
 use crate::base::hash::{QuickXorHash, is_quick_xor_hash};
 use crate::base::ids::{ContentTag, DriveId, ItemId, MetaTag};
-use crate::base::name::{LONGEST_NAME, presentable};
+use crate::base::name::presentable;
 use crate::base::secret::Secret;
+use crate::remote::tolerant::{AtMost, LONGEST_NAME_BYTES, is_sound_id, is_sound_tag, number, secret};
 use crate::remote::{Item, ItemKind, Quota, RemoteError, RemoteResult};
 
 /// The members of an item we ask for. Constant, because a delta link keeps the selection it began with.
@@ -156,16 +155,6 @@ const MOST_ITEMS: usize = 20_000;
 
 /// The most ranges that an upload session names.
 const MOST_RANGES: usize = 10_000;
-
-/// The longest name, in bytes: [`LONGEST_NAME`] UTF-16 units are at most three times as many bytes of UTF-8. A longer
-/// one would not fit into an answer to the kernel, which then fails the whole listing.
-const LONGEST_NAME_BYTES: usize = 3 * LONGEST_NAME;
-
-/// The longest id of an item or a drive, in bytes. Real ones have less than a hundred.
-const LONGEST_ID: usize = 1024;
-
-/// The longest tag, in bytes: it has to fit into a header.
-const LONGEST_TAG: usize = 4096;
 
 impl WireSession {
     /// The first offset the service waits for. `None` if it names none.
@@ -447,22 +436,6 @@ pub fn time_text(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.seconds()).map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |t| t.to_string())
 }
 
-/// A text that must not be printed.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
-}
-
-/// An id may be empty (absent), but not something that means more than itself in the path of a URL.
-pub fn is_sound_id(id: &str) -> bool {
-    id.len() <= LONGEST_ID
-        && !id.contains(|c: char| c == '/' || c == '\\' || c.is_whitespace() || c.is_control())
-        && (id.is_empty() || id.bytes().any(|byte| byte != b'.'))
-}
-
-fn is_sound_tag(tag: &str) -> bool {
-    tag.len() <= LONGEST_TAG && !tag.contains(char::is_control)
-}
-
 /// The items of a page, if they are not too many.
 fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<WireItem>>, D::Error> {
     Ok(Option::<AtMost<WireItem, MOST_ITEMS>>::deserialize(deserializer)?.map(|list| list.0))
@@ -471,82 +444,6 @@ fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<WireIt
 /// The ranges of a session, if they are not too many.
 fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     Ok(Option::<AtMost<String, MOST_RANGES>>::deserialize(deserializer)?.map(|list| list.0))
-}
-
-/// A list that ends as an error before it is longer than `MOST`.
-struct AtMost<T, const MOST: usize>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for AtMost<T, MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Listed<T, const MOST: usize>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Listed<T, MOST> {
-            type Value = Vec<T>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "a list of at most {MOST}")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-                let mut list = Vec::new();
-                while let Some(element) = seq.next_element()? {
-                    if list.len() == MOST {
-                        return Err(A::Error::custom("the list is too long"));
-                    }
-                    list.push(element);
-                }
-                Ok(list)
-            }
-        }
-        deserializer.deserialize_seq(Listed::<T, MOST>(PhantomData)).map(Self)
-    }
-}
-
-/// A whole number that may come as a number, a fraction, a string, or not at all. Whatever else stands there is read
-/// over, not built.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    struct Whole;
-    impl<'de> Visitor<'de> for Whole {
-        type Value = Option<i64>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a number")
-        }
-
-        fn visit_i64<E>(self, number: i64) -> Result<Option<i64>, E> {
-            Ok(Some(number))
-        }
-
-        fn visit_u64<E>(self, number: u64) -> Result<Option<i64>, E> {
-            Ok(Some(i64::try_from(number).unwrap_or(i64::MAX)))
-        }
-
-        fn visit_f64<E>(self, number: f64) -> Result<Option<i64>, E> {
-            Ok(Some(number as i64))
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Option<i64>, E> {
-            Ok(text.parse().ok())
-        }
-
-        fn visit_bool<E>(self, _: bool) -> Result<Option<i64>, E> {
-            Ok(None)
-        }
-
-        fn visit_unit<E>(self) -> Result<Option<i64>, E> {
-            Ok(None)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<i64>, A::Error> {
-            while seq.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(None)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<i64>, A::Error> {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            Ok(None)
-        }
-    }
-    deserializer.deserialize_any(Whole)
 }
 
 #[cfg(test)]
@@ -560,7 +457,7 @@ pub(crate) fn fuzz(data: &[u8]) {
     if let Ok(wire) = serde_json::from_slice::<WireItem>(data) {
         assert!(!wire.content_tags().is_empty());
         if let Ok(item) = wire.into_item(&drive) {
-            sound(&item);
+            crate::remote::tolerant::sound(&item);
         }
     }
     if let Ok(wire) = serde_json::from_slice::<WireDrive>(data) {
@@ -572,18 +469,4 @@ pub(crate) fn fuzz(data: &[u8]) {
         assert!(!(wire.is_complete() && wire.next_offset().is_some()));
     }
     let _ = canonical_item_id(&String::from_utf8_lossy(data));
-}
-
-/// What must be true of an item that the rest of the program works with.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn sound(item: &Item) {
-    assert!(!item.id.id.is_empty() && is_sound_id(&item.id.id) && is_sound_id(item.id.drive.as_str()));
-    assert!(item.parent.as_ref().is_none_or(|parent| is_sound_id(&parent.id)));
-    assert!(item.name.len() <= LONGEST_NAME_BYTES && !item.name.contains(['/', '\0']));
-    assert!(!matches!(item.name.as_str(), "." | ".."));
-    assert!(item.size <= i64::MAX as u64);
-    assert!(item.meta_tag.0.len() <= LONGEST_TAG);
-    assert_eq!(ItemId::from_key(&item.id.to_key()).as_ref(), Some(&item.id));
-    let _ = time_text(item.modified);
-    let _ = item.modified.to_system_time();
 }

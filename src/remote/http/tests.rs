@@ -12,7 +12,7 @@ fn get(http: &Http, path: &str) -> Ask {
 async fn requests_to_graph_carry_the_token_and_say_who_asks() {
     let server = Server::start(|_, _| Answer::new(200, "{}")).await;
     let http = door(&server.url, Arc::new(Hasty::default()));
-    http.graph(&get(&http, "/me/drive")).await.expect("an answer");
+    http.signed(&get(&http, "/me/drive")).await.expect("an answer");
     let seen = &server.seen()[0];
     assert_eq!(seen.target, "/v1.0/me/drive");
     assert_eq!(seen.header("authorization"), Some("Bearer t0"));
@@ -25,7 +25,7 @@ async fn requests_to_graph_carry_the_token_and_say_who_asks() {
 async fn a_refused_token_is_renewed_twice_and_no_more() {
     let server = Server::start(|_, _| Answer::new(401, r#"{"error":{"code":"InvalidAuthenticationToken"}}"#)).await;
     let http = door(&server.url, Arc::new(Hasty::default()));
-    let reply = http.graph(&get(&http, "/me/drive")).await.expect("an answer");
+    let reply = http.signed(&get(&http, "/me/drive")).await.expect("an answer");
     let failure = reply.success().expect_err("401 is no success");
     assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Denied, Advice::Refresh));
     let tokens: Vec<_> = server.seen().iter().map(|seen| seen.header("authorization").map(str::to_owned)).collect();
@@ -39,7 +39,7 @@ async fn other_origins_never_see_the_token() {
     let other = Server::start(|_, _| Answer::new(200, "{}")).await;
     let http = door(&graph.url, Arc::new(Hasty::default()));
     let link = http.service_url(&format!("{}/v1.0/next", other.url)).expect("loopback is admitted");
-    let failure = http.graph(&Ask::get(link.clone(), "follow a link")).await.expect_err("refused");
+    let failure = http.signed(&Ask::get(link.clone(), "follow a link")).await.expect_err("refused");
     assert_eq!(failure.kind, RemoteErrorKind::Protocol);
     assert!(other.seen().is_empty());
     http.bare(&Ask::get(link, "fetch")).await.expect("an answer");
@@ -51,7 +51,7 @@ async fn other_origins_never_see_the_token() {
 async fn redirects_are_answers() {
     let server = Server::start(|_, _| Answer::new(302, "").with("location", "http://127.0.0.1:1/elsewhere")).await;
     let http = door(&server.url, Arc::new(Hasty::default()));
-    let reply = http.graph(&get(&http, "/x")).await.expect("an answer");
+    let reply = http.signed(&get(&http, "/x")).await.expect("an answer");
     assert_eq!(reply.status.as_u16(), 302);
     assert_eq!(server.seen().len(), 1);
 }
@@ -98,8 +98,8 @@ async fn bodies_go_out_with_their_length_and_empty_posts_too() {
     let http = door(&server.url, Arc::new(Hasty::default()));
     let body = Bytes::from(vec![7u8; 3 * SLICE + 5]);
     let url = http.graph_url("/up").expect("a path");
-    http.graph(&Ask::new(Method::PUT, url.clone(), Effect::Once, "send").bytes(body.clone())).await.expect("sent");
-    http.graph(&Ask::new(Method::POST, url, Effect::Once, "send nothing")).await.expect("sent");
+    http.signed(&Ask::new(Method::PUT, url.clone(), Effect::Once, "send").bytes(body.clone())).await.expect("sent");
+    http.signed(&Ask::new(Method::POST, url, Effect::Once, "send nothing")).await.expect("sent");
     let seen = server.seen();
     assert_eq!(seen[0].body, body);
     assert_eq!(seen[0].header("transfer-encoding"), None);
@@ -112,7 +112,7 @@ async fn a_server_that_falls_silent_is_given_up_on() {
     let clock = ManualClock::new(Timestamp(0));
     let http = door(&server.url, Arc::new(clock.clone()));
     let ask = Ask::new(Method::POST, http.graph_url("/x").expect("a path"), Effect::Once, "wait");
-    let waiting = tokio::spawn(async move { http.graph(&ask).await });
+    let waiting = tokio::spawn(async move { http.signed(&ask).await });
     while server.seen().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -133,7 +133,7 @@ async fn no_connection_is_offline_without_effect() {
     drop(listener);
     let http = door(&url, Arc::new(Hasty::default()));
     let ask = Ask::new(Method::POST, http.graph_url("/x").expect("a path"), Effect::Once, "try");
-    let failure = http.graph(&ask).await.expect_err("nobody listens");
+    let failure = http.signed(&ask).await.expect_err("nobody listens");
     assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Offline, Advice::Retry));
 }
 
@@ -142,9 +142,9 @@ async fn an_answer_cut_short_may_have_had_its_effect() {
     let server = Server::start(|_, _| Answer::new(201, r#"{"id":"1"}"#).cut_after(3)).await;
     let http = door(&server.url, Arc::new(Hasty::default()));
     let url = http.graph_url("/x").expect("a path");
-    let failure = http.graph(&Ask::new(Method::POST, url, Effect::Once, "create")).await.expect_err("cut");
+    let failure = http.signed(&Ask::new(Method::POST, url, Effect::Once, "create")).await.expect_err("cut");
     assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Offline, Advice::VerifyThenRetry));
-    let failure = http.graph(&get(&http, "/x")).await.expect_err("cut");
+    let failure = http.signed(&get(&http, "/x")).await.expect_err("cut");
     assert_eq!(failure.advice, Advice::Retry);
 }
 
@@ -154,7 +154,7 @@ async fn an_endless_answer_is_refused() {
         Server::start(|_, _| Answer::new(200, vec![b' '; MAX_ANSWER + 1]).with("content-type", "application/json"))
             .await;
     let http = door(&server.url, Arc::new(Hasty::default()));
-    let failure = http.graph(&get(&http, "/x")).await.expect_err("too large");
+    let failure = http.signed(&get(&http, "/x")).await.expect_err("too large");
     assert_eq!(failure.kind, RemoteErrorKind::Protocol);
 }
 
@@ -168,7 +168,7 @@ async fn errors_hold_the_request_id_and_no_secrets() {
     .await;
     let http = door(&server.url, Arc::new(Hasty::default()));
     let url = http.service_url(&format!("{}/f?tempauth=s3cret", server.url)).expect("a URL");
-    let failure = http.graph(&Ask::get(url, "try it")).await.expect("an answer").success().expect_err("403");
+    let failure = http.signed(&Ask::get(url, "try it")).await.expect("an answer").success().expect_err("403");
     let shown = format!("{failure} {failure:?}");
     assert!(shown.contains("7-7-7") && shown.contains("accessrestricted"), "{shown}");
     assert!(!shown.contains("s3cret") && !shown.contains("t0"), "{shown}");
@@ -194,7 +194,7 @@ async fn a_name_that_is_not_found_is_no_connection_as_a_refusal_is() {
     for http in [nameless, refusing] {
         let url = http.graph_url("/me/drive").expect("a path");
         let ask = Ask::new(Method::POST, url, Effect::Once, "try it");
-        let failure = http.graph(&ask).await.expect_err("nobody there");
+        let failure = http.signed(&ask).await.expect_err("nobody there");
         failures.push((failure.kind, failure.advice));
     }
     assert_eq!(failures[0], (RemoteErrorKind::Offline, Advice::Retry));

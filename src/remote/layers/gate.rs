@@ -23,8 +23,8 @@ use crate::base::ids::{ContentTag, ItemId};
 use crate::remote::http::Entropy;
 use crate::remote::{
     Ack, Advice, At, Body, Caps, ChangePage, DriveIdentity, Item, ItemPage, Link, Offset, Outgoing, Patch,
-    Precondition, Quota, Remote, RemoteError, RemoteErrorKind, RemoteResult, SharedRemote, Start, Target, Ticket,
-    Urgency, current_urgency,
+    Precondition, Quota, Remote, RemoteError, RemoteErrorKind, RemoteResult, SharedRemote, Source, Start, Target,
+    Ticket, Urgency, current_urgency,
 };
 
 /// How many requests run at once.
@@ -323,6 +323,10 @@ impl Remote for Gated {
 
     async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack> {
         self.through(self.inner.put_fragment(ticket, at, bytes)).await
+    }
+
+    async fn put_fragment_of(&self, ticket: &Ticket, range: Range<u64>, source: Arc<dyn Source>) -> RemoteResult<Ack> {
+        self.through(self.inner.put_fragment_of(ticket, range, source)).await
     }
 
     async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {

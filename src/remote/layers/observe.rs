@@ -15,7 +15,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::ids::{ContentTag, ItemId};
 use crate::remote::{
     Ack, At, Body, Caps, ChangePage, DriveIdentity, Item, ItemPage, Link, Offset, Outgoing, Patch, Precondition, Quota,
-    Remote, RemoteErrorKind, RemoteResult, SharedRemote, Start, Target, Ticket, current_urgency,
+    Remote, RemoteErrorKind, RemoteResult, SharedRemote, Source, Start, Target, Ticket, current_urgency,
 };
 
 /// The operations, in the order of the trait.
@@ -277,6 +277,13 @@ impl Remote for Observed {
     async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack> {
         let length = bytes.len() as u64;
         let ack = self.watch(Operation::PutFragment, self.inner.put_fragment(ticket, at, bytes)).await?;
+        self.sent(length);
+        Ok(ack)
+    }
+
+    async fn put_fragment_of(&self, ticket: &Ticket, range: Range<u64>, source: Arc<dyn Source>) -> RemoteResult<Ack> {
+        let length = range.end - range.start;
+        let ack = self.watch(Operation::PutFragment, self.inner.put_fragment_of(ticket, range, source)).await?;
         self.sent(length);
         Ok(ack)
     }

@@ -23,7 +23,7 @@ use crate::remote::http::Entropy;
 use crate::remote::{
     Ack, Advice, At, Body, Caps, ChangePage, DriveIdentity, INTERACTIVE_DEADLINE, Item, ItemPage, Link, Offset,
     Outgoing, Patch, Place, Precondition, Quota, Remote, RemoteError, RemoteErrorKind, RemoteResult, SharedRemote,
-    Start, Target, Ticket, Urgency, current_urgency,
+    Source, Start, Target, Ticket, Urgency, current_urgency,
 };
 
 /// How long a call may be repeated.
@@ -323,6 +323,15 @@ impl Remote for Retrying {
 
     async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack> {
         let ack = self.run(Rule::Once, Missing::Believe, || self.inner.put_fragment(ticket, at, bytes.clone())).await?;
+        if let Ack::Done(item) = &ack {
+            self.made(item);
+        }
+        Ok(ack)
+    }
+
+    async fn put_fragment_of(&self, ticket: &Ticket, range: Range<u64>, source: Arc<dyn Source>) -> RemoteResult<Ack> {
+        let call = || self.inner.put_fragment_of(ticket, range.clone(), source.clone());
+        let ack = self.run(Rule::Once, Missing::Believe, call).await?;
         if let Ack::Done(item) = &ack {
             self.made(item);
         }

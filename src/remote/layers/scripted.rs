@@ -111,7 +111,7 @@ impl Remote for Scripted {
 
     async fn begin_upload(&self, to: &Target, size: u64, _: &Precondition) -> RemoteResult<Ticket> {
         let (expires, begun) = (Timestamp(0), Timestamp(0));
-        self.next(Ticket { address: String::new(), target: to.clone(), size, expires, begun }).await
+        self.next(Ticket { address: String::new(), target: to.clone(), size, expires, begun, acked: 0 }).await
     }
 
     async fn put_fragment(&self, _: &Ticket, _: u64, _: Outgoing) -> RemoteResult<Ack> {

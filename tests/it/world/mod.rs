@@ -11,20 +11,21 @@ pub mod power;
 pub mod proxy;
 pub mod service;
 pub mod shell;
+pub mod side;
 pub mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onedrive_mount::auth::StaticToken;
-use onedrive_mount::base::clock::{Clock, SystemClock};
+use onedrive_mount::base::clock::{Clock, SystemClock, Timestamp};
 use onedrive_mount::base::disk::{Disk, RealDisk};
 use onedrive_mount::base::ids::Ino;
 use onedrive_mount::base::tasks::TaskGroup;
 use onedrive_mount::cache::evict::Limits;
 use onedrive_mount::daemon::core::{Core, CoreParts, CoreSettings};
-use onedrive_mount::emulator::{Content, Emulator, Flavour, Options};
+use onedrive_mount::emulator::{Content, Emulator, Options};
 use onedrive_mount::journal::JournalSettings;
 use onedrive_mount::journal::uploader::UploadSettings;
 use onedrive_mount::remote::http::system_entropy;
@@ -35,6 +36,7 @@ use onedrive_mount::volume::{
 };
 
 use ops::Op;
+use side::Side;
 
 /// A kernel that keeps no caches.
 pub struct NoKernel;
@@ -46,6 +48,7 @@ impl KernelSink for NoKernel {
 /// The service and the folders of one test.
 pub struct World {
     pub emulator: Emulator,
+    pub side: Side,
     pub home: tempfile::TempDir,
     pub clock: Arc<dyn Clock>,
     pub debounce: Duration,
@@ -58,12 +61,13 @@ pub struct Running {
 }
 
 impl World {
-    pub async fn new(flavour: Flavour) -> Self {
-        let emulator = Emulator::start(Options { flavour, content: Content::Empty, ..Options::default() })
-            .await
-            .expect("the emulator starts");
+    pub async fn new(side: impl Into<Side>) -> Self {
+        let side = side.into();
+        let options = Options { flavour: side.flavour, content: Content::Empty, ..Options::default() };
+        let emulator = Emulator::start(options).await.expect("the emulator starts");
         Self {
             emulator,
+            side,
             home: tempfile::tempdir().expect("a folder"),
             clock: Arc::new(SystemClock::new()),
             debounce: Duration::from_millis(20),
@@ -75,8 +79,8 @@ impl World {
     }
 
     pub fn opened(&self) -> Opened {
-        let tokens = Arc::new(StaticToken::new(self.emulator.oauth().issue_tokens().access));
-        let options = RemoteOptions::new(self.emulator.endpoints().graph);
+        let tokens = Arc::new(StaticToken::new(self.side.access_token(&self.emulator)));
+        let options = RemoteOptions::speaking(self.side.protocol(&self.emulator));
         stack::open(&options, tokens, self.clock.clone(), system_entropy()).expect("the remote opens")
     }
 
@@ -195,6 +199,30 @@ pub async fn settle(core: &Core) {
             }
         }
     }
+}
+
+/// Waits for at most a minute until something is so.
+#[track_caller]
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The same without holding up the others of the runtime.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}
+
+/// What we did was done long ago: no replica shows what was before it any more.
+pub fn time_passes(core: &Core) {
+    core.index.write(|txn| txn.forget_echoes(Timestamp(i64::MAX))).expect("an index that can be written");
 }
 
 /// A file system user by paths, straight on a volume.

@@ -213,6 +213,11 @@ impl Mount {
         &self.at
     }
 
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.watch.pid
+    }
+
     /// A path inside the mount.
     pub fn path(&self, part: impl AsRef<Path>) -> PathBuf {
         self.at.join(part)
@@ -234,13 +239,15 @@ impl Mount {
         self.wait_for_end()
     }
 
-    /// Kills the daemon as a crash would, and leaves the dead mount where it is.
-    pub fn crash(mut self) {
+    /// Kills the daemon as a crash would, and leaves the dead mount where it is. Returns what it had said.
+    pub fn crash(mut self) -> String {
         self.signal(Signal::KILL);
         self.wait_for_end();
         self.watch.over.store(true, Ordering::SeqCst);
+        let said = self.log();
         // What is left behind is what the test wants to see.
         std::mem::forget(self);
+        said
     }
 
     /// Waits for the daemon to end by itself, after somebody else has unmounted.
@@ -252,9 +259,10 @@ impl Mount {
                 return status;
             }
             if waited.elapsed() > PATIENCE {
+                let stuck = threads_of(self.watch.pid);
                 self.watch.cut();
                 let _ = child.wait();
-                panic!("the daemon has not ended for {PATIENCE:?}:\n{}", read(&self.log));
+                panic!("the daemon has not ended for {PATIENCE:?}:\n{stuck}\n{}", read(&self.log));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -288,6 +296,16 @@ impl Drop for Mount {
         assert!(!self.watch.fired.load(Ordering::SeqCst), "the watchdog had to cut the mount:\n{}", read(&self.log));
         assert!(!left, "the mount was left behind:\n{}", read(&self.log));
     }
+}
+
+/// What the threads of a process are waiting for in the kernel, as far as one may know.
+fn threads_of(pid: u32) -> String {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };
+    let told = tasks.flatten().map(|task| {
+        let part = |name: &str| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        format!("{}{}\n{}", part("comm"), part("wchan"), part("stack"))
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 /// What is needed to take a stuck mount apart without asking it.

@@ -73,40 +73,67 @@ impl Reel {
         if self.stopped {
             return;
         }
-        let mut paths: Vec<PathBuf> = self.databases.keys().cloned().collect();
-        // Logs first: a change of a main file that is seen in the same look came after that of its log.
-        paths.sort_by_key(|path| std::cmp::Reverse(path.to_string_lossy().ends_with("-wal")));
+        let paths: Vec<PathBuf> = self.databases.keys().filter(|path| !is_log(path)).cloned().collect();
         for path in paths {
-            let Ok(now) = std::fs::read(&path) else { continue };
-            let before = &self.databases[&path];
-            if now == *before {
-                continue;
+            let log = log_of(&path);
+            let (begun_anew, in_log) = self.changes_of(&log);
+            let (_, in_main) = self.changes_of(&path);
+            if begun_anew {
+                // Only when everything of the old log had been synced, moved to the main file, and synced there.
+                self.synced_if(&log, !in_main.is_empty());
+                self.changed(&path, in_main);
+                self.synced_if(&path, true);
+                self.changed(&log, in_log);
+            } else {
+                // A change of the main file came after that of its log.
+                self.changed(&log, in_log);
+                self.synced_if(&log, !in_main.is_empty());
+                self.changed(&path, in_main);
             }
-            let file = match self.names.get(&path) {
-                Some(file) => *file,
-                None => {
-                    // Made by SQLite, which leaves the durability of the name to us.
-                    let file = self.new_file(Vec::new());
-                    self.names.insert(path.clone(), file);
-                    self.events.push(Event::Name(path.clone(), file));
-                    file
-                }
-            };
-            let before = &self.databases[&path];
-            let changes = differences(before, &now);
-            let other = match path.to_string_lossy().strip_suffix("-wal") {
-                // Begun anew: everything of it is durable in the main file.
-                Some(main) if before.len() >= 32 && now.get(..32) != before.get(..32) => Some(PathBuf::from(main)),
-                Some(_) => None,
-                None => Some(PathBuf::from(format!("{}-wal", path.display()))),
-            };
-            if let Some(other) = other.and_then(|other| self.names.get(&other).copied()) {
-                self.events.push(Event::Sync(other));
-            }
-            self.events.extend(changes.into_iter().map(|change| Event::File(file, change)));
-            self.databases.insert(path, now);
         }
     }
+
+    /// How a file of SQLite differs from what it was at the last look, and whether it is a log that was begun anew.
+    fn changes_of(&mut self, path: &Path) -> (bool, Vec<Change>) {
+        let (Some(before), Ok(now)) = (self.databases.get(path), std::fs::read(path)) else {
+            return (false, Vec::new());
+        };
+        let begun_anew = is_log(path) && before.len() >= 32 && now.get(..32) != before.get(..32);
+        let changes = if now == *before { Vec::new() } else { differences(before, &now) };
+        self.databases.insert(path.to_owned(), now);
+        (begun_anew, changes)
+    }
+
+    fn changed(&mut self, path: &Path, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let file = match self.names.get(path) {
+            Some(file) => *file,
+            None => {
+                // Made by SQLite, which leaves the durability of the name to us.
+                let file = self.new_file(Vec::new());
+                self.names.insert(path.to_owned(), file);
+                self.events.push(Event::Name(path.to_owned(), file));
+                file
+            }
+        };
+        self.events.extend(changes.into_iter().map(|change| Event::File(file, change)));
+    }
+
+    fn synced_if(&mut self, path: &Path, it_was: bool) {
+        if let (true, Some(file)) = (it_was, self.names.get(path)) {
+            self.events.push(Event::Sync(*file));
+        }
+    }
+}
+
+fn is_log(path: &Path) -> bool {
+    path.to_string_lossy().ends_with("-wal")
+}
+
+fn log_of(main: &Path) -> PathBuf {
+    PathBuf::from(format!("{}-wal", main.display()))
 }
 
 fn differences(before: &[u8], now: &[u8]) -> Vec<Change> {

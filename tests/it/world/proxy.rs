@@ -16,9 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// Which of the addresses a request came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Door {
-    /// Graph and sign-in.
+    /// Graph, Live Connect and sign-in.
     Graph,
-    /// Pre-authenticated URLs.
+    /// Pre-authenticated URLs, and uploads by BITS.
     Storage,
     /// Nobody's business.
     Elsewhere,
@@ -81,6 +81,7 @@ impl Lie {
 #[derive(Clone)]
 pub struct Told {
     pub door: Door,
+    /// Of uploads by BITS, the packet; `*` for all.
     pub method: &'static str,
     /// A part of path and query.
     pub part: String,
@@ -168,8 +169,10 @@ async fn serve(shared: Arc<Shared>, door: Door, mut stream: TcpStream) {
     let Some((visit, headers)) = receive(door, &mut stream).await else { return };
     shared.visits.lock().unwrap().push(visit.clone());
     let told = shared.told.lock().unwrap().clone();
+    let packet = headers.iter().find(|(name, _)| name == "bits-packet-type").map(|(_, packet)| packet.as_str());
+    let method = packet.unwrap_or(&visit.method);
     let told = told.filter(|told| {
-        told.door == door && (told.method == visit.method || told.method == "*") && visit.target.contains(&told.part)
+        told.door == door && (told.method == method || told.method == "*") && visit.target.contains(&told.part)
     });
     if told.is_some() {
         *shared.struck.lock().unwrap() += 1;
@@ -256,15 +259,44 @@ async fn receive(door: Door, stream: &mut TcpStream) -> Option<(Visit, Headers)>
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let get = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    let length: usize = get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    while bytes.len() < end + length {
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
+    let mut rest = bytes.split_off(end);
+    let body = if get("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        loop {
+            if let Some(body) = unchunked(&rest) {
+                break body;
+            }
+            if stream.read_buf(&mut rest).await.ok()? == 0 {
+                return None;
+            }
         }
-    }
-    let body = bytes[end..end + length].to_vec();
+    } else {
+        let length: usize = get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        while rest.len() < length {
+            if stream.read_buf(&mut rest).await.ok()? == 0 {
+                return None;
+            }
+        }
+        rest.truncate(length);
+        rest
+    };
     let authorization = get("authorization");
     Some((Visit { door, method, target, authorization, body }, headers))
+}
+
+/// What came in chunks; `None` if the last one is missing.
+fn unchunked(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut rest = bytes;
+    loop {
+        let line = rest.windows(2).position(|end| end == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).ok()?.trim(), 16).ok()?;
+        let chunk = rest.get(line + 2..line + 2 + length)?;
+        rest = rest.get(line + 4 + length..)?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(chunk);
+    }
 }
 
 async fn forward(shared: &Shared, visit: &Visit, headers: &Headers) -> (String, Headers, Vec<u8>) {
@@ -273,7 +305,8 @@ async fn forward(shared: &Shared, visit: &Visit, headers: &Headers) -> (String, 
     let mut request = shared.client.request(method, format!("{to}{}", visit.target)).body(visit.body.clone());
     for (name, value) in headers {
         // What is compressed could not be edited.
-        if !matches!(name.as_str(), "host" | "connection" | "content-length" | "accept-encoding") {
+        if !matches!(name.as_str(), "host" | "connection" | "content-length" | "transfer-encoding" | "accept-encoding")
+        {
             request = request.header(name, value);
         }
     }

@@ -9,30 +9,33 @@ use onedrive_mount::base::clock::{Clock, SystemClock};
 use onedrive_mount::base::secret::Secret;
 use onedrive_mount::config::Layers;
 use onedrive_mount::config::paths::{Bases, Places};
-use onedrive_mount::emulator::{Content, DriveHandle, Emulator, Flavour, Options};
+use onedrive_mount::emulator::{Content, DriveHandle, Emulator, LiveHandle, Options};
 use tokio::runtime::Runtime;
 
 use super::mount::{Home, Mount, Start};
+use super::side::Side;
 
 /// An emulated service.
 pub struct Service {
     // Dropped last: the emulator's connections live on it.
     emulator: Emulator,
     runtime: Runtime,
+    side: Side,
 }
 
 impl Service {
     /// An empty drive of this kind.
-    pub fn new(flavour: Flavour) -> Self {
-        Self::filled(flavour, Content::Empty)
+    pub fn new(side: impl Into<Side>) -> Self {
+        Self::filled(side, Content::Empty)
     }
 
     /// A drive of this kind with something on it.
-    pub fn filled(flavour: Flavour, content: Content) -> Self {
+    pub fn filled(side: impl Into<Side>, content: Content) -> Self {
+        let side = side.into();
         let runtime = Runtime::new().expect("a runtime");
-        let options = Options { flavour, content, ..Options::default() };
+        let options = Options { flavour: side.flavour, content, ..Options::default() };
         let emulator = runtime.block_on(Emulator::start(options)).expect("the emulator starts");
-        Self { emulator, runtime }
+        Self { emulator, runtime, side }
     }
 
     /// The drive as the cloud sees it.
@@ -54,9 +57,12 @@ impl Service {
     pub fn home(&self, settings: &str) -> Home {
         let home = Home::new();
         let endpoints = self.emulator.endpoints();
+        let client = if self.side.live { LiveHandle::CLIENT } else { "test" };
+        let live = if self.side.live { "protocol: live\n" } else { "" };
         let text = format!(
-            "client:\n  id: test\nendpoints:\n  graph: {}\n  login: {}\npoll_interval: 1s\n{settings}",
-            endpoints.graph, endpoints.login
+            "client:\n  id: \"{client}\"\nendpoints:\n  graph: {}\n  login: {}\n  live: {}\n  bits: {}\n{live}\
+             poll_interval: 1s\n{settings}",
+            endpoints.graph, endpoints.login, endpoints.live, endpoints.bits
         );
         let places = places(&home);
         for folder in [places.settings.parent().expect("a folder"), &places.state] {
@@ -65,7 +71,8 @@ impl Service {
         fs::write(&places.settings, text).expect("a settings file");
         let config = Layers::built_in().file(&places.settings, true).and_then(|layers| layers.finish());
         let authority = Authority::from_config(&config.expect("good settings")).expect("an authority");
-        let issued = self.emulator.oauth().issue_tokens();
+        let issued =
+            if self.side.live { self.emulator.live().issue_tokens() } else { self.emulator.oauth().issue_tokens() };
         let clock = SystemClock::new();
         let lifetime = Duration::from_secs(issued.expires_in);
         let tokens = Tokens {
@@ -103,10 +110,12 @@ pub fn places(home: &Home) -> Places {
 
 /// Waits until the cloud has everything.
 pub fn wait_until_uploaded(home: &Home) {
-    let output = home
-        .command(env!("CARGO_BIN_EXE_onedrive-cli"))
-        .args(["wait", "--timeout", "240s"])
-        .output()
-        .expect("onedrive-cli runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    uploaded_within(home, "240s").unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Waits for so long until the cloud has everything; what is said if it has not.
+pub fn uploaded_within(home: &Home, long: &str) -> Result<(), String> {
+    let mut wait = home.command(env!("CARGO_BIN_EXE_onedrive-cli"));
+    let output = wait.args(["wait", "--timeout", long]).output().expect("onedrive-cli runs");
+    output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -11,9 +11,11 @@ use async_trait::async_trait;
 use onedrive_mount::auth::{AuthError, TokenSource};
 use onedrive_mount::base::secret::Secret;
 use onedrive_mount::emulator::{
-    DeltaBehaviour, Emulator, Fault, FaultBody, Host, Network, OAuthHandle, PatchAnswer, ReadLag, Rule, RuleId, When,
+    DeltaBehaviour, Emulator, Fault, FaultBody, Host, Network, PatchAnswer, ReadLag, Rule, RuleId, When,
 };
 use onedrive_mount::volume::VolumeError;
+
+use super::side::Side;
 
 /// Which requests: method, path pattern, host.
 pub type Aim = (&'static str, &'static str, Host);
@@ -33,16 +35,16 @@ pub const EXTENTS: [Extent; 3] = [Extent::Once, Extent::Several, Extent::Lasting
 
 /// Tokens of the emulator, which a test can take away.
 pub struct Issued {
-    oauth: OAuthHandle,
+    issue: Box<dyn Fn() -> String + Send + Sync>,
     current: std::sync::Mutex<String>,
     revoked: AtomicBool,
 }
 
 impl Issued {
-    pub fn new(emulator: &Emulator) -> Arc<Self> {
-        let oauth = emulator.oauth().clone();
-        let current = std::sync::Mutex::new(oauth.issue_tokens().access);
-        Arc::new(Self { oauth, current, revoked: AtomicBool::new(false) })
+    pub fn new(emulator: &Emulator, side: Side) -> Arc<Self> {
+        let issue = side.issuer(emulator);
+        let current = std::sync::Mutex::new(issue());
+        Arc::new(Self { issue, current, revoked: AtomicBool::new(false) })
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, String> {
@@ -60,7 +62,7 @@ impl TokenSource for Issued {
         if self.revoked.load(Ordering::SeqCst) {
             return Err(AuthError::SignedOut { reason: "revoked by the test".into() });
         }
-        *self.current() = self.oauth.issue_tokens().access;
+        *self.current() = (self.issue)();
         self.token().await
     }
 }
@@ -107,18 +109,35 @@ fn json(status: u16, code: &str) -> Fault {
 
 const STORAGE: &[Aim] = &[("GET", "*", Host::Storage)];
 const FRAGMENTS: &[Aim] = &[("PUT", "*", Host::Storage)];
+const BITS_FRAGMENTS: &[Aim] = &[("Fragment", "*", Host::Bits)];
+const BITS_CLOSE: &[Aim] = &[("Close-Session", "*", Host::Bits)];
 
-/// All of them.
-pub fn all() -> Vec<Trouble> {
-    use VolumeError as E;
-    fn offline(error: &E) -> bool {
-        matches!(error, E::Offline | E::TimedOut)
-    }
-    fn ill(error: &E) -> bool {
-        matches!(error, E::TimedOut | E::Offline | E::Failed(_))
-    }
-    let trouble = |name, means, fits: fn(&E) -> bool| Trouble { name, means, fits, parks: false, damages: false };
-    let parking = |name, means, fits: fn(&E) -> bool| Trouble { parks: true, ..trouble(name, means, fits) };
+/// Whatever is asked for.
+pub const EVERYTHING: &[Aim] =
+    &[("*", "*", Host::Graph), ("*", "*", Host::Storage), ("*", "*", Host::Live), ("*", "*", Host::Bits)];
+
+fn offline(error: &VolumeError) -> bool {
+    matches!(error, VolumeError::Offline | VolumeError::TimedOut)
+}
+
+fn ill(error: &VolumeError) -> bool {
+    matches!(error, VolumeError::TimedOut | VolumeError::Offline | VolumeError::Failed(_))
+}
+
+fn trouble(name: &'static str, means: Means, fits: fn(&VolumeError) -> bool) -> Trouble {
+    Trouble { name, means, fits, parks: false, damages: false }
+}
+
+fn parking(name: &'static str, means: Means, fits: fn(&VolumeError) -> bool) -> Trouble {
+    Trouble { parks: true, ..trouble(name, means, fits) }
+}
+
+fn html_after(status: u16) -> Fault {
+    Fault::Answer { when: When::After, status, body: FaultBody::Html, retry_after: None, location: None }
+}
+
+/// What the network does, and front ends that speak no protocol in particular.
+fn everywhere() -> Vec<Trouble> {
     let mut all = vec![
         trouble("connection refused", Means::Network(Network::Refusing), offline),
         trouble("packets vanish", Means::Network(Network::Vanishing), offline),
@@ -136,29 +155,36 @@ pub fn all() -> Vec<Trouble> {
         trouble("truncated body, good status", Means::Fault(Fault::Truncate { to: 300 }), ill),
         trouble("empty body, good status", Means::Fault(Fault::EmptyBody), ill),
         trouble("body too long", Means::Fault(Fault::Lengthen { by: 100 }), ill),
+        trouble("service acts twice", Means::Fault(Fault::Twice), |_| false),
+        trouble("504 page after the service acted", Means::Fault(html_after(504)), ill),
+        trouble("401 expired token", Means::TokensExpired, |_| false),
+        trouble("401 revoked", Means::TokensRevoked, |error| matches!(error, VolumeError::SignedOut)),
+        trouble("what was before our own change, 404 right after create", Means::ReadLag, |_| false),
+        trouble("429 without Retry-After", Means::Fault(html(429)), ill),
+        trouble("509", Means::Fault(html(509)), ill),
+        trouble("vanished download URL", Means::At(html(404), STORAGE, 0), ill),
+        trouble("redirect loop", Means::RedirectLoop, ill),
+        trouble("items twice and out of order", Means::Fault(Fault::Disorder), |_| false),
+    ];
+    for (name, status) in [("500 page", 500), ("502 page", 502), ("503 page", 503), ("504 page", 504)] {
+        all.push(trouble(name, Means::Fault(html(status)), ill));
+    }
+    all
+}
+
+/// All that can befall a drive behind Graph.
+pub fn all() -> Vec<Trouble> {
+    use VolumeError as E;
+    let mut all = everywhere();
+    all.extend([
         Trouble { damages: true, ..trouble("corrupt bytes down", Means::Corrupt, ill) },
         Trouble { damages: true, ..trouble("corrupt bytes up", Means::CorruptUp, |_| false) },
-        trouble("service acts twice", Means::Fault(Fault::Twice), |_| false),
         trouble("502 after the service acted", Means::Fault(Fault::status(When::After, 502, "UnknownError")), ill),
-        trouble(
-            "504 page after the service acted",
-            Means::Fault(Fault::Answer {
-                when: When::After,
-                status: 504,
-                body: FaultBody::Html,
-                retry_after: None,
-                location: None,
-            }),
-            ill,
-        ),
-        trouble("401 expired token", Means::TokensExpired, |_| false),
-        trouble("401 revoked", Means::TokensRevoked, |error| matches!(error, E::SignedOut)),
         parking("401 from the service for good", Means::Fault(json(401, "unauthenticated")), |error| {
             matches!(error, E::Denied(_))
         }),
         parking("403", Means::Fault(json(403, "accessDenied")), |error| matches!(error, E::Denied(_))),
         parking("404", Means::Fault(json(404, "itemNotFound")), |error| matches!(error, E::NotFound | E::TimedOut)),
-        trouble("404 right after create", Means::ReadLag, |_| false),
         trouble("409", Means::Fault(json(409, "nameAlreadyExists")), |error| {
             matches!(error, E::Exists | E::Stale | E::Failed(_))
         }),
@@ -167,13 +193,10 @@ pub fn all() -> Vec<Trouble> {
         trouble("416", Means::Fault(json(416, "invalidRange")), ill),
         trouble("423", Means::Fault(json(423, "resourceLocked")), |error| matches!(error, E::Busy)),
         trouble("429 with Retry-After", Means::Fault(Fault::throttled(4)), ill),
-        trouble("429 without Retry-After", Means::Fault(html(429)), ill),
         parking("507", Means::Fault(json(507, "insufficientStorage")), |error| matches!(error, E::QuotaFull)),
-        trouble("509", Means::Fault(html(509)), ill),
         trouble("expired download URL", Means::At(json(401, "unauthenticated"), STORAGE, 0), |error| {
             matches!(error, E::Denied(_) | E::TimedOut)
         }),
-        trouble("vanished download URL", Means::At(html(404), STORAGE, 0), ill),
         trouble("expired upload session", Means::At(json(404, "itemNotFound"), FRAGMENTS, 1), |_| false),
         trouble(
             "upload session 404 after the commit",
@@ -181,10 +204,8 @@ pub fn all() -> Vec<Trouble> {
             |_| false,
         ),
         trouble("PATCH 204 that changed nothing", Means::PatchIgnored, |_| false),
-        trouble("redirect loop", Means::RedirectLoop, ill),
         trouble("nextLink loop", Means::Fault(Fault::PageLoop), ill),
         trouble("empty page with a nextLink", Means::Fault(Fault::EmptyPage), ill),
-        trouble("items twice and out of order", Means::Fault(Fault::Disorder), |_| false),
         trouble(
             "delta repeats, shuffles, empty pages",
             Means::Delta(DeltaBehaviour {
@@ -200,10 +221,47 @@ pub fn all() -> Vec<Trouble> {
             Means::Delta(DeltaBehaviour { lag: Duration::from_secs(60), ..DeltaBehaviour::default() }),
             |_| false,
         ),
-    ];
-    for (name, status) in [("500 page", 500), ("502 page", 502), ("503 page", 503), ("504 page", 504)] {
-        all.push(trouble(name, Means::Fault(html(status)), ill));
-    }
+    ]);
+    all
+}
+
+/// All that can befall a drive behind Live Connect, in its statuses and codes. Damaged content has no row: the service
+/// tells no hash, so that nobody but TLS can know.
+pub fn live() -> Vec<Trouble> {
+    use VolumeError as E;
+    let mut all = everywhere();
+    all.extend([
+        trouble(
+            "500 after the service acted",
+            Means::Fault(Fault::status(When::After, 500, "server_internal_error")),
+            ill,
+        ),
+        parking("401 from the service for good", Means::Fault(json(401, "request_token_invalid")), |error| {
+            matches!(error, E::Denied(_))
+        }),
+        parking("403", Means::Fault(json(403, "request_token_unauthorized")), |error| matches!(error, E::Denied(_))),
+        parking("404", Means::Fault(json(404, "resource_not_found")), |error| {
+            matches!(error, E::NotFound | E::TimedOut)
+        }),
+        trouble("408", Means::Fault(html(408)), ill),
+        trouble("409", Means::Fault(json(409, "resource_already_exists")), |error| {
+            matches!(error, E::Exists | E::Stale | E::Failed(_))
+        }),
+        trouble("416", Means::Fault(html(416)), ill),
+        trouble("420 throttled, without a time", Means::Fault(Fault::throttled_live()), ill),
+        trouble("423", Means::Fault(html(423)), |error| matches!(error, E::Busy)),
+        trouble("499", Means::Fault(html(499)), ill),
+        parking("507", Means::Fault(json(507, "resource_quota_exceeded")), |error| matches!(error, E::QuotaFull)),
+        // The user sees an empty folder; nothing may be concluded from it.
+        Trouble { damages: true, ..trouble("empty listing", Means::Fault(Fault::EmptyPage), |_| false) },
+        trouble("upload session gone on the way", Means::At(html(404), BITS_FRAGMENTS, 1), |_| false),
+        trouble("no word of the commit", Means::At(Fault::Reset { when: When::After }, BITS_CLOSE, 0), |_| false),
+        trouble(
+            "500 in place of the commit",
+            Means::At(Fault::status(When::Before, 500, "server_internal_error"), BITS_CLOSE, 0),
+            |_| false,
+        ),
+    ]);
     all
 }
 
@@ -217,8 +275,7 @@ impl Trouble {
     /// Begins it, on the requests of an operation or, if it lasts, on all.
     pub fn begin(&self, emulator: &Emulator, tokens: &Issued, aims: &[Aim], extent: Extent) -> Made {
         let mut made = Made { rules: Vec::new(), standing: false };
-        let everything: &[Aim] = &[("*", "*", Host::Graph), ("*", "*", Host::Storage)];
-        let aims = if extent == Extent::Lasting { everything } else { aims };
+        let aims = if extent == Extent::Lasting { EVERYTHING } else { aims };
         let mut add = |fault: &Fault, aims: &[Aim], skip: u64| {
             for (method, path, host) in aims {
                 let rule = match extent {
@@ -233,8 +290,8 @@ impl Trouble {
             Means::Fault(fault) => add(fault, aims, 0),
             Means::At(fault, aims, skip) => add(fault, aims, *skip),
             Means::RedirectLoop => {
-                let round = format!("{}/v1.0/round/and/round", emulator.endpoints().graph);
-                let location = Some(round);
+                // Of whichever host sends it.
+                let location = Some("/v1.0/round/and/round".into());
                 let fault = Fault::Answer {
                     when: When::Before,
                     status: 302,
@@ -253,7 +310,7 @@ impl Trouble {
                 for number in 0..count {
                     for (method, path, host) in aims {
                         // Metadata is damaged where it cannot be taken for something else.
-                        let at = if *host == Host::Graph { 0 } else { 10 + number * 13 % 900 };
+                        let at = if matches!(host, Host::Graph | Host::Live) { 0 } else { 10 + number * 13 % 900 };
                         let rule = Rule::once(method, path, Fault::Corrupt { at }).on(*host);
                         made.rules.push(emulator.faults().add(rule));
                     }
@@ -282,7 +339,7 @@ impl Trouble {
             }
             Means::ReadLag => {
                 let lag = Duration::from_secs(5);
-                emulator.drive().set_read_lag(ReadLag { by_id: lag, by_path: lag, children: lag });
+                emulator.drive().set_read_lag(ReadLag { by_id: lag, by_path: lag, children: lag, states: lag });
                 made.standing = true;
             }
             Means::PatchIgnored => {

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of OneDrive mounts; see run.sh beside this folder."""

@@ -1,0 +1,158 @@
+//! What the service may still show from before our own changes.
+//!
+//! Lookups and feeds are answered by replicas that lag. For a while after each of our changes a state that we have
+//! overtaken is no news, an item that we have made is not gone because it is not found, and one that we have deleted is
+//! not back because it is listed.
+
+use rusqlite::{Connection, params};
+
+use super::items::Txn;
+use super::{Index, IndexResult, key_of};
+use crate::base::clock::Timestamp;
+use crate::base::ids::{DriveId, ItemId, MetaTag};
+
+/// The tag under which it is remembered that we made an item; no state has it.
+static NEWBORN: MetaTag = MetaTag(String::new());
+
+/// Whether there is an expectation about an item, of this tag or of any.
+fn has_echo(
+    sql: &Connection,
+    drive: &DriveId,
+    id: &ItemId,
+    tag: Option<&MetaTag>,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let (key, tag) = (key_of(drive, id), tag.map(|tag| tag.0.as_str()));
+    sql.prepare_cached("SELECT 1 FROM echoes WHERE id = ?1 AND (?2 IS NULL OR tag = ?2) AND until > ?3 LIMIT 1")?
+        .exists(params![key, tag, now.0])
+}
+
+/// Whether we have overtaken this state of an item ourselves.
+pub(super) fn is_overtaken(
+    sql: &Connection,
+    drive: &DriveId,
+    id: &ItemId,
+    tag: &MetaTag,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    Ok(*tag != NEWBORN && has_echo(sql, drive, id, Some(tag), now)?)
+}
+
+/// Whether we have deleted an item a moment ago.
+pub(super) fn is_deleted(sql: &Connection, drive: &DriveId, id: &ItemId, now: Timestamp) -> rusqlite::Result<bool> {
+    sql.prepare_cached("SELECT 1 FROM echoes WHERE id = ?1 AND gone AND until > ?2 LIMIT 1")?
+        .exists(params![key_of(drive, id), now.0])
+}
+
+/// Whether we have made an item a moment ago.
+pub(super) fn is_newborn(sql: &Connection, drive: &DriveId, id: &ItemId, now: Timestamp) -> rusqlite::Result<bool> {
+    has_echo(sql, drive, id, Some(&NEWBORN), now)
+}
+
+impl Index {
+    /// See [`Txn::is_ours_lately`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`](super::IndexError)
+    pub fn is_ours_lately(&self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
+        self.read(|sql| has_echo(sql, &self.drive, id, None, now))
+    }
+}
+
+impl Txn<'_> {
+    /// Remembers that we have just changed an item ourselves: until then the service may still show the states
+    /// before, each of which is to be ignored. `stale` is the tag of the state that we overtook, empty if we made the
+    /// item; `gone` says that we deleted it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn expect_echo(&mut self, id: &ItemId, stale: &MetaTag, gone: bool, until: Timestamp) -> IndexResult<()> {
+        self.echoes = None;
+        self.sql
+            .prepare_cached("INSERT OR REPLACE INTO echoes(id, tag, gone, until) VALUES(?1, ?2, ?3, ?4)")?
+            .execute(params![key_of(self.drive, id), stale.0, gone, until.0])?;
+        Ok(())
+    }
+
+    /// Whether a reported state is one that we have overtaken ourselves (see [`Txn::expect_echo`]).
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn is_stale_echo(&mut self, id: &ItemId, tag: &MetaTag, now: Timestamp) -> IndexResult<bool> {
+        Ok(self.has_echoes()? && is_overtaken(self.sql, self.drive, id, tag, now)?)
+    }
+
+    /// Whether we have made the item so recently that the service may not show it yet.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn is_newborn(&self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
+        Ok(is_newborn(self.sql, self.drive, id, now)?)
+    }
+
+    /// Whether we have made or changed the item so recently that the service may show a state from before that.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn is_ours_lately(&mut self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
+        Ok(self.has_echoes()? && has_echo(self.sql, self.drive, id, None, now)?)
+    }
+
+    /// Whether there is any expectation at all: mostly there is none, and a chain has many items.
+    fn has_echoes(&mut self) -> IndexResult<bool> {
+        let any = match self.echoes {
+            Some(any) => any,
+            None => self.sql.prepare_cached("SELECT 1 FROM echoes LIMIT 1")?.exists([])?,
+        };
+        self.echoes = Some(any);
+        Ok(any)
+    }
+
+    /// Items that we have deleted ourselves so recently that the service may still report them as living.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn deleted_here(&self, now: Timestamp) -> IndexResult<Vec<ItemId>> {
+        let mut statement = self.sql.prepare_cached("SELECT id FROM echoes WHERE gone AND until > ?1")?;
+        let keys = statement.query_map([now.0], |row| row.get::<_, String>(0))?;
+        Ok(keys.map(|key| key.map(|key| super::id_of(self.drive, key))).collect::<Result<_, _>>()?)
+    }
+
+    /// Takes the expectation back that an item is gone: it was seen alive.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn forget_echo(&mut self, id: &ItemId) -> IndexResult<()> {
+        self.sql.prepare_cached("DELETE FROM echoes WHERE id = ?1 AND gone")?.execute([key_of(self.drive, id)])?;
+        Ok(())
+    }
+
+    /// Takes back that a state of an item is one that we have overtaken: it is the present one.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn forget_echo_of(&mut self, id: &ItemId, tag: &MetaTag) -> IndexResult<()> {
+        self.sql
+            .prepare_cached("DELETE FROM echoes WHERE id = ?1 AND tag = ?2")?
+            .execute(params![key_of(self.drive, id), tag.0])?;
+        Ok(())
+    }
+
+    /// Drops what is remembered of our own changes before `now`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn forget_echoes(&mut self, now: Timestamp) -> IndexResult<()> {
+        self.sql.prepare_cached("DELETE FROM echoes WHERE until <= ?1")?.execute([now.0])?;
+        Ok(())
+    }
+}
