@@ -90,8 +90,7 @@ fi
 
 left=$(comm -13 <(printf '%s\n' "$mounted_before") <(mounts))
 if [ -n "$left" ]; then
-    # shellcheck disable=SC2086 # one word for each mount
-    summary+=("FAILED   clean-up: left behind: $(echo $left)")
+    summary+=("FAILED   clean-up: left behind: ${left//$'\n'/, }")
     failed=1
 fi
 

@@ -74,7 +74,7 @@ for name in "${trials[@]}"; do
             trial hostile 'answers of a hostile service' 'hostile-server cases.*: ([0-9]+)' it hostile ;;
         large)
             LIVE_MEGABYTES=${LIVE_MEGABYTES:-$(pick 50 300)} trial large \
-                'bytes by BITS, through the mount and by `put`, each cut three times: connection, death, token' \
+                'bytes by BITS, through the mount and by onedrive-cli put, each cut three times: connection, death, token' \
                 'large uploads, .*: ([0-9]+) bytes' it a_large_file_survives_a_cut a_large_file_that_is_cut ;;
         fuzz)
             trial fuzz 'executions of fuzz targets' '^all +([0-9]+)' contrib/fuzz.sh "$(pick 10 60)" ;;
