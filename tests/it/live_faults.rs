@@ -11,11 +11,11 @@ use onedrive_mount::remote::{
     Ack, Advice, At, ItemKind, Offset, Patch, Precondition, RemoteErrorKind, RemoteResult, SharedRemote, Ticket,
 };
 
-use crate::remote_suite::{Bench, kind, pattern, read, replace, send_from, unchanged};
+use crate::remote_suite::bench::{Bench, kind, pattern, read, replace, send_from, unchanged};
 use crate::world::side::Side;
 
 /// The length of the file that goes up by BITS here, and of its fragments.
-const SIZE: usize = 3 * crate::remote_suite::UNIT + 77;
+const SIZE: usize = 3 * crate::remote_suite::bench::UNIT + 77;
 
 async fn bench() -> Bench {
     Bench::start(Side::LIVE).await
@@ -42,7 +42,7 @@ async fn send_stubbornly(
 ) -> RemoteResult<onedrive_mount::remote::Item> {
     let mut at = 0;
     for _ in 0..100 {
-        let end = bytes.len().min(at as usize + crate::remote_suite::UNIT);
+        let end = bytes.len().min(at as usize + crate::remote_suite::bench::UNIT);
         if at as usize == bytes.len() {
             return remote.finish_upload(ticket).await;
         }
@@ -215,7 +215,7 @@ async fn a_restart_between_the_last_fragment_and_the_commit_goes_on() {
     let mut ticket = begin(&bench, "big", &bytes).await.expect("a session");
     let mut at = 0;
     while (at as usize) < bytes.len() {
-        let end = bytes.len().min(at as usize + crate::remote_suite::UNIT);
+        let end = bytes.len().min(at as usize + crate::remote_suite::bench::UNIT);
         match bench.remote.put_fragment(&ticket, at, bytes.slice(at as usize..end)).await.expect("taken") {
             Ack::Next(next) => at = next,
             Ack::Done(_) => panic!("not before the commit"),

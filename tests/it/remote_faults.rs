@@ -13,7 +13,7 @@ use onedrive_mount::remote::{
     Advice, At, Item, Offset, Patch, Precondition, RemoteErrorKind, RemoteResult, Start, URGENCY, Urgency, list_all,
 };
 
-use crate::remote_suite::{Bench, UNIT, WHEN, chain, kind, pattern, read, replace, send_from, stale, unchanged};
+use crate::remote_suite::bench::{Bench, UNIT, WHEN, chain, kind, pattern, read, replace, send_from, stale, unchanged};
 
 async fn personal() -> Bench {
     Bench::start(Flavour::PersonalNew).await
