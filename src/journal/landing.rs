@@ -69,7 +69,7 @@ impl Journal {
             let state = &*state;
             let ready = |intent: &Intent| {
                 !state.busy.contains_key(&intent.ino)
-                    && !state.writers.contains_key(&intent.ino)
+                    && (!state.writers.contains_key(&intent.ino) || state.awaited.contains_key(&intent.ino))
                     && !state.busy.values().any(|under_way| under_way.concerns(intent))
             };
             let resolve = |ino| self.resolve_in(&state.overlay, ino);

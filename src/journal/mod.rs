@@ -117,6 +117,8 @@ struct State {
     drafts: HashMap<SpoolId, Arc<Draft>>,
     /// How many handles may write an inode.
     writers: HashMap<Ino, u32>,
+    /// How many callers wait for the cloud to have what was written to an inode so far.
+    awaited: HashMap<Ino, u32>,
     /// Drafts that are written by handles that are still open since the draft began.
     sessions: HashMap<Ino, SpoolId>,
     /// What requests are under way, by the inode they were begun for.

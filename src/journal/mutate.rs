@@ -10,6 +10,25 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::{Ino, InoSource as _, ItemId};
 use crate::remote::ItemKind;
 
+/// Somebody waits for the cloud to have an inode; see [`Journal::await_sending`].
+#[must_use]
+pub struct Awaited<'a> {
+    journal: &'a Journal,
+    ino: Ino,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let mut state = self.journal.lock();
+        if let Some(count) = state.awaited.get_mut(&self.ino) {
+            *count -= 1;
+            if *count == 0 {
+                state.awaited.remove(&self.ino);
+            }
+        }
+    }
+}
+
 impl Journal {
     /// The intent that a mutation works on. What the caller saw may have reached the cloud since, and its intent be
     /// gone: then the index, which learns before an intent goes, knows better than the caller.
@@ -348,9 +367,12 @@ impl Journal {
         }
     }
 
-    /// How many handles keep an inode from being sent.
-    pub fn is_held(&self, ino: Ino) -> u32 {
-        self.lock().writers.get(&ino).copied().unwrap_or(0)
+    /// Lets what is sealed of an inode be sent although handles may still write it: the caller waits for that, and a
+    /// handle that is being closed counts until its close has returned. Ends with the value.
+    pub fn await_sending(&self, ino: Ino) -> Awaited<'_> {
+        *self.lock().awaited.entry(ino).or_insert(0) += 1;
+        self.wake.notify_one();
+        Awaited { journal: self, ino }
     }
 
     /// A handle that may write was opened, or one that keeps an unlinked file readable.

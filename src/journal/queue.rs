@@ -10,7 +10,8 @@
 //! | that deletes a file in whose place a new one is being written | its close: it takes the item over |
 //! | that deletes a folder | every intent whose item is still in it |
 //! | that moves a folder into what is still below it in the cloud | what will leave it |
-//! | that somebody is writing, or that changed less than the debounce ago | the close, the quiet |
+//! | that somebody is writing, unless a caller waits for what is sealed of it | the close |
+//! | that changed less than the debounce ago | the quiet |
 //! | of which only the time is left to set | three times the debounce, so that contents go first |
 //! | that failed | its next attempt |
 //!

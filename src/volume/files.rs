@@ -11,7 +11,7 @@ use super::{Durability, Extent, OpenHow, Opened, Volume, VolumeError, VolumeResu
 use crate::base::caller::on_behalf_of_now;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::CacheKey;
-use crate::journal::{Draft, Piece, Progress};
+use crate::journal::{Draft, ParkReason, Piece, Progress};
 
 /// How many bytes may be written before the free space of the local disk is looked at again.
 const ROOM_STEP: i64 = 16 << 20;
@@ -268,8 +268,8 @@ impl Volume {
         match self.settings.durability {
             Durability::Local => {}
             Durability::Strict if sealed => self.journal.sync().await?,
-            Durability::Remote if sealed => self.reach_cloud(ino).await?,
-            _ => {}
+            Durability::Remote => self.reach_cloud(ino).await?,
+            Durability::Strict => {}
         }
         Ok(())
     }
@@ -280,13 +280,13 @@ impl Volume {
     ///
     /// [`VolumeError`]: what fsync(2) returns.
     pub async fn fsync(&self, ino: Ino, _fh: Option<Fh>, _data_only: bool) -> VolumeResult<()> {
+        if self.settings.durability == Durability::Remote {
+            // Whoever asks for this wants what there is now to be a version in the cloud, closed or not.
+            self.journal.seal(ino)?;
+            return self.reach_cloud(ino).await;
+        }
         self.journal.checkpoint(ino)?;
         self.journal.sync().await?;
-        if self.settings.durability == Durability::Remote
-            && self.journal.get(ino).is_some_and(|intent| intent.drafting.is_none())
-        {
-            self.reach_cloud(ino).await?;
-        }
         Ok(())
     }
 
@@ -301,31 +301,27 @@ impl Volume {
         Ok(())
     }
 
-    /// Waits until an inode's work is in the cloud, for as long as the mount's patience lasts. Writers wait for
-    /// others to close the file in vain, so an open one counts as done once it is safe here.
+    /// Waits until the content that is sealed of an inode is in the cloud, or a newer one, for as long as the mount's
+    /// patience lasts. It is sent although this handle, and perhaps others, may still write.
     async fn reach_cloud(&self, ino: Ino) -> VolumeResult<()> {
         self.journal.sync().await?;
         let mut changes = self.journal.watch();
         let limit = self.clock.sleep(self.settings.patience * 4);
         tokio::pin!(limit);
+        let _awaited = self.journal.await_sending(ino);
         loop {
-            match self.journal.get(ino) {
-                None => return Ok(()),
-                Some(intent) if intent.local_only => return Ok(()),
-                Some(intent) => match intent.progress {
-                    Progress::Parked(reason) => {
-                        return Err(match reason {
-                            crate::journal::ParkReason::QuotaFull => VolumeError::QuotaFull,
-                            crate::journal::ParkReason::TooLarge => VolumeError::TooLarge,
-                            crate::journal::ParkReason::NameRefused => {
-                                VolumeError::BadName(intent.last_error.unwrap_or_default())
-                            }
-                            _ => VolumeError::Denied(intent.last_error.unwrap_or_default()),
-                        });
-                    }
-                    _ if locked(&self.open).has_writer(ino) && self.journal.is_held(ino) > 1 => return Ok(()),
-                    _ => {}
-                },
+            let Some(intent) = self.journal.get(ino) else { return Ok(()) };
+            if intent.local_only || intent.deleted || intent.sealed.is_none() {
+                return Ok(());
+            }
+            if let Progress::Parked(reason) = intent.progress {
+                let why = intent.last_error.unwrap_or_default();
+                return Err(match reason {
+                    ParkReason::QuotaFull => VolumeError::QuotaFull,
+                    ParkReason::TooLarge => VolumeError::TooLarge,
+                    ParkReason::NameRefused => VolumeError::BadName(why),
+                    _ => VolumeError::Denied(why),
+                });
             }
             tokio::select! {
                 _ = changes.changed() => {}

@@ -4,7 +4,8 @@
 //!
 //! Every operation that had returned is there at once, whole and in its place; the one that was under way is there or
 //! not, never half. When all has come to rest the cloud has exactly the same tree: nothing twice, nothing deleted that
-//! nobody deleted.
+//! nobody deleted. Long contents go by upload sessions, in many fragments; now and then another device acts, and the
+//! death may come while its change is applied.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,11 +19,11 @@ use proptest::test_runner::TestCaseError;
 
 use crate::volume_model::local_tree_of;
 use crate::world::disk::{Behind, Counter};
-use crate::world::generated;
+use crate::world::generated::{self, Dice};
 use crate::world::model::Model;
 use crate::world::ops::{self, Op, cloud_tree, op, outcomes};
 use crate::world::side::Side;
-use crate::world::{Running, User, World};
+use crate::world::{MANY_FRAGMENTS, Running, User, World};
 
 /// Where the count stands, and what is to happen at its end.
 struct Fate {
@@ -98,10 +99,29 @@ async fn start(world: &World, home: &Path, disk: Arc<dyn onedrive_mount::base::d
     world.run_core(core).await
 }
 
+/// Until it is dead. Whatever it still does then, it does in a world that is gone.
+async fn death(fate: &Fate) {
+    while !fate.dead.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// Until everything is in the cloud, or the death begins.
+async fn rest(running: &Running, fate: &Fate) {
+    for _ in 0..2000 {
+        if running.core.journal.backlog() == (0, 0) || fate.dying.load(Ordering::Acquire) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Plays until death or the end; whether there was a death.
 async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseError> {
     let mut world = World::new(flavour).await;
     world.debounce = Duration::from_millis(5);
+    world.how = MANY_FRAGMENTS;
     let first = world.home.path().join("first");
     let remains = world.home.path().join("remains");
     let fate = Arc::new(Fate {
@@ -121,20 +141,31 @@ async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseErr
     })));
 
     let mut possible = vec![Model::default()];
+    let mut news_under_way = false;
     for op in ops {
-        let model = possible.swap_remove(1.min(possible.len() - 1));
+        let mut model = possible.swap_remove(1.min(possible.len() - 1));
+        if let Op::Elsewhere(remote) = op {
+            rest(&running, &fate).await;
+            if !fate.dying.load(Ordering::Acquire) {
+                ops::play_elsewhere(world.emulator.drive(), &mut model, remote);
+                let polled = tokio::select! {
+                    polled = running.core.poller.poll_now() => Some(polled),
+                    () = death(&fate) => None,
+                };
+                news_under_way = fate.dying.load(Ordering::Acquire);
+                prop_assert!(news_under_way || matches!(polled, Some(Ok(_))), "polling: {polled:?}, which is no death");
+            }
+            possible = vec![model];
+            if fate.dying.load(Ordering::Acquire) {
+                break;
+            }
+            continue;
+        }
         possible = outcomes(&model, op);
         let (user, mut reference) = (User(&running.core), model);
-        let died = async {
-            while !fate.dead.load(Ordering::Acquire) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            // Whatever it still does, it does in a world that is gone.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
         let result = tokio::select! {
             result = user.carry_out(op) => Some(result),
-            () = died => None,
+            () = death(&fate) => None,
         };
         if let Some(result) = result
             && !fate.dying.load(Ordering::Acquire)
@@ -155,12 +186,7 @@ async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseErr
         // The rest of the points lies in what the uploader does.
         let model = possible.swap_remove(1.min(possible.len() - 1));
         possible = vec![model];
-        for _ in 0..200 {
-            if running.core.journal.backlog() == (0, 0) || fate.dying.load(Ordering::Acquire) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        rest(&running, &fate).await;
         died = fate.dying.load(Ordering::Acquire);
     }
     while died && !fate.dead.load(Ordering::Acquire) {
@@ -175,6 +201,10 @@ async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseErr
     world.emulator.set_witness(None);
 
     let running = start(&world, &home, onedrive_mount::base::disk::RealDisk::shared()).await;
+    if news_under_way {
+        // What another device did is promised with the next look at the service, not before.
+        running.core.poller.poll_now().await.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
+    }
     let local = local_tree_of(&running.core).await.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;
     let known = possible.clone();
     let found = possible.into_iter().find(|model| model.0 == local);
@@ -199,10 +229,13 @@ async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseErr
 fn run(flavour: Side, cases: u32) {
     let runtime = generated::runtime(2);
     let deaths = AtomicU64::new(0);
-    // Of this alphabet only what our user does: the second writer has a test of his own.
-    let ours = op().prop_filter("ours", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill));
-    let input = (prop_oneof![3 => 1..40u64, 1 => 40..120u64], prop::collection::vec(ours, 4..30));
-    generated::run("CRASH_CASES", cases, 200, &input, |(point, ops)| {
+    // The death has a place of its own. Others act only while we rest: what happens else has a test of its own.
+    let ours = op().prop_filter("no death", |op| !matches!(op, Op::Restart | Op::Kill));
+    let point = prop_oneof![3 => 1..40u64, 1 => 40..120u64];
+    let input = (point, prop::collection::vec(ours, 4..30), any::<u64>());
+    generated::run("CRASH_CASES", cases, 200, &input, |(point, mut ops, seed)| {
+        let mut dice = Dice(seed);
+        ops.iter_mut().for_each(|op| ops::lengthen(op, 16, &mut dice));
         let died = runtime.block_on(play(flavour, point, &ops))?;
         deaths.fetch_add(u64::from(died), Ordering::Relaxed);
         Ok(())

@@ -27,8 +27,8 @@ use crate::world::clock::FastClock;
 use crate::world::model::{Model, Node};
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
-use crate::world::trouble::{self, Aim, EXTENTS, Extent, Issued, Trouble};
-use crate::world::{Running, User, World, eventually};
+use crate::world::trouble::{self, Aim, EXTENTS, Extent, Issued, LARGE, Means, Trouble};
+use crate::world::{MANY_FRAGMENTS, Running, User, World, eventually};
 
 const SPEED: u32 = 15;
 
@@ -118,7 +118,6 @@ fn pattern(seed: u64, length: usize) -> Vec<u8> {
 }
 
 const BIG: usize = 3 << 20;
-const LARGE: usize = 5 << 20;
 
 /// What is in the cloud before.
 fn standing() -> Vec<(&'static str, Vec<u8>)> {
@@ -166,6 +165,7 @@ impl Case {
             home: tempfile::tempdir().expect("a folder"),
             clock: Arc::new(clock.clone()),
             debounce: Duration::from_millis(500),
+            how: MANY_FRAGMENTS,
         };
         let mut case = Self {
             world,
@@ -492,7 +492,9 @@ fn try_all(side: Side, troubles: Vec<Trouble>) {
             for (number, extent) in EXTENTS.into_iter().enumerate() {
                 let name = format!("{} / {operation:?} / {extent:?}", trouble.name);
                 // What is behind the two languages is the same, and the second costs as much time as the first.
-                let turn = (row + column) % EXTENTS.len() == number && (!side.live || (row + column / 3) % 2 == 0);
+                let aimed = matches!(trouble.means, Means::At(..));
+                let drawn = !side.live || aimed || (row + column / 3) % 2 == 0;
+                let turn = (row + column) % EXTENTS.len() == number && drawn;
                 if (full || turn) && name.contains(&only) {
                     cases.push((name, trouble.clone(), operation, extent));
                 }
@@ -503,15 +505,19 @@ fn try_all(side: Side, troubles: Vec<Trouble>) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let (mut struck, mut slowest, mut failures) = (0, Duration::ZERO, Vec::new());
+    // A row that never meets a request tries nothing.
+    let mut met_by_row: BTreeMap<&'static str, bool> = BTreeMap::new();
     runtime.block_on(async {
         let mut running = futures_util::stream::iter(cases)
             .map(|(name, trouble, operation, extent)| async move {
-                (name, tokio::spawn(async move { play(side, &trouble, operation, extent).await }).await)
+                let row = trouble.name;
+                (row, name, tokio::spawn(async move { play(side, &trouble, operation, extent).await }).await)
             })
             .buffer_unordered(8);
-        while let Some((name, outcome)) = running.next().await {
+        while let Some((row, name, outcome)) = running.next().await {
             match outcome {
                 Ok((met, slow)) => {
+                    *met_by_row.entry(row).or_default() |= met;
                     struck += usize::from(met);
                     slowest = slowest.max(slow);
                 }
@@ -529,6 +535,8 @@ fn try_all(side: Side, troubles: Vec<Trouble>) {
     println!("slowest metadata call during trouble: {slowest:?}");
     failures.sort();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let never: Vec<&str> = met_by_row.iter().filter(|(_, met)| !**met).map(|(row, _)| *row).collect();
+    assert!(never.is_empty() || !only.is_empty(), "no request ever met {never:?}");
 }
 
 fn text(panic: &(dyn std::any::Any + Send)) -> String {

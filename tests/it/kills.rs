@@ -21,7 +21,7 @@ use crate::mount_model::local_tree;
 use crate::world::generated::{self, Dice, Source};
 use crate::world::model::{Model, Node};
 use crate::world::mount::{Home, Start};
-use crate::world::ops::{Op, call, cloud_tree, outcomes, play, system_calls};
+use crate::world::ops::{Op, call, cloud_tree, lengthen, outcomes, play, system_calls};
 use crate::world::service::{Service, uploaded_within};
 use crate::world::side::Side;
 
@@ -149,16 +149,6 @@ impl Case<'_> {
     }
 }
 
-/// A content that goes in fragments, now and then, where there would be a short one.
-pub fn lengthen(op: &mut Op, dice: &mut Dice) {
-    if let Op::Write(_, bytes) | Op::Save(_, bytes) = op
-        && dice.below(16) == 0
-    {
-        let (seed, length) = (dice.below(251) as u8, (4 << 20) + dice.index(3 << 20));
-        *bytes = (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8 ^ seed).collect();
-    }
-}
-
 /// The beginning of a long content that was being written, if that is what is found. Whoever begins another process
 /// meanwhile, as the tests beside this one do, closes a copy of the descriptor with it, and a daemon cannot tell that from
 /// the end of the file.
@@ -186,7 +176,7 @@ fn run(flavour: Side, deaths: u32) {
     let mut source = Source::new(prop::collection::vec(call(), 80), seed);
 
     let service = Service::new(flavour);
-    let home = service.home("upload:\n  debounce: 20ms\n");
+    let home = service.home("upload:\n  debounce: 20ms\n  fragment_size: 640 KiB\n");
     let (mut possible, mut last) = (vec![Model::default()], None);
     let (mut starting, mut history, mut said) = (0, Vec::new(), String::new());
     for death in 0..=deaths {
@@ -236,7 +226,7 @@ fn run(flavour: Side, deaths: u32) {
         }
         let state = Mutex::new(Work::on(model));
         let mut ops = source.draw();
-        ops.iter_mut().for_each(|op| lengthen(op, &mut dice));
+        ops.iter_mut().for_each(|op| lengthen(op, 16, &mut dice));
         let top = mount.at().to_owned();
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| ops.iter().all(|op| step(&top, op, &state)));
@@ -276,7 +266,7 @@ fn the_same_seed_draws_the_same_operations_and_moments() {
     let drawn = |seed| {
         let (mut dice, mut source) = (Dice(seed), Source::new(prop::collection::vec(call(), 80), seed));
         let mut ops: Vec<Op> = (0..3).flat_map(|_| source.draw()).collect();
-        ops.iter_mut().for_each(|op| lengthen(op, &mut dice));
+        ops.iter_mut().for_each(|op| lengthen(op, 16, &mut dice));
         (ops.iter().map(brief).collect::<Vec<_>>(), dice.below(1 << 40))
     };
     assert!(drawn(7) == drawn(7), "a seed does not repeat a run");

@@ -20,6 +20,7 @@ mod cli_special;
 mod cli_transfer;
 mod control;
 mod crash_points;
+mod durability;
 mod faults_matrix;
 mod full;
 mod hostile;

@@ -15,7 +15,7 @@ use crate::world::clock::FastClock;
 use crate::world::service::{Service, wait_until_uploaded};
 use crate::world::side::Side;
 use crate::world::trouble::Issued;
-use crate::world::{Running, User, World, eventually, settle};
+use crate::world::{How, Running, User, World, eventually, settle};
 
 /// A world on any clock, with tokens that can be renewed.
 async fn world(clock: Arc<dyn Clock>, side: Side) -> (World, RemoteOptions, Arc<Issued>) {
@@ -26,7 +26,7 @@ async fn world(clock: Arc<dyn Clock>, side: Side) -> (World, RemoteOptions, Arc<
     let mut options = RemoteOptions::speaking(side.protocol(&emulator));
     options.loopback_only = true;
     let home = tempfile::tempdir().expect("a folder");
-    (World { emulator, side, home, clock, debounce: Duration::from_millis(100) }, options, tokens)
+    (World { emulator, side, home, clock, debounce: Duration::from_millis(100), how: How::default() }, options, tokens)
 }
 
 async fn open(world: &World, options: &RemoteOptions, tokens: &Arc<Issued>) -> Running {

@@ -22,7 +22,7 @@ use crate::world::model::{Model, Node};
 use crate::world::ops::{self, Op, cloud_tree};
 use crate::world::power::{Film, FilmedDisk};
 use crate::world::side::Side;
-use crate::world::{Running, User, World, time_passes};
+use crate::world::{MANY_FRAGMENTS, Running, User, World, time_passes};
 
 /// What the user does, in the smallest parts that can be cut.
 #[derive(Clone, Debug)]
@@ -280,6 +280,7 @@ impl Take {
         let mut world = World::new(flavour).await;
         world.home = fast_home();
         world.debounce = Duration::from_millis(3);
+        world.how = MANY_FRAGMENTS;
         let remote = world.remote();
         let identity = remote.identity().await.expect("a drive");
         {
@@ -490,9 +491,13 @@ fn run(flavour: Side, online: bool, points: u32) {
     let takes = u32::try_from(wanted.div_ceil(per_take)).expect("not that many");
     generated::run("POWER_TAKES", takes, 60, &input, |(ops, syncs, seed)| {
         runtime.block_on(async {
+            let mut ops = ops;
+            let mut dice = Dice(seed);
+            if online && dice.below(4) == 0 {
+                ops.iter_mut().for_each(|op| ops::lengthen(op, 12, &mut dice));
+            }
             let take = Take::shoot(flavour, steps(ops, &syncs), online).await?;
             let nobody = nobody(&take.world);
-            let mut dice = Dice(seed);
             for _ in 0..per_take {
                 let (moment, seed) = (dice.index(take.film.now() + 1), dice.below(u64::MAX));
                 take.fail_at(moment, seed, online, &nobody).await?;

@@ -355,7 +355,7 @@ fn soak(side: Side, long: Duration) {
     const RESTS: u32 = 8;
     let seed = generated::seed("SOAK_SEED");
     let service = Service::new(side);
-    let home = service.home("upload:\n  debounce: 100ms\nguard:\n  burst: 1000000\n");
+    let home = service.home("upload:\n  debounce: 100ms\n  fragment_size: 640 KiB\nguard:\n  burst: 1000000\n");
     let watchdog = long * 3 + Duration::from_secs(900);
     let start = || Start::with(TALKATIVE).watchdog(watchdog).mount(&home);
     let shared = Shared::new(&service, side);

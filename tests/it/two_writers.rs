@@ -22,7 +22,7 @@ use crate::world::generated;
 use crate::world::model::Node;
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
-use crate::world::{User, World, time_passes};
+use crate::world::{MANY_FRAGMENTS, User, World, time_passes};
 
 /// What happens in the middle of one of our requests.
 #[derive(Clone, Debug)]
@@ -371,6 +371,7 @@ fn names(tree: &BTreeMap<String, Node>) -> Vec<String> {
 async fn play(flavour: Side, ops: Vec<Op>, trace: bool) -> Result<(), TestCaseError> {
     let mut world = World::new(flavour).await;
     world.debounce = Duration::ZERO;
+    world.how = MANY_FRAGMENTS;
     let mut play = Play { world, core: None, flavour, ledger: Shared::default(), trace };
     play.restart().await;
     for op in ops {

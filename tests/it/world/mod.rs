@@ -52,7 +52,26 @@ pub struct World {
     pub home: tempfile::TempDir,
     pub clock: Arc<dyn Clock>,
     pub debounce: Duration,
+    pub how: How,
 }
+
+/// Settings of a drive that few tests care for.
+#[derive(Clone, Copy)]
+pub struct How {
+    pub durability: Durability,
+    pub patience: Duration,
+    pub fragment_size: u64,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self { durability: Durability::Local, patience: Duration::from_secs(5), fragment_size: 10 << 20 }
+    }
+}
+
+/// So small that what goes by an upload session goes in many fragments.
+pub const MANY_FRAGMENTS: How =
+    How { durability: Durability::Local, patience: Duration::from_secs(5), fragment_size: 2 * 327_680 };
 
 /// A drive in use.
 pub struct Running {
@@ -71,6 +90,7 @@ impl World {
             home: tempfile::tempdir().expect("a folder"),
             clock: Arc::new(SystemClock::new()),
             debounce: Duration::from_millis(20),
+            how: How::default(),
         }
     }
 
@@ -133,12 +153,12 @@ impl World {
                     gid: 1000,
                     umask: 0o022,
                     read_only: false,
-                    durability: Durability::Local,
-                    patience: Duration::from_secs(5),
+                    durability: self.how.durability,
+                    patience: self.how.patience,
                     listing_age: Duration::from_secs(60),
                 },
                 journal: JournalSettings { debounce: self.debounce, min_free },
-                upload: UploadSettings { concurrency: 3, fragment_size: 10 << 20, host: "laptop".into() },
+                upload: UploadSettings { concurrency: 3, fragment_size: self.how.fragment_size, host: "laptop".into() },
                 cache: Limits { max_size: 1 << 30, min_free },
                 poll_interval: Duration::from_millis(200),
             },

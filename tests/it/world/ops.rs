@@ -9,6 +9,7 @@ use std::path::Path;
 use onedrive_mount::emulator::{self, DriveHandle};
 use proptest::prelude::*;
 
+use super::generated::Dice;
 use super::model::{Model, Node, Refusal};
 
 /// What can happen. Paths come from a tiny alphabet, so that names collide often.
@@ -134,6 +135,16 @@ pub fn play_elsewhere(drive: &DriveHandle, model: &mut Model, remote: &Remote) {
 /// Operations that are calls of our user's programs and change something.
 pub fn call() -> impl Strategy<Value = Op> {
     op().prop_filter("calls", |op| !matches!(op, Op::Elsewhere(_) | Op::Restart | Op::Kill | Op::Settle | Op::Read(_)))
+}
+
+/// Makes one in so many contents a long one, which goes in fragments.
+pub fn lengthen(op: &mut Op, one_in: u64, dice: &mut Dice) {
+    if let Op::Write(_, bytes) | Op::Save(_, bytes) = op
+        && dice.below(one_in) == 0
+    {
+        let (seed, length) = (dice.below(251) as u8, (4 << 20) + dice.index(3 << 20));
+        *bytes = (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8 ^ seed).collect();
+    }
 }
 
 /// Our user acts on a mount, as programs do.

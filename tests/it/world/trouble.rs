@@ -15,6 +15,7 @@ use onedrive_mount::emulator::{
 };
 use onedrive_mount::volume::VolumeError;
 
+use super::MANY_FRAGMENTS;
 use super::side::Side;
 
 /// Which requests: method, path pattern, host.
@@ -109,6 +110,10 @@ fn json(status: u16, code: &str) -> Fault {
 
 const STORAGE: &[Aim] = &[("GET", "*", Host::Storage)];
 const FRAGMENTS: &[Aim] = &[("PUT", "*", Host::Storage)];
+/// How many fragments of what the matrix sends in fragments come before the last.
+const LAST_FRAGMENT: u64 = (LARGE as u64).div_ceil(MANY_FRAGMENTS.fragment_size) - 1;
+/// The length of what goes in fragments.
+pub const LARGE: usize = 5 << 20;
 const BITS_FRAGMENTS: &[Aim] = &[("Fragment", "*", Host::Bits)];
 const BITS_CLOSE: &[Aim] = &[("Close-Session", "*", Host::Bits)];
 
@@ -200,7 +205,7 @@ pub fn all() -> Vec<Trouble> {
         trouble("expired upload session", Means::At(json(404, "itemNotFound"), FRAGMENTS, 1), |_| false),
         trouble(
             "upload session 404 after the commit",
-            Means::At(Fault::status(When::After, 404, "itemNotFound"), FRAGMENTS, 2),
+            Means::At(Fault::status(When::After, 404, "itemNotFound"), FRAGMENTS, LAST_FRAGMENT),
             |_| false,
         ),
         trouble("PATCH 204 that changed nothing", Means::PatchIgnored, |_| false),
