@@ -11,8 +11,8 @@
 //! | --- | --- | --- |
 //! | not in the cloud | not in the cloud | target is dropped |
 //! | not in the cloud | in the cloud | source takes the target's item: one replace |
-//! | in the cloud, all its bytes here as a sealed draft | in the cloud | the same, and the source's old item is deleted afterwards |
-//! | in the cloud, clean | in the cloud | target is deleted, then source renamed |
+//! | in the cloud, all its bytes here as a draft | in the cloud | the same, and the source's old item is deleted afterwards |
+//! | in the cloud, clean, or edited and not all here | in the cloud | target is deleted, then source renamed |
 //! | anything | new, and under way right now | target is deleted when its answer arrives, or handed on then (see [`heir_of`]) |
 //! | folder | folder | target (empty) is deleted, source renamed |
 
@@ -42,12 +42,20 @@ pub fn delete(mut intent: Intent, busy: bool, now: Timestamp) -> Outcome {
     Outcome { put: vec![intent], drop: Vec::new() }
 }
 
-/// Renaming `source` (already standing at its new place) over `target`. `ghost` is a fresh inode number for the
-/// remains of an item that lost its name; `busy` says that a request about the target is under way.
-pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, now: Timestamp) -> Outcome {
+/// Renaming `source` (already standing at its new place) over `target`. `all_here` says that the source has a draft of
+/// which no byte has still to be fetched: what is to be fetched is in its own item, which would be deleted. `ghost` is a
+/// fresh inode number for the remains of an item that lost its name; `busy` says that a request about the target is
+/// under way.
+pub fn rename_over(
+    mut source: Intent,
+    target: Intent,
+    all_here: bool,
+    ghost: Ino,
+    busy: bool,
+    now: Timestamp,
+) -> Outcome {
     let both_files = source.kind == Kind::File && target.kind == Kind::File;
-    let has_bytes = source.sealed.is_some() || source.drafting.is_some();
-    let takes_over = both_files && target.item.is_some() && (source.item.is_none() || has_bytes);
+    let takes_over = both_files && target.item.is_some() && (source.item.is_none() || all_here);
     if !takes_over || source.local_only {
         let mut outcome = delete(target, busy, now);
         outcome.put.push(source);
@@ -77,8 +85,9 @@ pub fn rename_over(mut source: Intent, target: Intent, ghost: Ino, busy: bool, n
 ///
 /// `gone` is a deleted file that is in the cloud; `candidate` stands where `gone` stood and has content that the
 /// cloud does not have: a new file, or one that was renamed there with an edit. This is the save of vim with a backup
-/// copy, `rm x; cp y x`, and a rename over a file whose own upload was under way.
-pub fn heir_of(gone: &Intent, candidate: &Intent) -> bool {
+/// copy, `rm x; cp y x`, and a rename over a file whose own upload was under way. `all_here` says that no byte of the
+/// content has still to be fetched from the candidate's own item, which goes if it takes the other one over.
+pub fn heir_of(gone: &Intent, candidate: &Intent, all_here: bool) -> bool {
     gone.deleted
         && gone.item.is_some()
         && gone.kind == Kind::File
@@ -87,6 +96,7 @@ pub fn heir_of(gone: &Intent, candidate: &Intent) -> bool {
         && candidate.item != gone.item
         && !candidate.local_only
         && candidate.sealed.is_some()
+        && (candidate.item.is_none() || all_here)
 }
 
 /// Hands the item of `gone` to `heir`. `ghost` is a fresh inode number for what the heir may have sent under another
@@ -166,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_new_file_over_a_known_one_is_one_replace() {
-        let outcome = rename_over(sealed(intent(10, None)), intent(5, Some("doc")), Ino(99), false, NOW);
+        let outcome = rename_over(sealed(intent(10, None)), intent(5, Some("doc")), true, Ino(99), false, NOW);
         assert_eq!(outcome.drop, [Ino(5)]);
         assert_eq!(outcome.put.len(), 1);
         assert_eq!(outcome.put[0].ino, Ino(10));
@@ -176,15 +186,23 @@ mod tests {
 
     #[test]
     fn a_temporary_file_that_reached_the_cloud_gives_its_bytes_and_goes() {
-        let outcome = rename_over(sealed(intent(10, Some("tmp"))), intent(5, Some("doc")), Ino(99), false, NOW);
+        let outcome = rename_over(sealed(intent(10, Some("tmp"))), intent(5, Some("doc")), true, Ino(99), false, NOW);
         let ghost = &outcome.put[0];
         assert!(ghost.ino == Ino(99) && ghost.deleted && ghost.item == Some(id("tmp")) && ghost.sealed.is_none());
         assert_eq!(outcome.put[1].item, Some(id("doc")));
     }
 
     #[test]
+    fn an_edited_file_that_is_not_all_here_keeps_the_item_that_has_the_rest() {
+        let outcome = rename_over(sealed(intent(10, Some("a"))), intent(5, Some("b")), false, Ino(99), false, NOW);
+        assert!(outcome.put[0].deleted && outcome.put[0].item == Some(id("b")));
+        assert_eq!(outcome.put[1].item, Some(id("a")));
+        assert_eq!(outcome.put[1].sealed, Some(SpoolId(7)));
+    }
+
+    #[test]
     fn a_clean_file_keeps_its_identity_and_the_target_is_deleted() {
-        let outcome = rename_over(intent(10, Some("a")), intent(5, Some("b")), Ino(99), false, NOW);
+        let outcome = rename_over(intent(10, Some("a")), intent(5, Some("b")), false, Ino(99), false, NOW);
         assert!(outcome.put[0].deleted && outcome.put[0].item == Some(id("b")));
         assert_eq!(outcome.put[1].item, Some(id("a")));
     }
@@ -193,12 +211,12 @@ mod tests {
     fn what_the_cloud_never_saw_vanishes_without_a_request() {
         assert_eq!(delete(intent(5, None), false, NOW), Outcome { put: vec![], drop: vec![Ino(5)] });
         assert!(delete(intent(5, None), true, NOW).put[0].deleted, "an answer under way must find its intent");
-        assert_eq!(rename_over(sealed(intent(10, None)), intent(5, None), Ino(99), false, NOW).drop, [Ino(5)]);
+        assert_eq!(rename_over(sealed(intent(10, None)), intent(5, None), true, Ino(99), false, NOW).drop, [Ino(5)]);
     }
 
     #[test]
     fn a_new_target_under_way_is_not_taken_over_yet() {
-        let outcome = rename_over(sealed(intent(10, None)), intent(5, None), Ino(99), true, NOW);
+        let outcome = rename_over(sealed(intent(10, None)), intent(5, None), true, Ino(99), true, NOW);
         assert!(outcome.put[0].deleted && outcome.put[0].ino == Ino(5));
         assert_eq!(outcome.put[1].item, None);
     }
@@ -223,10 +241,11 @@ mod tests {
     #[test]
     fn only_a_closed_edit_inherits() {
         let gone = Intent { deleted: true, ..intent(5, Some("doc")) };
-        assert!(heir_of(&gone, &sealed(intent(10, None))));
-        assert!(!heir_of(&gone, &intent(10, None)));
-        assert!(heir_of(&gone, &sealed(intent(10, Some("other")))), "renamed there with an edit");
-        assert!(!heir_of(&gone, &intent(10, Some("other"))));
-        assert!(!heir_of(&intent(5, Some("doc")), &sealed(intent(10, None))));
+        assert!(heir_of(&gone, &sealed(intent(10, None)), true));
+        assert!(!heir_of(&gone, &intent(10, None), false));
+        assert!(heir_of(&gone, &sealed(intent(10, Some("other"))), true), "renamed there with an edit");
+        assert!(!heir_of(&gone, &sealed(intent(10, Some("other"))), false), "the rest of it is in its own item");
+        assert!(!heir_of(&gone, &intent(10, Some("other")), false));
+        assert!(!heir_of(&intent(5, Some("doc")), &sealed(intent(10, None)), true));
     }
 }

@@ -273,7 +273,7 @@ impl Journal {
             .filter(|candidate| {
                 candidate.name == base.name
                     && self.resolve_in(&state.overlay, candidate.parent).as_ref() == Some(&base.parent)
-                    && coalesce::heir_of(gone, candidate)
+                    && coalesce::heir_of(gone, candidate, Self::is_all_here(state, candidate))
             })
             .cloned()
     }
@@ -449,8 +449,9 @@ impl Journal {
         }
         let old_name = std::mem::replace(&mut intent.name, name.to_owned());
         let had = intent.item.clone();
-        // A rename that found its new name taken keeps its item and only steps aside.
-        let detaches = intent.sealed.is_some() && theirs.is_some();
+        // A rename that found its new name taken keeps its item and only steps aside, with an edit or without.
+        let is_about_ours = theirs.is_some_and(|theirs| had.as_ref().is_none_or(|had| *had == theirs.id));
+        let detaches = intent.sealed.is_some() && is_about_ours;
         if detaches {
             intent.item = None;
             intent.base = None;

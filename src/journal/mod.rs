@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::disk::Disk;
-use crate::base::ids::{ContentTag, Ino, InoSource, ItemId};
+use crate::base::ids::{ContentTag, Ino, InoSource, ItemId, MetaTag};
 use crate::index::Index;
 
 pub mod burst;
@@ -35,6 +35,7 @@ mod coalesce;
 mod commit;
 pub mod conflict;
 mod discard;
+mod drafting;
 pub mod intent;
 mod landing;
 mod moment;
@@ -89,6 +90,32 @@ pub struct Subject {
     pub known: Option<Known>,
     /// A version and the size its bytes are known to have, in bytes: the service reports wrong ones of some files.
     pub real_size: Option<(ContentTag, u64)>,
+    /// The version that a handle was opened on, if the file has another one by now: an edit through the handle starts
+    /// from it, and meets the other one when it is sent.
+    pub opened_on: Option<OpenedOn>,
+}
+
+/// What tells one version of a file from another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenedOn {
+    /// The tag of the item with its metadata.
+    pub meta_tag: MetaTag,
+    /// The tag of the content.
+    pub content_tag: ContentTag,
+    /// Bytes.
+    pub size: u64,
+    /// The modification time.
+    pub modified: Timestamp,
+}
+
+impl OpenedOn {
+    /// Takes the place of the version that an edit is based on.
+    fn stand_in(self, base: &mut intent::Base) {
+        base.meta_tag = self.meta_tag;
+        base.content_tag = Some(self.content_tag);
+        base.size = self.size;
+        base.modified = self.modified;
+    }
 }
 
 /// The journal of one drive.

@@ -4,39 +4,26 @@ use std::sync::Arc;
 
 use super::coalesce::{self, Outcome};
 use super::intent::{Base, Known, Step, next_step};
-use super::store::{Batch, SpoolBase};
+use super::store::Batch;
 use super::{Draft, Intent, Journal, JournalResult, Kind, ParkReason, Progress, SpoolId, State, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Ino, InoSource as _, ItemId};
 use crate::remote::ItemKind;
 
-/// Somebody waits for the cloud to have an inode; see [`Journal::await_sending`].
-#[must_use]
-pub struct Awaited<'a> {
-    journal: &'a Journal,
-    ino: Ino,
-}
-
-impl Drop for Awaited<'_> {
-    fn drop(&mut self) {
-        let mut state = self.journal.lock();
-        if let Some(count) = state.awaited.get_mut(&self.ino) {
-            *count -= 1;
-            if *count == 0 {
-                state.awaited.remove(&self.ino);
-            }
-        }
-    }
-}
-
 impl Journal {
     /// The intent that a mutation works on. What the caller saw may have reached the cloud since, and its intent be
     /// gone: then the index, which learns before an intent goes, knows better than the caller.
-    fn intent_of(&self, state: &State, subject: Subject, now: Timestamp) -> Option<Intent> {
-        let Subject { ino, known, real_size } = subject;
+    pub(super) fn intent_of(&self, state: &State, subject: Subject, now: Timestamp) -> Option<Intent> {
+        let Subject { ino, known, real_size, opened_on } = subject;
         let mut intent = match state.overlay.get(ino) {
             Some(intent) => intent.clone(),
-            None => Intent::about(ino, self.known(state, ino).or(known)?, now),
+            None => {
+                let mut known = self.known(state, ino).or(known)?;
+                if let Some(version) = opened_on {
+                    version.stand_in(&mut known.base);
+                }
+                Intent::about(ino, known, now)
+            }
         };
         if let (Some(base), Some((tag, size))) = (&mut intent.base, real_size)
             && base.content_tag.as_ref() == Some(&tag)
@@ -140,11 +127,12 @@ impl Journal {
         let base = gone.base.as_ref()?;
         let parent = self.ino_of(state, &base.parent)?;
         let candidate = state.overlay.at(parent, &base.name)?;
-        (candidate.name == base.name && coalesce::heir_of(gone, candidate)).then(|| candidate.clone())
+        let takes = coalesce::heir_of(gone, candidate, Self::is_all_here(state, candidate));
+        (candidate.name == base.name && takes).then(|| candidate.clone())
     }
 
     /// The deleted item whose place a new file now has.
-    fn bequest(&self, state: &State, candidate: &Intent) -> Option<Intent> {
+    pub(super) fn bequest(&self, state: &State, candidate: &Intent) -> Option<Intent> {
         let parent = self.resolve_in(&state.overlay, candidate.parent)?;
         state
             .overlay
@@ -152,9 +140,15 @@ impl Journal {
             .find(|gone| {
                 !state.busy.contains_key(&gone.ino)
                     && gone.base.as_ref().is_some_and(|base| base.name == candidate.name)
-                    && coalesce::heir_of(gone, candidate)
+                    && coalesce::heir_of(gone, candidate, Self::is_all_here(state, candidate))
             })
             .cloned()
+    }
+
+    /// Whether an intent has content whose bytes are all on this machine.
+    pub(super) fn is_all_here(state: &State, intent: &Intent) -> bool {
+        let draft = intent.drafting.or(intent.sealed).and_then(|id| state.drafts.get(&id));
+        draft.is_some_and(|draft| draft.missing().is_empty())
     }
 
     fn ino_of(&self, state: &State, item: &ItemId) -> Option<Ino> {
@@ -170,7 +164,7 @@ impl Journal {
     }
 
     /// The same, in one step with something else.
-    fn join_with(&self, state: &mut State, outcome: Outcome, along: Batch) -> JournalResult<()> {
+    pub(super) fn join_with(&self, state: &mut State, outcome: Outcome, along: Batch) -> JournalResult<()> {
         let bound: Vec<(Ino, ItemId)> = outcome
             .put
             .iter()
@@ -236,7 +230,8 @@ impl Journal {
                 // standing for another item, and what it has made there is cleaned up.
                 let busy = state.busy.contains_key(&target.ino);
                 let target_ino = target.ino;
-                let outcome = coalesce::rename_over(intent, target, ghost, busy, now);
+                let all_here = Self::is_all_here(&state, &intent);
+                let outcome = coalesce::rename_over(intent, target, all_here, ghost, busy, now);
                 state.sessions.remove(&target_ino);
                 outcome
             }
@@ -337,170 +332,6 @@ impl Journal {
             draft.set_modified(modified);
         }
         self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })
-    }
-
-    /// A draft for a file without a name, which lives until [`Journal::drop_nameless`] or the next start.
-    ///
-    /// # Errors
-    ///
-    /// See [`Journal::create_folder`].
-    pub fn nameless_draft(
-        &self,
-        ino: Ino,
-        base: Option<(ItemId, crate::base::ids::ContentTag, u64)>,
-    ) -> JournalResult<Arc<Draft>> {
-        let id = self.new_spool()?;
-        let folder = self.spool_folder.join(super::NAMELESS);
-        self.disk.create_dir_private(&folder)?;
-        let empty = Draft::create(&self.files, &folder, id, ino, "unlinked", self.now())?;
-        Ok(Arc::new(match base {
-            Some((item, tag, size)) if size > 0 => empty.with_base(SpoolBase { item, tag, size }, self.now())?,
-            _ => empty,
-        }))
-    }
-
-    /// The last handle of a file without a name is closed.
-    pub fn drop_nameless(&self, draft: &Draft) {
-        if draft.path().parent().is_some_and(|folder| folder.ends_with(super::NAMELESS)) {
-            self.files.close(draft.path());
-            let _ = self.disk.remove(draft.path());
-        }
-    }
-
-    /// Lets what is sealed of an inode be sent although handles may still write it: the caller waits for that, and a
-    /// handle that is being closed counts until its close has returned. Ends with the value.
-    pub fn await_sending(&self, ino: Ino) -> Awaited<'_> {
-        *self.lock().awaited.entry(ino).or_insert(0) += 1;
-        self.wake.notify_one();
-        Awaited { journal: self, ino }
-    }
-
-    /// A handle that may write was opened, or one that keeps an unlinked file readable.
-    pub fn add_writer(&self, ino: Ino) {
-        *self.lock().writers.entry(ino).or_insert(0) += 1;
-    }
-
-    /// A handle that may write was closed; the file may be sent once the last one is.
-    pub fn remove_writer(&self, ino: Ino) {
-        let mut state = self.lock();
-        if let Some(count) = state.writers.get_mut(&ino) {
-            *count -= 1;
-            if *count == 0 {
-                state.writers.remove(&ino);
-                state.sessions.remove(&ino);
-                self.wake.notify_one();
-            }
-        }
-    }
-
-    /// The draft to write to. `fresh` asks for an empty one (the file is truncated); otherwise the bytes so
-    /// far are those of the current draft, or of the version in the cloud.
-    ///
-    /// # Errors
-    ///
-    /// See [`Journal::create_folder`].
-    pub fn writable(&self, subject: Subject, fresh: bool) -> JournalResult<Arc<Draft>> {
-        let now = self.now();
-        let ino = subject.ino;
-        let mut state = self.lock();
-        let mut intent = self
-            .intent_of(&state, subject, now)
-            .ok_or_else(|| std::io::Error::other("the file to write is not known"))?;
-        if let Some(draft) = intent.drafting.and_then(|id| state.drafts.get(&id)) {
-            return Ok(draft.clone());
-        }
-        let sealed = intent.sealed.and_then(|id| state.drafts.get(&id)).cloned();
-        if let Some(draft) = &sealed
-            && state.sessions.get(&ino) == Some(&draft.id)
-            && !state.busy.contains_key(&ino)
-            && !fresh
-        {
-            // Closed once by a duplicated descriptor, but the handle that began it still writes: the same file
-            // goes on, as it would on a local disk.
-            intent.drafting = intent.sealed.take();
-            self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
-            return Ok(draft.clone());
-        }
-        let id = self.new_spool()?;
-        let name = intent.name.clone();
-        let draft = match (&sealed, fresh) {
-            (Some(sealed), false) => sealed.duplicate(&self.spool_folder, id, &name)?,
-            (_, fresh) => {
-                let empty = Draft::create(&self.files, &self.spool_folder, id, ino, &name, now)?;
-                let version = intent.base.as_ref().and_then(|base| Some((base.content_tag.clone()?, base.size)));
-                match (version, intent.item.clone()) {
-                    (Some((tag, size)), Some(item)) if !fresh && size > 0 => {
-                        empty.with_base(SpoolBase { item, tag, size }, intent.modified)?
-                    }
-                    _ => empty,
-                }
-            }
-        };
-        let draft = Arc::new(draft);
-        intent.drafting = Some(id);
-        let batch = Batch { put: vec![intent], spools: vec![draft.row(&self.boot)], ..Batch::default() };
-        self.apply(&mut state, batch)?;
-        state.drafts.insert(id, draft.clone());
-        state.sessions.insert(ino, id);
-        Ok(draft)
-    }
-
-    /// The content that is being written is to be sent: a program closed the file. On return it survives the
-    /// death of the daemon; `false` if there was nothing to seal.
-    ///
-    /// # Errors
-    ///
-    /// See [`Journal::create_folder`].
-    pub fn seal(&self, ino: Ino) -> JournalResult<bool> {
-        let now = self.now();
-        let mut state = self.lock();
-        let Some(intent) = state.overlay.get(ino) else { return Ok(false) };
-        let Some(id) = intent.drafting else { return Ok(false) };
-        let Some(draft) = state.drafts.get(&id).cloned() else { return Ok(false) };
-        let mut intent = intent.clone();
-        draft.settle_hash();
-        draft.promise();
-        intent.touch(now);
-        intent.drafting = None;
-        intent.modified = draft.modified();
-        intent.set_modified = true;
-        let mut along = Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() };
-        along.supersede.extend(intent.sealed.replace(id).filter(|old| *old != id).map(|old| (old, id)));
-        let outcome = match self.bequest(&state, &intent) {
-            Some(gone) => coalesce::inherit(&gone, intent, self.inos.next_ino(), now),
-            None => Outcome { put: vec![intent], drop: Vec::new() },
-        };
-        self.join_with(&mut state, outcome, along)?;
-        self.pending.mark_draft(&draft);
-        Ok(true)
-    }
-
-    /// The content being written is recorded as it is, so that the next [`Journal::sync`] makes it durable:
-    /// what fsync needs. The file stays open and is not sent yet.
-    ///
-    /// # Errors
-    ///
-    /// See [`Journal::create_folder`].
-    pub fn checkpoint(&self, ino: Ino) -> JournalResult<()> {
-        let mut state = self.lock();
-        let Some(intent) = state.overlay.get(ino) else { return Ok(()) };
-        let Some(draft) = intent.drafting.or(intent.sealed).and_then(|id| state.drafts.get(&id)).cloned() else {
-            return Ok(());
-        };
-        draft.settle_hash();
-        draft.promise();
-        self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() })?;
-        self.pending.mark_draft(&draft);
-        Ok(())
-    }
-
-    /// Bytes of the base were filled in: remember which, so that a restart does not fetch them again.
-    pub(crate) fn note_filled(&self, id: SpoolId) {
-        let mut state = self.lock();
-        if let Some(draft) = state.drafts.get(&id).cloned() {
-            let _ = self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() });
-            self.pending.mark_draft(&draft);
-        }
     }
 
     /// Makes a parked or waiting intent due now.

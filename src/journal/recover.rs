@@ -264,10 +264,13 @@ impl<'a> Sorted<'a> {
         used: &mut HashSet<SpoolId>,
     ) {
         let before = intent.clone();
-        let mut lost = false;
+        let (mut lost, mut written_on) = (false, None);
         if let Some(id) = intent.drafting.take() {
             match by_id.get(&id) {
-                Some(row) if row.promised && self.is_whole(row, intent.modified) => intent.sealed = Some(id),
+                Some(row) if row.promised && self.is_whole(row, intent.modified) => {
+                    intent.sealed = Some(id);
+                    written_on = self.as_found(row);
+                }
                 Some(row) => {
                     self.keep(row, &intent.name, "it was never closed");
                     lost = intent.sealed.is_none();
@@ -323,7 +326,7 @@ impl<'a> Sorted<'a> {
             return;
         }
         if let Some(id) = intent.sealed
-            && let Some(row) = by_id.get(&id)
+            && let Some(row) = written_on.as_ref().filter(|row| row.id == id).or(by_id.get(&id).copied())
             && let Ok(draft) = Draft::reopen(&self.files, self.folder, row, intent.modified)
         {
             self.drafts.insert(id, Arc::new(draft));
@@ -332,6 +335,18 @@ impl<'a> Sorted<'a> {
             self.batch.put.push(intent.clone());
         }
         self.intents.push(intent);
+    }
+
+    /// The row of content that was still being written after it was recorded: since then any block may be another one,
+    /// and the file longer. What it was promised with is in it, so it is taken as it is.
+    fn as_found(&mut self, row: &SpoolRow) -> Option<SpoolRow> {
+        let file = self.disk.open(&self.folder.join(&row.file), crate::base::disk::Open::ReadWrite).ok()?;
+        if file.len().ok()? > row.size {
+            file.set_len(row.size).ok()?;
+        }
+        let row = SpoolRow { sums: None, hash: None, ..row.clone() };
+        self.batch.spools.push(row.clone());
+        Some(row)
     }
 
     /// Whether a row of sealed content is that of its seal. After damage it may be an older one; content that is sealed

@@ -12,7 +12,8 @@
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
@@ -25,9 +26,10 @@ use crate::base::hash::QuickXorHash;
 use crate::base::ids::Ino;
 use crate::base::ranges::RangeSet;
 
+mod begin;
 mod files;
 
-use files::{SpoolFile, file_name};
+use files::SpoolFile;
 pub(super) use files::{SpoolFiles, id_of};
 
 /// The content of one draft.
@@ -36,6 +38,8 @@ pub struct Draft {
     pub id: SpoolId,
     file: SpoolFile,
     inner: Mutex<Inner>,
+    /// How many bytes are present, for those who must not wait while somebody copies into the file.
+    present: AtomicU64,
 }
 
 struct Inner {
@@ -65,116 +69,12 @@ pub enum Piece {
 }
 
 impl Draft {
-    /// An empty draft in a new file.
-    pub(super) fn create(
-        files: &Arc<SpoolFiles>,
-        folder: &Path,
-        id: SpoolId,
-        ino: Ino,
-        hint: &str,
-        now: Timestamp,
-    ) -> io::Result<Self> {
-        let file = files.create(folder.join(file_name(id, hint)))?;
-        Ok(Self {
-            id,
-            file,
-            inner: Mutex::new(Inner {
-                ino,
-                size: 0,
-                present: RangeSet::default(),
-                base_limit: 0,
-                base: None,
-                running: Some(QuickXorHash::new()),
-                hash: None,
-                sums: BlockSums::default(),
-                modified: now,
-                promised: false,
-                generation: 1,
-                synced: 0,
-            }),
-        })
-    }
-
-    /// A draft whose bytes are, so far, those of a version in the cloud; none of them is here.
-    pub(super) fn with_base(self, base: SpoolBase, modified: Timestamp) -> io::Result<Self> {
-        self.file.get()?.set_len(base.size)?;
-        {
-            let mut inner = self.lock();
-            inner.size = base.size;
-            inner.base_limit = base.size;
-            inner.base = Some(base);
-            inner.running = None;
-            inner.modified = modified;
-        }
-        Ok(self)
-    }
-
-    /// A copy that can be written while the original is being sent.
-    pub(super) fn duplicate(&self, folder: &Path, id: SpoolId, hint: &str) -> io::Result<Self> {
-        let inner = self.lock();
-        let file = self.file.files().copy(self.path(), folder.join(file_name(id, hint)))?;
-        Ok(Self {
-            id,
-            file,
-            inner: Mutex::new(Inner {
-                ino: inner.ino,
-                size: inner.size,
-                present: inner.present.clone(),
-                base_limit: inner.base_limit,
-                base: inner.base.clone(),
-                running: None,
-                hash: None,
-                sums: inner.sums.of_copy(),
-                modified: inner.modified,
-                promised: false,
-                generation: 1,
-                synced: 0,
-            }),
-        })
-    }
-
-    /// A draft found at start-up.
-    pub(super) fn reopen(
-        files: &Arc<SpoolFiles>,
-        folder: &Path,
-        row: &SpoolRow,
-        modified: Timestamp,
-    ) -> io::Result<Self> {
-        let spool = files.find(folder.join(&row.file))?;
-        let file = spool.get()?;
-        let known = row.sums.as_deref().and_then(|text| BlockSums::from_text(text, row.size));
-        if file.len()? < row.size {
-            if known.as_ref().is_none_or(|sums| !sums.open(row.size).is_empty()) {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the spool file is shorter than its row says",
-                ));
-            }
-            // What was cut off reads as zeros, which its checksums refuse: the rest of the file can still be had.
-            file.set_len(row.size)?;
-        }
-        Ok(Self {
-            id: row.id,
-            file: spool,
-            inner: Mutex::new(Inner {
-                ino: row.ino,
-                size: row.size,
-                present: row.present.clone(),
-                base_limit: row.base_limit,
-                base: row.base.clone(),
-                running: None,
-                hash: row.hash.clone(),
-                sums: known.unwrap_or_else(|| BlockSums::unknown(row.present.iter())),
-                modified,
-                promised: row.promised,
-                generation: 1,
-                synced: u64::from(row.synced),
-            }),
-        })
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, inner: &Inner) {
+        self.present.store(inner.present.total(), Ordering::Relaxed);
     }
 
     /// Its row, as of now.
@@ -212,6 +112,11 @@ impl Draft {
         self.lock().size
     }
 
+    /// Moves with every change of its bytes.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
     /// When it was last written.
     pub fn modified(&self) -> Timestamp {
         self.lock().modified
@@ -235,7 +140,7 @@ impl Draft {
 
     /// Bytes of content in its file.
     pub fn present_bytes(&self) -> u64 {
-        self.lock().present.total()
+        self.present.load(Ordering::Relaxed)
     }
 
     /// Its QuickXorHash, if it is known without reading the file.
@@ -274,6 +179,7 @@ impl Draft {
         }
         inner.sums.wrote(at, bytes);
         inner.present.insert(at..end);
+        self.count(&inner);
         inner.size = inner.size.max(end);
         let in_order = inner.running.as_ref().is_some_and(|hash| hash.length() == at);
         if in_order {
@@ -298,6 +204,7 @@ impl Draft {
         self.file.get()?.set_len(size)?;
         inner.sums.cut(size);
         inner.present.truncate(size);
+        self.count(&inner);
         inner.base_limit = inner.base_limit.min(size);
         if size == 0 {
             inner.base = None;
@@ -321,6 +228,7 @@ impl Draft {
             inner.sums.disturb(range.start..end);
             self.file.get()?.punch_hole(range.start..end)?;
             inner.present.insert(range.start..end);
+            self.count(&inner);
         }
         inner.running = None;
         inner.hash = None;
@@ -340,6 +248,26 @@ impl Draft {
             self.file.get()?.write_at(&bytes[from..to], range.start)?;
             inner.present.insert(range);
         }
+        self.count(&inner);
+        Ok(())
+    }
+
+    /// Puts the bytes of another draft, which is complete and was made from the same version, where nothing was written
+    /// here: of a copy that was taken before the other one was complete, they are those of that version.
+    ///
+    /// # Errors
+    ///
+    /// The disk's, and [`DamagedDraft`].
+    pub(super) fn fill_from(&self, other: &Self) -> io::Result<()> {
+        const PIECE: u64 = 4 << 20;
+        for gap in self.missing().iter() {
+            let mut at = gap.start;
+            while at < gap.end.min(other.size()) {
+                let bytes = other.read_complete(at..gap.end.min(at + PIECE))?;
+                self.fill(at, &bytes)?;
+                at += bytes.len() as u64;
+            }
+        }
         Ok(())
     }
 
@@ -355,6 +283,7 @@ impl Draft {
                 inner.sums.disturb(range);
             }
             inner.present.extend(&filled);
+            self.count(&inner);
         }
     }
 

@@ -36,7 +36,7 @@ fn read(journal: &Journal, ino: Ino) -> Option<Vec<u8>> {
 }
 
 fn subject(ino: Ino) -> Subject {
-    Subject { ino, known: None, real_size: None }
+    Subject { ino, known: None, real_size: None, opened_on: None }
 }
 
 #[tokio::test]

@@ -111,6 +111,38 @@ impl Volume {
         if seen.links > 0 && size.saturating_sub(stored) > remaining { Err(VolumeError::QuotaFull) } else { Ok(()) }
     }
 
+    /// A file as an edit through a handle finds it. Whoever has it open has read, or could read, the version that it was
+    /// opened on; written into another one, what is meant for this would make a mixture that nobody ever saw.
+    ///
+    /// | the handle has | the file | the edit |
+    /// | --- | --- | --- |
+    /// | the version the file has, or follows the edits here | | goes on |
+    /// | an older version, all of it here or nothing of it wanted | has a newer one | starts from the older: both are kept |
+    /// | an older version | is being edited here, or not all of the older is here | is refused: open it again |
+    fn see_through(&self, ino: Ino, fh: Option<Fh>, fresh: bool) -> VolumeResult<Seen> {
+        let seen = self.see(ino)?.file()?;
+        let Some(handle) = fh.map(|fh| self.handle_of(ino, fh)).transpose()? else { return Ok(seen) };
+        let Some(pin) = locked(&handle.pin).clone().filter(|_| seen.links > 0) else { return Ok(seen) };
+        let intent = self.journal.get(ino);
+        let tag = match &seen.version {
+            Some((_, tag, _)) => Some(tag),
+            None => intent.as_ref().and_then(|intent| intent.base.as_ref()?.content_tag.as_ref()),
+        };
+        if tag.is_none_or(|tag| *tag == pin.key.tag || pin.key.tag.differs_by_rename_only(tag)) {
+            return Ok(seen);
+        }
+        let is_here = fresh || pin.size == 0 || self.cache.is_complete(&pin.key, pin.size);
+        match handle.opened_on.clone() {
+            Some(opened_on) if intent.is_none() && is_here && opened_on.content_tag == pin.key.tag => Ok(Seen {
+                size: pin.size,
+                version: Some((pin.key.item, pin.key.tag, pin.size)),
+                opened_on: Some(opened_on),
+                ..seen
+            }),
+            _ => Err(VolumeError::Stale),
+        }
+    }
+
     fn handle_of(&self, ino: Ino, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
         let handle = self.file_handle(fh)?;
         if handle.ino == ino { Ok(handle) } else { Err(VolumeError::BadHandle) }
@@ -140,15 +172,18 @@ impl Volume {
         if let Some(draft) = self.edit_for(&handle) {
             return self.read_draft(&handle, &draft, wanted).await;
         }
-        let pin = {
-            let mut pin = locked(&handle.pin);
-            if pin.is_none() {
-                // The edit it followed has reached the cloud: that version is what it reads from now on.
-                let seen = self.see(ino)?;
-                *pin = seen.version.clone().map(|(item, tag, size)| self.pin(CacheKey { item, tag }, size));
+        let mut pin = locked(&handle.pin).clone();
+        if pin.is_none() {
+            // The edit it followed has reached the cloud: that version is what it reads from now on. Looked at with
+            // nothing locked: those who hold the table of handles lock what they read.
+            let seen = self.see(ino)?;
+            let now = seen.version.clone().map(|(item, tag, size)| self.pin(CacheKey { item, tag }, size));
+            let mut held = locked(&handle.pin);
+            if held.is_none() {
+                *held = now;
             }
-            pin.clone()
-        };
+            pin = held.clone();
+        }
         let Some(mut pin) = pin else {
             // A file that is only here and has no content: the disk lost it. Nothing is not what was written.
             if self.journal.content(ino).is_none() && self.journal.get(ino).is_some_and(|intent| intent.item.is_none())
@@ -217,7 +252,7 @@ impl Volume {
             return Err(VolumeError::TooLarge);
         }
         self.check_room(bytes.len() as u64)?;
-        let seen = self.see(ino)?.file()?;
+        let seen = self.see_through(ino, fh, false)?;
         self.check_quota(&seen, end)?;
         let draft = self.edit(&seen, false)?;
         draft.write(offset, bytes, self.clock.now())?;
@@ -226,7 +261,7 @@ impl Volume {
 
     /// Cuts or extends a file.
     pub(super) async fn resize(&self, ino: Ino, fh: Option<Fh>, size: u64) -> VolumeResult<()> {
-        let seen = self.see(ino)?.file()?;
+        let seen = self.see_through(ino, fh, size == 0)?;
         if let Some(fh) = fh
             && !self.handle_of(ino, fh)?.write
         {
@@ -374,7 +409,7 @@ impl Volume {
             _ if mode & !(KEEP_SIZE | ZERO_RANGE) == 0 => true,
             _ => return Err(VolumeError::Unsupported),
         };
-        let seen = self.see(ino)?.file()?;
+        let seen = self.see_through(ino, Some(fh), false)?;
         let grows = mode & KEEP_SIZE == 0 && extent.end > seen.size;
         if !grows && !zeroes {
             return self.check_room(extent.end - extent.start);

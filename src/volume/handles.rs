@@ -12,7 +12,7 @@ use super::{PageUse, Snapshot, Volume, VolumeError, VolumeResult, locked};
 use crate::base::caller;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::{CacheKey, PinGuard, ReadStream};
-use crate::journal::Draft;
+use crate::journal::{Draft, OpenedOn};
 
 /// A version that is held.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ pub(super) struct FileHandle {
     pub opened_by: Option<u32>,
     /// The version it reads; `None` follows the edits on this machine.
     pub pin: Mutex<Option<Pin>>,
+    /// What tells the version it was opened on from others, if it may write: an edit starts from what was read.
+    pub opened_on: Option<OpenedOn>,
     pub stream: ReadStream,
 }
 
@@ -181,6 +183,7 @@ impl Volume {
             write,
             opened_by: caller::current(),
             pin: Mutex::new(pin),
+            opened_on: seen.tells_version().filter(|_| write),
             stream: ReadStream::default(),
         };
         table.files.insert(fh, Arc::new(handle));

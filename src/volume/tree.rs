@@ -14,7 +14,7 @@ use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name::{fold, is_plain, map, to_local};
 use crate::index::Row;
 use crate::journal::intent::Base;
-use crate::journal::{Draft, Intent, Kind, Known, Moment, Overlay, Subject};
+use crate::journal::{Draft, Intent, Kind, Known, Moment, OpenedOn, Overlay, Subject};
 use crate::remote::{ChangeSource, ItemKind, list_all};
 
 /// A node of the tree.
@@ -42,6 +42,8 @@ pub(super) struct Seen {
     pub complete: bool,
     /// It belongs to another drive (a shortcut, or something below one).
     pub foreign: bool,
+    /// Seen through a handle that was opened on this version, which is not the one that the file has now.
+    pub opened_on: Option<OpenedOn>,
 }
 
 /// An intent with the draft that it has at the same moment: one that is acknowledged loses it.
@@ -58,6 +60,12 @@ impl Placed {
 }
 
 impl Seen {
+    /// What tells its version in the cloud from others.
+    pub fn tells_version(&self) -> Option<OpenedOn> {
+        let (row, (_, content_tag, size)) = (self.row.as_ref()?, self.version.clone()?);
+        Some(OpenedOn { meta_tag: row.meta_tag.clone(), content_tag, size, modified: row.modified })
+    }
+
     pub fn folder(self) -> VolumeResult<Self> {
         if self.kind == NodeKind::Folder { Ok(self) } else { Err(VolumeError::NotAFolder) }
     }
@@ -114,6 +122,7 @@ impl Volume {
             row: None,
             complete: intent.item.is_none(),
             foreign: false,
+            opened_on: None,
         };
         match draft {
             Some(draft) => {
@@ -151,6 +160,7 @@ impl Volume {
             version: row.content_tag.clone().map(|tag| (row.id.clone(), tag, row.size)),
             complete: row.complete,
             foreign,
+            opened_on: None,
             name: row.name.clone(),
             row: Some(Box::new(row)),
         };
@@ -188,7 +198,7 @@ impl Volume {
             })
         });
         let real_size = seen.version.as_ref().map(|(_, tag, size)| (tag.clone(), *size));
-        Subject { ino: seen.ino, known, real_size }
+        Subject { ino: seen.ino, known, real_size, opened_on: seen.opened_on.clone() }
     }
 
     /// Reads the index, and lays what was read under the journal's intents, so that both are of one moment.

@@ -465,6 +465,16 @@ async fn play(side: Side, trouble: &Trouble, operation: Operation, extent: Exten
         }
         let wanted = if extent == Extent::Lasting { LASTING } else { Duration::from_secs(3) };
         case.clock.sleep(wanted.saturating_sub(case.clock.monotonic().since(begun))).await;
+        if operation == Operation::UploadLarge {
+            // On a busy machine the fragment that it waits for may not have had its turn.
+            let late = Instant::now() + Duration::from_secs(20);
+            while !made.struck(&case.world.emulator)
+                && running.core.journal.backlog() != (0, 0)
+                && Instant::now() < late
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
         (running, made.end(&case.world.emulator, &case.tokens))
     };
     case.converge(&running, trouble).await;

@@ -21,6 +21,7 @@ mod cli_transfer;
 mod control;
 mod crash_points;
 mod durability;
+mod edits_meet;
 mod faults_matrix;
 mod full;
 mod hostile;

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::disk::RealDisk;
 use crate::base::ids::{ContentTag, DriveId, ItemId};
 
-fn files() -> Arc<SpoolFiles> {
+fn files() -> std::sync::Arc<SpoolFiles> {
     SpoolFiles::new(RealDisk::shared())
 }
 
@@ -60,7 +60,7 @@ fn a_duplicate_does_not_change_its_original() {
 
 #[test]
 fn spool_names_tell_their_number_and_purpose() {
-    assert_eq!(file_name(SpoolId(42), "my report.odt"), "0000000042.my_report.odt");
+    assert_eq!(files::file_name(SpoolId(42), "my report.odt"), "0000000042.my_report.odt");
     assert_eq!(id_of("0000000042.my_report.odt"), Some(SpoolId(42)));
     assert_eq!(id_of("stray"), None);
 }

@@ -162,6 +162,12 @@ impl Uploader {
         if adopt {
             self.versions.adopt(&item.id, item.content_tag.as_ref().unwrap_or(ours), draft);
         }
+        let (journal, ino) = (self.journal.clone(), intent.ino);
+        // What cannot be handed on is told when it is missed.
+        let handed_on = blocking(move || journal.hand_base_on(ino, spool).map_err(std::io::Error::other)).await;
+        if let Err(error) = handed_on {
+            tracing::warn!(%ino, ?error, "an edit that has begun since may miss a part of the file");
+        }
         let landed = self.journal.acknowledge(intent.ino, &self.with_our_time(item, intent), Some(spool), exact)?;
         tracing::info!(ino = %intent.ino, name = intent.name, size = draft.size(), "in the cloud");
         self.arrive(landed).await;

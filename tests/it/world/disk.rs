@@ -19,6 +19,11 @@ pub trait Between: Send + Sync + 'static {
         file.write_at(bytes, at)
     }
 
+    /// A file is about to be copied.
+    fn copy(&self, _from: &Path) {
+        self.change();
+    }
+
     /// What the disk says of its free space.
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         RealDisk.free_space(path)
@@ -91,7 +96,7 @@ impl<B: Between> Disk for Behind<B> {
     }
 
     fn clone_file(&self, from: &Path, to: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.0.change();
+        self.0.copy(from);
         self.file(RealDisk.clone_file(from, to))
     }
 }

@@ -366,9 +366,14 @@ impl Trouble {
 }
 
 impl Made {
+    /// Whether it has met anything.
+    pub fn struck(&self, emulator: &Emulator) -> bool {
+        self.standing || self.rules.iter().any(|rule| emulator.faults().struck(*rule) > 0)
+    }
+
     /// Ends it; says whether it met anything.
     pub fn end(self, emulator: &Emulator, tokens: &Issued) -> bool {
-        let struck = self.standing || self.rules.iter().any(|rule| emulator.faults().struck(*rule) > 0);
+        let struck = self.struck(emulator);
         emulator.faults().clear();
         emulator.set_network(Network::Up);
         emulator.drive().set_delta(DeltaBehaviour::default());

@@ -1,0 +1,256 @@
+//! Content on its way into the journal: who writes, what they write to, when it is to be sent.
+//!
+//! Always true: an inode has at most one draft that is being written and one that is sealed; what is sealed does not
+//! change once anything of it may have been sent. Copies are made with nothing locked.
+
+use std::sync::Arc;
+
+use super::coalesce::{self, Outcome};
+use super::store::{Batch, SpoolBase};
+use super::{Draft, Intent, Journal, JournalResult, Progress, SpoolId, State, Subject};
+use crate::base::clock::Timestamp;
+use crate::base::ids::{Ino, InoSource as _, ItemId};
+
+/// Somebody waits for the cloud to have an inode; see [`Journal::await_sending`].
+#[must_use]
+pub struct Awaited<'a> {
+    journal: &'a Journal,
+    ino: Ino,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let mut state = self.journal.lock();
+        if let Some(count) = state.awaited.get_mut(&self.ino) {
+            *count -= 1;
+            if *count == 0 {
+                state.awaited.remove(&self.ino);
+            }
+        }
+    }
+}
+
+impl Journal {
+    /// A draft for a file without a name, which lives until [`Journal::drop_nameless`] or the next start.
+    ///
+    /// # Errors
+    ///
+    /// See [`Journal::create_folder`].
+    pub fn nameless_draft(
+        &self,
+        ino: Ino,
+        base: Option<(ItemId, crate::base::ids::ContentTag, u64)>,
+    ) -> JournalResult<Arc<Draft>> {
+        let id = self.new_spool()?;
+        let folder = self.spool_folder.join(super::NAMELESS);
+        self.disk.create_dir_private(&folder)?;
+        let empty = Draft::create(&self.files, &folder, id, ino, "unlinked", self.now())?;
+        Ok(Arc::new(match base {
+            Some((item, tag, size)) if size > 0 => empty.with_base(SpoolBase { item, tag, size }, self.now())?,
+            _ => empty,
+        }))
+    }
+
+    /// The last handle of a file without a name is closed.
+    pub fn drop_nameless(&self, draft: &Draft) {
+        if draft.path().parent().is_some_and(|folder| folder.ends_with(super::NAMELESS)) {
+            self.files.close(draft.path());
+            let _ = self.disk.remove(draft.path());
+        }
+    }
+
+    /// Lets what is sealed of an inode be sent although handles may still write it: the caller waits for that, and a
+    /// handle that is being closed counts until its close has returned. Ends with the value.
+    pub fn await_sending(&self, ino: Ino) -> Awaited<'_> {
+        *self.lock().awaited.entry(ino).or_insert(0) += 1;
+        self.wake.notify_one();
+        Awaited { journal: self, ino }
+    }
+
+    /// A handle that may write was opened, or one that keeps an unlinked file readable.
+    pub fn add_writer(&self, ino: Ino) {
+        *self.lock().writers.entry(ino).or_insert(0) += 1;
+    }
+
+    /// A handle that may write was closed; the file may be sent once the last one is.
+    pub fn remove_writer(&self, ino: Ino) {
+        let mut state = self.lock();
+        if let Some(count) = state.writers.get_mut(&ino) {
+            *count -= 1;
+            if *count == 0 {
+                state.writers.remove(&ino);
+                state.sessions.remove(&ino);
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// The draft to write to. `fresh` asks for an empty one (the file is truncated); otherwise the bytes so
+    /// far are those of the current draft, or of the version in the cloud.
+    ///
+    /// # Errors
+    ///
+    /// See [`Journal::create_folder`].
+    pub fn writable(&self, subject: Subject, fresh: bool) -> JournalResult<Arc<Draft>> {
+        loop {
+            let (sealed, name) = {
+                let now = self.now();
+                let mut state = self.lock();
+                let unknown = || std::io::Error::other("the file to write is not known");
+                let intent = self.intent_of(&state, subject.clone(), now).ok_or_else(unknown)?;
+                if let Some(draft) = intent.drafting.and_then(|id| state.drafts.get(&id)) {
+                    return Ok(draft.clone());
+                }
+                match intent.sealed.and_then(|id| state.drafts.get(&id)).cloned() {
+                    Some(draft) if !fresh && Self::is_same_session(&state, &intent, draft.id) => {
+                        // Closed once by a duplicated descriptor, but the handle that began it still writes: the same
+                        // file goes on, as it would on a local disk.
+                        let put = vec![Intent { drafting: intent.sealed, sealed: None, ..intent }];
+                        self.apply(&mut state, Batch { put, ..Batch::default() })?;
+                        return Ok(draft);
+                    }
+                    Some(sealed) if !fresh => (sealed, intent.name),
+                    _ => return self.begin_draft(&mut state, intent, fresh, now),
+                }
+            };
+            // A copy of a large file takes its time, which nobody else has to wait for.
+            let before = sealed.generation();
+            let copied = sealed.duplicate(&self.spool_folder, self.new_spool()?, &name);
+            let mut state = self.lock();
+            let intent = self.intent_of(&state, subject.clone(), self.now());
+            let stands = intent.as_ref().is_some_and(|intent| {
+                intent.sealed == Some(sealed.id) && intent.drafting.is_none() && sealed.generation() == before
+            });
+            match (copied, intent) {
+                (Ok(draft), Some(intent)) if stands => return self.take_up(&mut state, intent, Arc::new(draft)),
+                (Err(error), _) if stands => return Err(error.into()),
+                // It has reached the cloud, or somebody else has begun to write: there is something else to start from.
+                (Ok(vain), _) => {
+                    self.files.close(vain.path());
+                    let _ = self.disk.remove(vain.path());
+                }
+                (Err(_), _) => {}
+            }
+        }
+    }
+
+    /// Whether a handle that has written the sealed content from its beginning still writes, and nothing was sent of it
+    /// yet: what is under way, or was, must stay as it is.
+    fn is_same_session(state: &State, intent: &Intent, sealed: SpoolId) -> bool {
+        state.sessions.get(&intent.ino) == Some(&sealed)
+            && !state.busy.contains_key(&intent.ino)
+            && !matches!(intent.progress, Progress::Sending { .. })
+            && intent.sent.is_none()
+    }
+
+    /// A draft that starts from the version in the cloud, or from nothing.
+    fn begin_draft(&self, state: &mut State, intent: Intent, fresh: bool, now: Timestamp) -> JournalResult<Arc<Draft>> {
+        let id = self.new_spool()?;
+        let empty = Draft::create(&self.files, &self.spool_folder, id, intent.ino, &intent.name, now)?;
+        let version = intent.base.as_ref().and_then(|base| Some((base.content_tag.clone()?, base.size)));
+        let draft = match (version, intent.item.clone()) {
+            (Some((tag, size)), Some(item)) if !fresh && size > 0 => {
+                empty.with_base(SpoolBase { item, tag, size }, intent.modified)?
+            }
+            _ => empty,
+        };
+        self.take_up(state, intent, Arc::new(draft))
+    }
+
+    /// The draft is what is being written from now on.
+    fn take_up(&self, state: &mut State, mut intent: Intent, draft: Arc<Draft>) -> JournalResult<Arc<Draft>> {
+        let ino = intent.ino;
+        intent.drafting = Some(draft.id);
+        let batch = Batch { put: vec![intent], spools: vec![draft.row(&self.boot)], ..Batch::default() };
+        self.apply(state, batch)?;
+        state.drafts.insert(draft.id, draft.clone());
+        // Without a handle there is no session: truncate(2) by name is over when it returns.
+        if state.writers.contains_key(&ino) {
+            state.sessions.insert(ino, draft.id);
+        } else {
+            state.sessions.remove(&ino);
+        }
+        Ok(draft)
+    }
+
+    /// Before the content of `spool` lands: a draft that was begun as a copy of it, before it was complete, gets from it
+    /// what it misses. The version that both were made from is about to be replaced. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// See [`Journal::create_folder`].
+    pub(super) fn hand_base_on(&self, ino: Ino, spool: SpoolId) -> JournalResult<()> {
+        let (landing, begun) = {
+            let state = self.lock();
+            let draft = |id: SpoolId| state.drafts.get(&id).cloned();
+            let begun = state.overlay.get(ino).and_then(|intent| intent.drafting).filter(|begun| *begun != spool);
+            (draft(spool), begun.and_then(draft))
+        };
+        let (Some(landing), Some(begun)) = (landing, begun) else { return Ok(()) };
+        if begun.missing().is_empty() || begun.base() != landing.base() {
+            return Ok(());
+        }
+        begun.fill_from(&landing)?;
+        begun.sync_filled()?;
+        self.note_filled(begun.id);
+        Ok(())
+    }
+
+    /// The content that is being written is to be sent: a program closed the file. On return it survives the
+    /// death of the daemon; `false` if there was nothing to seal.
+    ///
+    /// # Errors
+    ///
+    /// See [`Journal::create_folder`].
+    pub fn seal(&self, ino: Ino) -> JournalResult<bool> {
+        let now = self.now();
+        let mut state = self.lock();
+        let Some(intent) = state.overlay.get(ino) else { return Ok(false) };
+        let Some(id) = intent.drafting else { return Ok(false) };
+        let Some(draft) = state.drafts.get(&id).cloned() else { return Ok(false) };
+        let mut intent = intent.clone();
+        draft.settle_hash();
+        draft.promise();
+        intent.touch(now);
+        intent.drafting = None;
+        intent.modified = draft.modified();
+        intent.set_modified = true;
+        let mut along = Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() };
+        along.supersede.extend(intent.sealed.replace(id).filter(|old| *old != id).map(|old| (old, id)));
+        let outcome = match self.bequest(&state, &intent) {
+            Some(gone) => coalesce::inherit(&gone, intent, self.inos.next_ino(), now),
+            None => Outcome { put: vec![intent], drop: Vec::new() },
+        };
+        self.join_with(&mut state, outcome, along)?;
+        self.pending.mark_draft(&draft);
+        Ok(true)
+    }
+
+    /// The content being written is recorded as it is, so that the next [`Journal::sync`] makes it durable:
+    /// what fsync needs. The file stays open and is not sent yet.
+    ///
+    /// # Errors
+    ///
+    /// See [`Journal::create_folder`].
+    pub fn checkpoint(&self, ino: Ino) -> JournalResult<()> {
+        let mut state = self.lock();
+        let Some(intent) = state.overlay.get(ino) else { return Ok(()) };
+        let Some(draft) = intent.drafting.or(intent.sealed).and_then(|id| state.drafts.get(&id)).cloned() else {
+            return Ok(());
+        };
+        draft.settle_hash();
+        draft.promise();
+        self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() })?;
+        self.pending.mark_draft(&draft);
+        Ok(())
+    }
+
+    /// Bytes of the base were filled in: remember which, so that a restart does not fetch them again.
+    pub(crate) fn note_filled(&self, id: SpoolId) {
+        let mut state = self.lock();
+        if let Some(draft) = state.drafts.get(&id).cloned() {
+            let _ = self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() });
+            self.pending.mark_draft(&draft);
+        }
+    }
+}

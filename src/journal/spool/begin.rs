@@ -1,0 +1,150 @@
+//! Where drafts come from: nothing, a version in the cloud, another draft, the disk after a start.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use super::files::{SpoolFile, SpoolFiles, file_name};
+use super::{Draft, Inner};
+use crate::base::clock::Timestamp;
+use crate::base::hash::QuickXorHash;
+use crate::base::ids::Ino;
+use crate::base::ranges::RangeSet;
+use crate::journal::intent::SpoolId;
+use crate::journal::store::{SpoolBase, SpoolRow};
+use crate::journal::sums::BlockSums;
+
+impl Draft {
+    /// An empty draft in a new file.
+    pub(in crate::journal) fn create(
+        files: &Arc<SpoolFiles>,
+        folder: &Path,
+        id: SpoolId,
+        ino: Ino,
+        hint: &str,
+        now: Timestamp,
+    ) -> io::Result<Self> {
+        let file = files.create(folder.join(file_name(id, hint)))?;
+        Ok(Self {
+            id,
+            file,
+            present: AtomicU64::new(0),
+            inner: Mutex::new(Inner {
+                ino,
+                size: 0,
+                present: RangeSet::default(),
+                base_limit: 0,
+                base: None,
+                running: Some(QuickXorHash::new()),
+                hash: None,
+                sums: BlockSums::default(),
+                modified: now,
+                promised: false,
+                generation: 1,
+                synced: 0,
+            }),
+        })
+    }
+
+    /// A draft whose bytes are, so far, those of a version in the cloud; none of them is here.
+    pub(in crate::journal) fn with_base(self, base: SpoolBase, modified: Timestamp) -> io::Result<Self> {
+        self.file.get()?.set_len(base.size)?;
+        {
+            let mut inner = self.lock();
+            inner.size = base.size;
+            inner.base_limit = base.size;
+            inner.base = Some(base);
+            inner.running = None;
+            inner.modified = modified;
+        }
+        Ok(self)
+    }
+
+    /// A copy that can be written while the original is being sent. Copying may take long, and the original can be read
+    /// and filled meanwhile; a copy of what has changed in that time is thrown away and taken again.
+    pub(in crate::journal) fn duplicate(&self, folder: &Path, id: SpoolId, hint: &str) -> io::Result<Self> {
+        /// After so many copies in vain the others have to wait.
+        const COPIES: usize = 3;
+        let target = folder.join(file_name(id, hint));
+        for _ in 0..COPIES {
+            let (generation, present) = {
+                let inner = self.lock();
+                (inner.generation, inner.present.clone())
+            };
+            let file = self.file.files().copy(self.path(), target.clone())?;
+            let inner = self.lock();
+            if inner.generation == generation && inner.present == present {
+                return Ok(Self::of_copy(id, file, &inner));
+            }
+            drop(inner);
+            self.file.files().close(&target);
+        }
+        let inner = self.lock();
+        let file = self.file.files().copy(self.path(), target)?;
+        Ok(Self::of_copy(id, file, &inner))
+    }
+
+    fn of_copy(id: SpoolId, file: SpoolFile, inner: &Inner) -> Self {
+        Self {
+            id,
+            file,
+            present: AtomicU64::new(inner.present.total()),
+            inner: Mutex::new(Inner {
+                ino: inner.ino,
+                size: inner.size,
+                present: inner.present.clone(),
+                base_limit: inner.base_limit,
+                base: inner.base.clone(),
+                running: None,
+                hash: None,
+                sums: inner.sums.of_copy(),
+                modified: inner.modified,
+                promised: false,
+                generation: 1,
+                synced: 0,
+            }),
+        }
+    }
+
+    /// A draft found at start-up.
+    pub(in crate::journal) fn reopen(
+        files: &Arc<SpoolFiles>,
+        folder: &Path,
+        row: &SpoolRow,
+        modified: Timestamp,
+    ) -> io::Result<Self> {
+        let spool = files.find(folder.join(&row.file))?;
+        let file = spool.get()?;
+        let known = row.sums.as_deref().and_then(|text| BlockSums::from_text(text, row.size));
+        if file.len()? < row.size {
+            if known.as_ref().is_none_or(|sums| !sums.open(row.size).is_empty()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the spool file is shorter than its row says",
+                ));
+            }
+            // What was cut off reads as zeros, which its checksums refuse: the rest of the file can still be had.
+            file.set_len(row.size)?;
+        }
+        Ok(Self {
+            id: row.id,
+            file: spool,
+            present: AtomicU64::new(row.present.total()),
+            inner: Mutex::new(Inner {
+                ino: row.ino,
+                size: row.size,
+                present: row.present.clone(),
+                base_limit: row.base_limit,
+                base: row.base.clone(),
+                running: None,
+                hash: row.hash.clone(),
+                sums: known.unwrap_or_else(|| BlockSums::unknown(row.present.iter())),
+                modified,
+                promised: row.promised,
+                generation: 1,
+                synced: u64::from(row.synced),
+            }),
+        })
+    }
+}
