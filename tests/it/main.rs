@@ -18,6 +18,7 @@ mod cli_mounted;
 mod cli_readme;
 mod cli_special;
 mod cli_transfer;
+mod conflicts;
 mod control;
 mod crash_points;
 mod faults_matrix;
