@@ -13,7 +13,7 @@ use crate::world::service::places;
 use crate::world::shell::Shell;
 
 /// Where a browser would end up after the person has said yes on the page of this address.
-fn follow(address: &str) -> String {
+pub fn follow(address: &str) -> String {
     let rest = address.strip_prefix("http://").expect("plain http on this machine");
     let (host, path) = rest.split_once('/').expect("a path");
     let mut stream = TcpStream::connect(host).expect("the service");
@@ -26,7 +26,7 @@ fn follow(address: &str) -> String {
 }
 
 /// Prints the address to sign in at; the sign-in is then under way.
-fn begin(shell: &Shell) -> String {
+pub fn begin(shell: &Shell) -> String {
     let output = shell.output(&["auth", "--no-browser"]);
     assert_eq!(output.status.code(), Some(10), "nobody answers, so it waits for the address");
     let text = String::from_utf8(output.stdout).expect("text");

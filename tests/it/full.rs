@@ -10,8 +10,11 @@ use onedrive_mount::emulator::{Fault, Flavour, Rule, When};
 use onedrive_mount::journal::{ParkReason, Progress};
 use onedrive_mount::volume::{OpenHow, VolumeError};
 
+use crate::network;
+use crate::world::clock::FastClock;
 use crate::world::disk::{Behind, SmallDisk};
-use crate::world::{User, World, settle};
+use crate::world::side::Side;
+use crate::world::{User, World, eventually, settle};
 
 const M: usize = 1 << 20;
 
@@ -220,6 +223,46 @@ async fn parked(core: &onedrive_mount::daemon::core::Core, name: &str) {
             () = &mut limit => panic!("not parked: {states:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_for_a_full_drive_goes_on_by_itself_when_there_is_room() {
+    tokio::join!(room_is_noticed(Side::PERSONAL), room_is_noticed(Side::BUSINESS), room_is_noticed(Side::LIVE));
+}
+
+async fn room_is_noticed(side: Side) {
+    // The drive is asked every minute while something waits for room.
+    let clock = FastClock::new(10);
+    let (world, options, tokens) = network::world(Arc::new(clock.clone()), side).await;
+    let drive = world.emulator.drive();
+    drive.create_file("/old", content(2 * M, 1));
+    drive.set_quota(20 << 20);
+    let running = network::open(&world, &options, &tokens).await;
+    let core = &running.core;
+    core.spawn_tasks(&running.tasks);
+    eventually("the quota is known", || async { core.volume.quota().remaining == Some(18 << 20) }).await;
+
+    // It fills up after we asked.
+    drive.set_quota(3 << 20);
+    let (wanted, small) = (content(6 * M, 2), content(1000, 3));
+    User(core).write("wanted", &wanted).await.expect("as far as the daemon knows there is room");
+    parked(core, "wanted").await;
+    User(core).write("small", &small).await.expect("there is room for it");
+    eventually("what fits goes on", || async { drive.read_file("/small").as_ref() == Some(&small) }).await;
+
+    // Not enough: it is noticed, and the file stays where it is.
+    drive.set_quota(4 << 20);
+    let noticed = |total: u64| move || async move { core.volume.quota().total == Some(total) };
+    eventually("the new quota is noticed", noticed(4 << 20)).await;
+    parked(core, "wanted").await;
+    assert_eq!(drive.stat("/wanted"), None, "{side:?}");
+    assert!(User(core).read("wanted").await.expect("stays readable") == wanted, "{side:?}");
+
+    drive.set_quota(100 << 20);
+    settle(core).await;
+    assert!(drive.read_file("/wanted") == Some(wanted), "{side:?}");
+    assert!(core.volume.quota().total == Some(100 << 20), "{side:?}: by asking, and not by trying");
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

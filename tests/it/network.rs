@@ -18,7 +18,7 @@ use crate::world::trouble::Issued;
 use crate::world::{How, Running, User, World, eventually, settle};
 
 /// A world on any clock, with tokens that can be renewed.
-async fn world(clock: Arc<dyn Clock>, side: Side) -> (World, RemoteOptions, Arc<Issued>) {
+pub async fn world(clock: Arc<dyn Clock>, side: Side) -> (World, RemoteOptions, Arc<Issued>) {
     let options =
         Options { flavour: side.flavour, content: Content::Empty, clock: clock.clone(), ..Options::default() };
     let emulator = Emulator::start(options).await.expect("the emulator starts");
@@ -29,7 +29,7 @@ async fn world(clock: Arc<dyn Clock>, side: Side) -> (World, RemoteOptions, Arc<
     (World { emulator, side, home, clock, debounce: Duration::from_millis(100), how: How::default() }, options, tokens)
 }
 
-async fn open(world: &World, options: &RemoteOptions, tokens: &Arc<Issued>) -> Running {
+pub async fn open(world: &World, options: &RemoteOptions, tokens: &Arc<Issued>) -> Running {
     let remote = stack::open(options, tokens.clone(), world.clock.clone(), system_entropy()).expect("it opens").remote;
     let core = world.open_on(remote, world.home.path()).await;
     core.prepare().await;

@@ -1,6 +1,6 @@
-//! Every promise of the README names the tests that hold it, and they are there.
+//! Every promise of the README names the tests that hold it; they are there, they are tests, and somebody runs them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -14,38 +14,167 @@ fn table(after: &str) -> Vec<Vec<String>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-#[test]
-fn every_promise_names_tests_that_exist() {
-    let mut known = BTreeSet::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")).expect("the tests") {
-        let path = entry.expect("a test").path();
-        if path.extension().is_none_or(|end| end != "rs") {
-            continue;
+/// A test: the file it belongs to, and why `cargo test` passes over it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Test {
+    module: String,
+    ignored: Option<String>,
+}
+
+/// The tests of a source by name. A function is one if an attribute says so; or if it is handed to a macro of this source
+/// that makes tests, for which it stands alone on a line.
+fn tests_of(module: &str, text: &str) -> BTreeMap<String, Test> {
+    let makes_tests = |line: &str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+    let (mut tests, mut attributes) = (BTreeMap::new(), Vec::new());
+    // The macro that is being defined or used, and those that make tests.
+    let (mut defined, mut used, mut makers) = (None, false, Vec::new());
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("macro_rules! ") {
+            defined = name.split(' ').next();
+        } else if line.starts_with('}') {
+            (defined, used) = (None, false);
+        } else if let Some((name, "")) = line.split_once("! {") {
+            used = makers.contains(&name);
         }
-        known.insert(path.file_stem().expect("a name").to_string_lossy().into_owned());
-        let text = fs::read_to_string(&path).expect("a source");
-        known.extend(text.lines().filter_map(|line| {
-            let rest = line.trim_start_matches("async ").strip_prefix("fn ")?;
-            Some(rest.split('(').next()?.to_owned())
-        }));
+        let line = line.trim_start().trim_start_matches("$(");
+        let test = Test { module: module.to_owned(), ignored: None };
+        if line.starts_with("#[") {
+            attributes.push(line);
+            if makes_tests(line) {
+                makers.extend(defined);
+            }
+        } else if let Some(rest) = line.trim_start_matches("pub ").trim_start_matches("async ").strip_prefix("fn ") {
+            if attributes.iter().any(|line| makes_tests(line)) {
+                let reason = attributes.iter().find_map(|line| line.strip_prefix("#[ignore"));
+                let ignored = reason.map(str::to_owned);
+                tests.insert(rest.split('(').next().expect("a beginning").to_owned(), Test { ignored, ..test });
+            }
+            attributes.clear();
+        } else if !line.starts_with("///") {
+            attributes.clear();
+            let name = line.trim_end_matches(',');
+            if used && !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                tests.insert(name.to_owned(), test);
+            }
+        }
     }
+    tests
+}
+
+/// All tests; those of a folder belong to the file of its name.
+fn all_tests() -> BTreeMap<String, Test> {
+    let mut tests = BTreeMap::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")];
+    let top = folders[0].clone();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the tests") {
+            let path = entry.expect("a test").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let within = path.strip_prefix(&top).expect("below").with_extension("");
+                let module = within.iter().next().expect("a name").to_str().expect("text");
+                tests.extend(tests_of(module, &fs::read_to_string(&path).expect("a source")));
+            }
+        }
+    }
+    tests
+}
+
+/// What is wrong with a name in the table, which may be followed by the script that runs it.
+fn fault(tests: &BTreeMap<String, Test>, cell: &str) -> Option<String> {
+    let (name, runner) = match cell.split_once(" (by ") {
+        Some((name, runner)) => (name, Some(runner.trim_end_matches(')').trim_matches('`'))),
+        None => (cell, None),
+    };
+    let name = name.trim_matches('`');
+    let meant: Vec<&Test> =
+        tests.iter().filter(|(test, of)| *test == name || of.module == name).map(|(_, of)| of).collect();
+    if meant.is_empty() {
+        return Some("there is no such test".to_owned());
+    }
+    let reasons: Option<Vec<&String>> = meant.iter().map(|test| test.ignored.as_ref()).collect();
+    match (reasons, runner) {
+        (None, None) => None,
+        (None, Some(_)) => Some("cargo runs it anyhow".to_owned()),
+        (Some(reasons), None) => Some(format!("it is ignored, and nothing is said of who runs it: {reasons:?}")),
+        (Some(reasons), Some(runner)) => {
+            let script = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(runner)).unwrap_or_default();
+            let runs = script.contains(&format!("{}::", meant[0].module)) && script.contains("ignored");
+            let told = reasons.iter().all(|reason| reason.contains(runner));
+            (!runs || !told).then(|| format!("{runner} does not run it, or it does not say so: {reasons:?}"))
+        }
+    }
+}
+
+#[test]
+fn every_promise_names_tests_that_are_run() {
+    let tests = all_tests();
     let held = table("### Which test holds which promise");
     assert!(held.len() > 15, "{held:?}");
     for row in &held {
-        let [promise, tests] = row.as_slice() else { panic!("{row:?}") };
-        let names: Vec<&str> = tests.split(", ").map(|name| name.trim_matches('`')).collect();
-        for name in &names {
-            assert!(known.contains(*name), "{promise}: there is no test {name}");
+        let [promise, names] = row.as_slice() else { panic!("{row:?}") };
+        for name in names.split(", ") {
+            if let Some(fault) = fault(&tests, name) {
+                panic!("{promise}: {name}: {fault}");
+            }
         }
     }
-    let held: BTreeSet<&str> = held.iter().map(|row| row[0].as_str()).collect();
+    let held: Vec<&str> = held.iter().map(|row| row[0].as_str()).collect();
     for row in table("## What is promised") {
-        assert!(held.contains(row[0].as_str()), "nobody holds the promise “{}”", row[0]);
+        assert!(held.contains(&row[0].as_str()), "nobody holds the promise “{}”", row[0]);
     }
     for row in table("**Conflicts** lose nothing") {
         let promise = format!("{}, and {} elsewhere", row[0], row[1].replace("changed to", "changed elsewhere to"));
         let promise =
             promise.replace("changed elsewhere to the same bytes elsewhere", "changed elsewhere to the same bytes");
-        assert!(held.contains(promise.as_str()), "nobody holds the promise “{promise}”");
+        assert!(held.contains(&promise.as_str()), "nobody holds the promise “{promise}”");
+    }
+}
+
+#[test]
+fn helpers_are_no_tests_and_ignored_ones_need_somebody_who_runs_them() {
+    let text = "
+#[test]
+/// What it shows.
+fn a_test() {
+    fn inside() {}
+}
+
+fn a_helper() {}
+
+#[tokio::test(flavor = \"multi_thread\")]
+#[ignore = \"needs fsx; run by contrib/test.sh\"]
+async fn ignored() {}
+
+macro_rules! suite {
+    ($($name:ident)*) => {
+        $(#[tokio::test]
+        async fn $name() {})*
+    };
+}
+
+suite! {
+    handed_over,
+}
+
+other! {
+    not_handed_over,
+}
+";
+    let tests = tests_of("suites", text);
+    for (name, is_right) in [
+        ("`a_test`", true),
+        ("`inside`", false),
+        ("`a_helper`", false),
+        ("`handed_over`", true),
+        ("`not_handed_over`", false),
+        ("`suites`", true),
+        ("`ignored`", false),
+        ("`ignored` (by `contrib/test.sh`)", true),
+        ("`ignored` (by `contrib/soak.sh`)", false),
+        ("`a_test` (by `contrib/test.sh`)", false),
+    ] {
+        assert_eq!(fault(&tests, name).is_none(), is_right, "{name}: {:?}", fault(&tests, name));
     }
 }
