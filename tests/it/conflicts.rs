@@ -17,7 +17,7 @@ use crate::world::clock::FastClock;
 use crate::world::model::Node;
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
-use crate::world::{User, World, time_passes};
+use crate::world::{MANY_FRAGMENTS, User, World, time_passes};
 
 const SIDES: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
 
@@ -50,7 +50,7 @@ impl Stage {
             Options { flavour: side.flavour, content: Content::Empty, clock: clock.clone(), ..Options::default() };
         let emulator = Emulator::start(options).await.expect("the emulator starts");
         let home = tempfile::tempdir().expect("a folder");
-        let world = World { emulator, side, home, clock, debounce: Duration::ZERO };
+        let world = World { emulator, side, home, clock, debounce: Duration::ZERO, how: MANY_FRAGMENTS };
         let core = world.open().await;
         core.poller.prepare().await.expect("the position in the feed");
         Self { world, core, side, heard }
