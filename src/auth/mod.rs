@@ -94,6 +94,9 @@ pub trait TokenSource: Send + Sync {
     /// # Errors
     /// [`AuthError`].
     async fn renew(&self, rejected: &Secret<String>) -> Result<Secret<String>, AuthError>;
+
+    /// The tokens in use are those of somebody else: what is stored is looked at again before the next answer.
+    fn read_again(&self) {}
 }
 
 /// Why there is no token.

@@ -187,6 +187,14 @@ impl TokenSource for Renewer {
         }
         self.renewed(cause).await
     }
+
+    fn read_again(&self) {
+        let mut known = self.shared.known();
+        // What could not be written is nowhere else.
+        if !known.unsaved {
+            known.tokens = None;
+        }
+    }
 }
 
 impl Shared {

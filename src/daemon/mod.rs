@@ -170,10 +170,11 @@ impl Daemon {
         private::tighten(&places.state).map_err(|source| DaemonError::File { path: places.state.clone(), source })?;
 
         let remote_options = RemoteOptions { loopback_only, ..RemoteOptions::of(&config) };
-        let opened =
-            stack::open(&remote_options, tokens, clock.clone(), system_entropy()).map_err(DaemonError::Remote)?;
+        let opened = stack::open(&remote_options, tokens.clone(), clock.clone(), system_entropy())
+            .map_err(DaemonError::Remote)?;
         let remote = opened.remote.clone();
         let (identity, is_new) = identify(&*remote, &places.state, &*disk).await?;
+        remote.stand_for(&identity);
         // Asked while everything is opened and mounted: without a network the answer takes longer than all of that.
         let confirmed = {
             let (remote, stored, state, clock) =
@@ -227,8 +228,10 @@ impl Daemon {
         let tasks = TaskGroup::new(clock.clone());
         core.spawn_tasks(&tasks);
         if !is_new {
-            let (remote, state) = (remote, places.state.clone());
-            tasks.spawn("identity", |stop| watch_identity(remote, identity, state, stop));
+            let (remote, signed_in, state) = (remote, tokens, places.state.clone());
+            let journal = core.journal.clone();
+            let in_order = move || drop(journal.retry_all());
+            tasks.spawn("identity", |stop| watch_identity(remote, signed_in, identity, state, in_order, stop));
         }
         Ok(Self { core, mounted, tasks, control, clock, _single: single })
     }
@@ -405,24 +408,38 @@ async fn confirm(
 /// another account meanwhile, nothing of this one may go there.
 async fn watch_identity(
     remote: Arc<dyn Remote>,
+    tokens: Arc<dyn TokenSource>,
     stored: DriveIdentity,
     state: PathBuf,
+    in_order: impl FnOnce(),
     mut stop: crate::base::tasks::Stop,
 ) {
     let clock = SystemClock::new();
+    let mut told = false;
     loop {
+        let mut pause = Duration::from_secs(60);
         match remote.identity().await {
-            Ok(found) if found.drive == stored.drive => break,
-            Ok(found) => {
-                let error = DaemonError::OtherDrive { state, stored: stored.owner, found: found.owner };
-                tracing::error!(%error);
-                // Requests name drive and item, so nothing can reach the wrong drive; they fail and wait.
+            Ok(found) if found.drive == stored.drive => {
+                if told {
+                    tracing::info!(owner = stored.owner, "the first account is signed in again");
+                    in_order();
+                }
                 break;
+            }
+            Ok(found) => {
+                // Requests name drive and item, so nothing can reach the wrong drive; they fail and wait.
+                if !std::mem::replace(&mut told, true) {
+                    let (stored, state) = (stored.owner.clone(), state.clone());
+                    tracing::error!(error = %DaemonError::OtherDrive { state, stored, found: found.owner });
+                }
+                // Nothing tells that this is put right but the file that the next sign-in writes.
+                tokens.read_again();
+                pause = Duration::from_secs(15);
             }
             Err(error) => tracing::debug!(%error, "the drive's identity is not confirmed yet"),
         }
         tokio::select! {
-            () = clock.sleep(Duration::from_secs(60)) => {}
+            () = clock.sleep(pause) => {}
             () = stop.requested() => return,
         }
     }

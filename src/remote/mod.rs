@@ -426,8 +426,12 @@ pub trait Remote: Send + Sync + 'static {
     /// How this service behaves. Never touches the network.
     fn caps(&self) -> &Caps;
 
-    /// Which drive this is, and its root.
+    /// Which drive this is, and its root: that of whoever is signed in.
     async fn identity(&self) -> RemoteResult<DriveIdentity>;
+
+    /// What is asked for is asked of this drive from now on, whoever is signed in: the folders of one account must never
+    /// fill with what is in another's. To be said before anything else is asked; what was asked before it decides.
+    fn stand_for(&self, _drive: &DriveIdentity) {}
 
     /// One item. [`RemoteErrorKind::NotFound`] is believed only after spaced repeats by the retry layer,
     /// because fresh items are sometimes unknown for seconds; and of an id only from a service that finds the root,

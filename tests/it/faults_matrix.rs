@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use onedrive_mount::base::clock::Clock;
 use onedrive_mount::base::ids::Ino;
 use onedrive_mount::base::tasks::TaskGroup;
-use onedrive_mount::emulator::{Content, Emulator, Host, Options};
+use onedrive_mount::emulator::{Content, Emulator, Flavour, Host, Options};
 use onedrive_mount::journal::Progress;
 use onedrive_mount::remote::http::system_entropy;
 use onedrive_mount::remote::stack::{self, RemoteOptions};
@@ -332,7 +332,13 @@ impl Case {
     /// Both sides have what the reference has, and nothing happened that nobody wanted.
     async fn converge(&self, running: &Running, trouble: &Trouble) {
         let core = &running.core;
+        let over = Instant::now();
         eventually("the queue drains", || async {
+            if self.world.side.flavour == Flavour::Business && over.elapsed() > Duration::from_secs(20) {
+                // A work drive keeps a name taken for a quarter of an hour by an upload session whose address was lost on
+                // the way. That time is over now.
+                self.world.emulator.drive().lose_sessions();
+            }
             let (waiting, parked_now) = core.journal.backlog();
             if parked_now > 0 {
                 let texts: Vec<String> = core.journal.view(|overlay| {
@@ -489,6 +495,11 @@ fn nothing_is_lost_whatever_fails() {
 }
 
 #[test]
+fn nothing_is_lost_whatever_fails_on_a_work_drive() {
+    try_all(Side::BUSINESS, trouble::all());
+}
+
+#[test]
 fn nothing_is_lost_whatever_fails_behind_live_connect() {
     try_all(Side::LIVE, trouble::live());
 }
@@ -501,9 +512,14 @@ fn try_all(side: Side, troubles: Vec<Trouble>) {
         for (column, operation) in OPERATIONS.into_iter().enumerate() {
             for (number, extent) in EXTENTS.into_iter().enumerate() {
                 let name = format!("{} / {operation:?} / {extent:?}", trouble.name);
-                // What is behind the two languages is the same, and the second costs as much time as the first.
+                // What is behind them is the same, and each further kind of drive costs as much time as the first.
                 let aimed = matches!(trouble.means, Means::At(..));
-                let drawn = !side.live || aimed || (row + column / 3) % 2 == 0;
+                let one_in = match (side.live, side.flavour) {
+                    (true, _) => 2,
+                    (false, Flavour::Business) => 4,
+                    (false, _) => 1,
+                };
+                let drawn = aimed || (row + column / 3) % one_in == 0;
                 let turn = (row + column) % EXTENTS.len() == number && drawn;
                 if (full || turn) && name.contains(&only) {
                     cases.push((name, trouble.clone(), operation, extent));

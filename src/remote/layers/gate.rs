@@ -283,6 +283,10 @@ impl Remote for Gated {
         self.inner.caps()
     }
 
+    fn stand_for(&self, drive: &DriveIdentity) {
+        self.inner.stand_for(drive);
+    }
+
     async fn identity(&self) -> RemoteResult<DriveIdentity> {
         self.through(self.inner.identity()).await
     }

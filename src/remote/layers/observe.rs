@@ -233,6 +233,10 @@ impl Remote for Observed {
         self.inner.caps()
     }
 
+    fn stand_for(&self, drive: &DriveIdentity) {
+        self.inner.stand_for(drive);
+    }
+
     async fn identity(&self) -> RemoteResult<DriveIdentity> {
         self.watch(Operation::Identity, self.inner.identity()).await
     }

@@ -281,6 +281,10 @@ impl Remote for Retrying {
         self.inner.caps()
     }
 
+    fn stand_for(&self, drive: &DriveIdentity) {
+        self.inner.stand_for(drive);
+    }
+
     async fn identity(&self) -> RemoteResult<DriveIdentity> {
         self.run(Rule::Harmless, Missing::Believe, || self.inner.identity()).await
     }

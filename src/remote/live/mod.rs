@@ -228,6 +228,10 @@ impl Remote for Live {
         &self.caps
     }
 
+    fn stand_for(&self, drive: &DriveIdentity) {
+        let _ = self.known.set(drive.clone());
+    }
+
     async fn identity(&self) -> RemoteResult<DriveIdentity> {
         let identity = self.fetch_identity().await?;
         let _ = self.known.set(identity.clone());
