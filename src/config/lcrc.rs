@@ -476,5 +476,47 @@ fn in_lines(text: &str, changes: &[(&str, String)]) -> String {
     out.join("\n") + "\n"
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as the file: a rewrite changes the sign-in and nothing else, and brings back what was written.
+pub(crate) fn fuzz(data: &[u8]) {
+    let (path, text) = (Path::new("/home/x/.lcrc"), String::from_utf8_lossy(data));
+    let _ = (is_lcrc(path, &text), moment(&text));
+    if let Err(error) = read(path, &text) {
+        assert!(!error.to_string().is_empty());
+        return;
+    }
+    let written = |key: &'static str, value: &str| (key, value.to_owned());
+    let changes = [
+        written("access_expires", "2014-11-23 09:41:07"),
+        written("access_token", "\"EwB4+/: #'\""),
+        written("refresh_token", "\"MCQ5n!*\\n\""),
+    ];
+    let Ok(new) = edited(path, &text, &changes) else { return };
+    let mut whole = value(path, &new).expect("invariant: what was written can be read");
+    let auth = &whole["auth"];
+    assert_eq!(auth["access_token"], Value::from("EwB4+/: #'"));
+    assert_eq!(auth["refresh_token"], Value::from("MCQ5n!*\n"));
+    let again = edited(path, &new, &changes).expect("invariant: it can be written again");
+    assert_eq!(value(path, &again).expect("invariant: and read"), whole, "and stays as it is");
+    let mut before = value(path, &text).expect("invariant: it was read");
+    for side in [&mut whole, &mut before] {
+        let Some(top) = side.as_mapping_mut() else { continue };
+        let emptied = top.get_mut("auth").and_then(Value::as_mapping_mut).is_none_or(|auth| {
+            changes.iter().for_each(|(key, _)| drop(auth.remove(*key)));
+            auth.is_empty()
+        });
+        if emptied {
+            top.remove("auth");
+        }
+    }
+    assert_eq!(whole, before, "nothing else is changed");
+    if let Ok(entries) = entries(path, &new) {
+        let found = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+        assert_eq!(found("auth.access_token"), Some("EwB4+/: #'"), "the sign-in is found again");
+        assert_eq!(found("auth.refresh_token"), Some("MCQ5n!*\n"));
+        assert!(found("auth.access_expires").and_then(moment).is_some());
+    }
+}
+
 #[cfg(test)]
 mod tests;
