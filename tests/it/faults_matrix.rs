@@ -166,6 +166,7 @@ impl Case {
             home: tempfile::tempdir().expect("a folder"),
             clock: Arc::new(clock.clone()),
             debounce: Duration::from_millis(500),
+            read_only: false,
         };
         let mut case = Self {
             world,

@@ -26,7 +26,7 @@ async fn world(clock: Arc<dyn Clock>, side: Side) -> (World, RemoteOptions, Arc<
     let mut options = RemoteOptions::speaking(side.protocol(&emulator));
     options.loopback_only = true;
     let home = tempfile::tempdir().expect("a folder");
-    (World { emulator, side, home, clock, debounce: Duration::from_millis(100) }, options, tokens)
+    (World { emulator, side, home, clock, debounce: Duration::from_millis(100), read_only: false }, options, tokens)
 }
 
 async fn open(world: &World, options: &RemoteOptions, tokens: &Arc<Issued>) -> Running {

@@ -52,6 +52,7 @@ pub struct World {
     pub home: tempfile::TempDir,
     pub clock: Arc<dyn Clock>,
     pub debounce: Duration,
+    pub read_only: bool,
 }
 
 /// A drive in use.
@@ -71,6 +72,7 @@ impl World {
             home: tempfile::tempdir().expect("a folder"),
             clock: Arc::new(SystemClock::new()),
             debounce: Duration::from_millis(20),
+            read_only: false,
         }
     }
 
@@ -132,7 +134,7 @@ impl World {
                     uid: 1000,
                     gid: 1000,
                     umask: 0o022,
-                    read_only: false,
+                    read_only: self.read_only,
                     durability: Durability::Local,
                     patience: Duration::from_secs(5),
                     listing_age: Duration::from_secs(60),
