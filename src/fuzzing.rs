@@ -22,14 +22,19 @@ pub const TARGETS: &[Target] = &[
     ("content_range", crate::remote::graph::fuzzing::content_range),
     ("control", control),
     ("graph_error", crate::remote::classify::fuzz),
+    ("graph_extras", crate::remote::graph::fuzzing::extras),
     ("graph_item", crate::remote::graph::fuzzing::item),
     ("graph_page", crate::remote::graph::fuzzing::page),
     ("live_object", crate::remote::live::fuzzing::object),
     ("live_packet", crate::remote::live::fuzzing::packet),
     ("identity", identity),
+    ("index_row", crate::index::fuzzing::row),
     ("journal_file", crate::journal::fuzz_file),
     ("journal_row", crate::journal::fuzz_row),
+    ("lcrc", crate::config::lcrc::fuzz),
+    ("mountinfo", crate::fuse::mounts::fuzz),
     ("name", crate::base::name::fuzz),
+    ("partial", crate::drive::partial::fuzz),
     ("redirect", crate::auth::flow::fuzz),
     ("settings", settings),
     ("token_answer", crate::auth::answer::fuzz),
@@ -257,7 +262,14 @@ mod tests {
             assert!(program.contains(&format!("run(\"{name}\"")), "{name}");
             assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
         }
-        let programs = std::fs::read_dir(folder.join("fuzz_targets")).expect("a folder").count();
-        assert_eq!(programs, TARGETS.len());
+        let programs = manifest.lines().filter(|line| line.trim() == "[[bin]]").count();
+        assert_eq!(programs, TARGETS.len(), "a program of the manifest is no target");
+        for (place, end) in [("fuzz_targets", ".rs"), ("seeds", "")] {
+            for entry in std::fs::read_dir(folder.join(place)).expect("a folder") {
+                let found = entry.expect("an entry").file_name().into_string().expect("text");
+                let name = found.strip_suffix(end).unwrap_or_default();
+                assert!(TARGETS.iter().any(|(known, _)| *known == name), "{place}/{found} is of no target");
+            }
+        }
     }
 }

@@ -407,6 +407,13 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
 fn edited(path: &Path, text: &str, changes: &[(&str, String)]) -> Result<String, ConfigError> {
     let mut wanted = value(path, text)?;
     let top = wanted.as_mapping_mut().expect("invariant: `value` gives mappings only");
+    let meant = |new: &String| serde_yaml::from_str(new).unwrap_or_else(|_| Value::String(new.clone()));
+    for (key, new) in changes {
+        // Written with a dot it would count, where it comes after the section.
+        if let Some(dotted) = top.get_mut(format!("auth.{key}")) {
+            *dotted = meant(new);
+        }
+    }
     let section = top.entry("auth".into()).or_insert(Value::Null);
     if section.is_null() {
         *section = Value::Mapping(Mapping::new());
@@ -416,8 +423,7 @@ fn edited(path: &Path, text: &str, changes: &[(&str, String)]) -> Result<String,
         return Err(ConfigError::Malformed { path: path.to_owned(), line: Some(line_of("auth", text)), reason });
     };
     for (key, new) in changes {
-        let new = serde_yaml::from_str(new).unwrap_or_else(|_| Value::String(new.clone()));
-        section.insert((*key).into(), new);
+        section.insert((*key).into(), meant(new));
     }
     let by_lines = in_lines(text, changes);
     if serde_yaml::from_str::<Value>(&by_lines).is_ok_and(|found| found == wanted) {
@@ -432,7 +438,15 @@ fn edited(path: &Path, text: &str, changes: &[(&str, String)]) -> Result<String,
 
 /// As [`edited`], for a section that is written with a key a line. For others the result is wrong, and not used.
 fn in_lines(text: &str, changes: &[(&str, String)]) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+    let dotted = |line: &str| {
+        let (key, value) = changes.iter().find(|(key, _)| {
+            let rest = line.strip_prefix("auth.").and_then(|rest| rest.strip_prefix(key));
+            rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
+        })?;
+        Some(format!("auth.{key}: {value}"))
+    };
+    let lines: Vec<String> = text.lines().map(|line| dotted(line).unwrap_or_else(|| line.to_owned())).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let indent = |line: &str| line.len() - line.trim_start().len();
     let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
     let is_header = |line: &&str| {
@@ -474,6 +488,49 @@ fn in_lines(text: &str, changes: &[(&str, String)]) -> String {
     }
     out.extend(rest.iter().map(|line| (*line).to_owned()));
     out.join("\n") + "\n"
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as the file: a rewrite changes the sign-in and nothing else, and brings back what was written.
+pub(crate) fn fuzz(data: &[u8]) {
+    let (path, text) = (Path::new("/home/x/.lcrc"), String::from_utf8_lossy(data));
+    let _ = (is_lcrc(path, &text), moment(&text));
+    if let Err(error) = read(path, &text) {
+        assert!(!error.to_string().is_empty());
+        return;
+    }
+    let written = |key: &'static str, value: &str| (key, value.to_owned());
+    let changes = [
+        written("access_expires", "2014-11-23 09:41:07"),
+        written("access_token", "\"EwB4+/: #'\""),
+        written("refresh_token", "\"MCQ5n!*\\n\""),
+    ];
+    let Ok(new) = edited(path, &text, &changes) else { return };
+    let mut whole = value(path, &new).expect("invariant: what was written can be read");
+    let auth = &whole["auth"];
+    assert_eq!(auth["access_token"], Value::from("EwB4+/: #'"));
+    assert_eq!(auth["refresh_token"], Value::from("MCQ5n!*\n"));
+    let again = edited(path, &new, &changes).expect("invariant: it can be written again");
+    assert_eq!(value(path, &again).expect("invariant: and read"), whole, "and stays as it is");
+    let mut before = value(path, &text).expect("invariant: it was read");
+    for side in [&mut whole, &mut before] {
+        let Some(top) = side.as_mapping_mut() else { continue };
+        changes.iter().for_each(|(key, _)| drop(top.remove(format!("auth.{key}"))));
+        let emptied = top.get_mut("auth").and_then(Value::as_mapping_mut).is_none_or(|auth| {
+            changes.iter().for_each(|(key, _)| drop(auth.remove(*key)));
+            auth.is_empty()
+        });
+        if emptied {
+            top.remove("auth");
+        }
+    }
+    assert_eq!(whole, before, "nothing else is changed");
+    if let Ok(entries) = entries(path, &new) {
+        let found = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+        assert_eq!(found("auth.access_token"), Some("EwB4+/: #'"), "the sign-in is found again");
+        assert_eq!(found("auth.refresh_token"), Some("MCQ5n!*\n"));
+        assert!(found("auth.access_expires").and_then(moment).is_some());
+    }
 }
 
 #[cfg(test)]

@@ -115,6 +115,30 @@ impl Unfinished {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as a remembered upload, and any text as what a part is named after.
+pub(crate) fn fuzz(data: &[u8]) {
+    if let Ok(stored) = serde_json::from_slice::<Stored>(data) {
+        let again = serde_json::to_vec(&stored).expect("invariant: what was read can be written");
+        let again: Stored = serde_json::from_slice(&again).expect("invariant: and read again");
+        assert_eq!((&again.errand, &again.ticket), (&stored.errand, &stored.ticket));
+        assert!(!format!("{:?}", stored.ticket).contains("tempauth"), "an upload address is printed");
+        let file = Unfinished::new(PathBuf::from("/s")).file(&stored.errand);
+        assert_eq!(file.parent(), Some(Path::new("/s")), "it lies in its folder, whatever it is of");
+        named(&file, 3 * DIGEST + ".json".len());
+    }
+    let text = String::from_utf8_lossy(data);
+    let name = digest(&text);
+    assert!(name.len() == DIGEST && name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+}
+
+/// A file's name of this length, in plain letters.
+#[cfg(any(test, feature = "fuzzing"))]
+fn named(file: &Path, length: usize) {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    assert!(name.len() == length && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'), "{name}");
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

@@ -147,6 +147,29 @@ pub fn pulse(mount: &Path, patience: Duration) -> Pulse {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as the table, and as a path in it.
+pub(crate) fn fuzz(data: &[u8]) {
+    let entries = parse(data);
+    assert!(entries.len() <= data.split(|byte| *byte == b'\n').count());
+    for entry in &entries {
+        assert!(!entry.is_ours() || entry.is_fuse());
+    }
+    // As the kernel writes it.
+    let mut line = b"60 28 0:52 / ".to_vec();
+    for byte in data.iter().filter(|byte| **byte != 0) {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' => line.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            byte => line.push(*byte),
+        }
+    }
+    line.extend_from_slice(b" rw,nosuid shared:1 - fuse.onedrive-mount onedrive rw,user_id=1000\n");
+    let path: Vec<u8> = data.iter().copied().filter(|byte| *byte != 0).collect();
+    let [entry] = parse(&line).try_into().expect("invariant: one line is one mount");
+    assert_eq!(entry.at, PathBuf::from(OsString::from_vec(path)), "a path comes back");
+    assert!(entry.is_ours() && (entry.device_minor, entry.user) == (52, Some(1000)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,6 +31,8 @@ use crate::base::private;
 use crate::remote::ItemKind;
 
 mod echoes;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod items;
 pub mod meta;
 mod namesakes;

@@ -294,7 +294,7 @@ pub fn changed_while_sent(shell: &Shell, fragment: usize, method: &str, host: Ho
 }
 
 /// Runs a command on a terminal of its own; everything that it writes there.
-fn on_a_terminal(shell: &Shell, arguments: &[&str]) -> String {
+pub fn on_a_terminal(shell: &Shell, arguments: &[&str]) -> String {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&master).expect("granted");

@@ -8,13 +8,15 @@ use std::time::Duration;
 use onedrive_mount::base::disk::RealDisk;
 use onedrive_mount::emulator::{Fault, Flavour, Rule, When};
 use onedrive_mount::journal::{ParkReason, Progress};
-use onedrive_mount::volume::{OpenHow, VolumeError};
+use onedrive_mount::volume::{OpenHow, SetAttributes, VolumeError};
+use rustix::io::Errno;
 
 use crate::network;
 use crate::world::clock::FastClock;
 use crate::world::disk::{Behind, SmallDisk};
+use crate::world::service::{Service, wait_until_uploaded};
 use crate::world::side::Side;
-use crate::world::{User, World, eventually, settle};
+use crate::world::{User, World, eventually, settle, until};
 
 const M: usize = 1 << 20;
 
@@ -222,6 +224,98 @@ async fn parked(core: &onedrive_mount::daemon::core::Core, name: &str) {
             _ = changes.changed() => {}
             () = &mut limit => panic!("not parked: {states:?}"),
         }
+    }
+}
+
+/// Live Connect looks at the space when a session's first fragment comes; what was known before is older.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_drive_behind_live_connect_says_so_in_time_or_parks_and_goes_on_when_there_is_room() {
+    let world = World::new(Side::LIVE).await;
+    let drive = world.emulator.drive();
+    drive.create_file("/old", content(2 * M, 1));
+    drive.set_quota(20 << 20);
+    let running = world.run().await;
+    let core = &running.core;
+    let user = User(core);
+    let known = core.remote.quota().await.expect("the quota");
+    core.volume.set_quota(known);
+    let refused = user.write("too much", &content(19 * M, 2)).await;
+    assert!(matches!(refused, Err(VolumeError::QuotaFull)), "{refused:?}");
+    user.unlink("too much").await.expect("what is there of it can go");
+    settle(core).await;
+
+    // One goes with one request, one by BITS.
+    for (name, size) in [("small", M), ("by bits", 14 * M)] {
+        drive.set_quota(2 << 20);
+        let bytes = content(size, 3);
+        user.write(name, &bytes).await.expect("writes");
+        parked(core, name).await;
+        assert_eq!(user.read(name).await.expect("stays readable"), bytes);
+        assert_eq!(drive.stat(&format!("/{name}")), None);
+        assert!(core.journal.room_in_the_cloud(Some(10)).expect("asks"), "not enough room: it waits");
+        drive.set_quota(20 << 20);
+        let room = core.remote.quota().await.expect("the quota");
+        assert!(!core.journal.room_in_the_cloud(room.remaining).expect("asks"));
+        settle(core).await;
+        assert!(drive.read_file(&format!("/{name}")) == Some(bytes));
+    }
+    assert_eq!(drive.open_sessions(), 0);
+    running.stop().await;
+}
+
+/// 10 GiB: what lies below is taken, and not a byte more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_live_connect_is_told_at_the_door() {
+    let mut world = World::new(Side::LIVE).await;
+    world.debounce = Duration::from_secs(3600);
+    let running = world.run().await;
+    let core = &running.core;
+    let user = User(core);
+    let limit = core.remote.caps().max_file;
+    assert_eq!(limit, 10 << 30);
+    user.write("sparse", b"begin").await.expect("writes");
+    let ino = user.walk("sparse").await.expect("there");
+    let fh = core.volume.open(ino, OpenHow { read: true, write: true, ..OpenHow::default() }).await.expect("opens").fh;
+    for (offset, bytes) in [(limit, &b"x"[..]), (limit - 1, b"xy"), (u64::MAX, b"x")] {
+        let beyond = core.volume.write(ino, Some(fh), offset, bytes).await;
+        assert!(matches!(beyond, Err(VolumeError::TooLarge)), "at {offset}: {beyond:?}");
+    }
+    let sized = |size| SetAttributes { size: Some(size), ..SetAttributes::default() };
+    let beyond = core.volume.setattr(ino, Some(fh), sized(limit + 1)).await.map(|_| ());
+    assert!(matches!(beyond, Err(VolumeError::TooLarge)), "{beyond:?}");
+    assert_eq!(user.read("sparse").await.expect("reads"), b"begin", "nothing of it is left behind");
+    core.volume.write(ino, Some(fh), limit - 1, b"x").await.expect("the last byte that there may be");
+    let last = core.volume.read(ino, fh, limit - 3, 10).await.expect("reads");
+    assert_eq!(&last[..], b"\0\0x");
+    core.volume.setattr(ino, Some(fh), sized(5)).await.expect("shrinks");
+    core.volume.release(ino, fh);
+    assert_eq!(user.read("sparse").await.expect("reads"), b"begin");
+    running.stop().await;
+}
+
+/// What programs see of both, through the kernel.
+#[test]
+fn programs_see_the_numbers_of_a_full_drive_and_of_a_file_that_is_too_large() {
+    use std::os::unix::fs::FileExt as _;
+    for (side, limit) in [(Side::BUSINESS, 250_000_000_000), (Side::LIVE, 10_u64 << 30)] {
+        let service = Service::new(side);
+        service.drive().set_quota(4 << 20);
+        let home = service.home("upload:\n  debounce: 0s\n");
+        let mount = service.mount(&home);
+        let file = std::fs::File::create(mount.path("file")).expect("a file");
+        let number = |outcome: std::io::Result<()>| outcome.expect_err("too much").raw_os_error();
+        assert_eq!(number(file.write_all_at(b"x", limit)), Some(Errno::FBIG.raw_os_error()), "{side:?}");
+        assert_eq!(number(file.set_len(limit + 1)), Some(Errno::FBIG.raw_os_error()), "{side:?}");
+        // The space is asked for by a task.
+        until("the space is known", || {
+            rustix::fs::statvfs(mount.at()).is_ok_and(|space| space.f_blocks * space.f_frsize == 4 << 20)
+        });
+        assert_eq!(number(file.write_all_at(&[7; 4096], 5 << 20)), Some(Errno::DQUOT.raw_os_error()), "{side:?}");
+        drop(file);
+        std::fs::remove_file(mount.path("file")).expect("removed");
+        std::fs::write(mount.path("small"), "fits").expect("there is room for it");
+        wait_until_uploaded(&home);
+        assert_eq!(service.drive().read_file("/small").as_deref(), Some(&b"fits"[..]));
     }
 }
 

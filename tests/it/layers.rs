@@ -41,7 +41,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli/cmd/mount", &["emulator"]),
     ("cli/cmd/emulator", &["emulator"]),
     // Any bytes into every parser: it knows them all, and nobody knows it.
-    ("fuzzing", &["base", "config", "auth", "remote", "cache", "journal", "daemon"]),
+    ("fuzzing", &["base", "config", "auth", "remote", "cache", "index", "journal", "drive", "daemon"]),
+    ("fuzzing", &["fuse::mounts"]),
     // The map of the crate, and the programs.
     ("lib", &[]),
     ("main", &["cli"]),

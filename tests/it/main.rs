@@ -18,6 +18,7 @@ mod cli_mounted;
 mod cli_readme;
 mod cli_special;
 mod cli_transfer;
+mod cli_under_way;
 mod conflicts;
 mod control;
 mod crash_points;
@@ -41,6 +42,7 @@ mod power_loss;
 mod promises;
 #[cfg(feature = "lab")]
 mod rclone;
+mod read_only;
 mod remote_faults;
 mod remote_suite;
 mod seed_parity;

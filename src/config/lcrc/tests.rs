@@ -153,6 +153,23 @@ fn every_way_to_write_the_section_survives() {
 }
 
 #[test]
+fn a_sign_in_written_with_a_dot_is_not_found_again_after_it_was_replaced() {
+    for text in [
+        "auth:\n  refresh_token: a\nauth.refresh_token: OLD # mine\nauth.access_token : OLD\nclient.id: x\n",
+        "auth.refresh_token: OLD\nauth: {access_token: OLD}\nclient.id: x\n",
+        "\"auth.refresh_token\": OLD\nauth:\n  access_token: OLD\nclient.id: x\n",
+        "auth.refresh_token: >\n  OLD\n  OLD\nclient.id: x\n",
+    ] {
+        let (_folder, path) = written(text);
+        let lcrc = open(&path);
+        lcrc.store(&sign_in("NEW", "NEW-R")).expect("stored");
+        assert_eq!(lcrc.load().expect("read"), sign_in("NEW", "NEW-R"), "{text}");
+        let now = fs::read_to_string(&path).expect("there");
+        assert!(!now.contains("OLD") && now.contains("client.id: x"), "{now}");
+    }
+}
+
+#[test]
 fn what_others_changed_meanwhile_stays() {
     let (_folder, path) = written(FILE);
     let ours = open(&path);

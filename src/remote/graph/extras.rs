@@ -355,3 +355,34 @@ fn permission(value: &Value) -> Value {
     }
     permission
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as what is told of an object beyond its place and content, as a permission and as the state of a copy.
+pub(crate) fn fuzz(data: &[u8]) {
+    let drive = crate::base::ids::DriveId::new("0123456789abcdef");
+    let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
+    let told = |object: &Value| {
+        let kind = object.get("type").and_then(Value::as_str).unwrap_or_default();
+        let kinds = ["album", "notebook", "folder", "video", "audio", "photo", "file"];
+        assert!(kinds.contains(&kind), "a type of the old service: {kind}");
+        assert!(object.get("parent_id").is_some() && object.pointer("/shared_with/access").is_some());
+        for time in ["created_time", "updated_time", "client_updated_time", "when_taken"] {
+            let time = object.get(time).and_then(Value::as_str);
+            assert!(time.is_none_or(|time| time.ends_with("+0000")), "{time:?}");
+        }
+    };
+    for item in value.get("value").and_then(Value::as_array).into_iter().flatten().chain([&value]) {
+        told(&facts::object(item));
+        told(&facts::shared(item));
+        if let Ok(seen) = Graph::seen(item, &drive) {
+            crate::remote::tolerant::sound(&seen.item);
+            told(&seen.object);
+        }
+        let permission = permission(item);
+        assert!(permission.get("id").is_some() && permission.get("roles").is_some());
+    }
+    if let Ok(state) = Monitor::deserialize(&value) {
+        let code = crate::base::name::presentable(&state.error_code.unwrap_or_default());
+        assert!(!code.contains(['\n', '\u{1b}', '\u{202e}']), "an error of the service steers a terminal");
+    }
+}

@@ -273,6 +273,7 @@ impl Remote for Graph {
 /// The parsers of this module, for [`crate::fuzzing`].
 pub(crate) mod fuzzing {
     pub(crate) use super::changes::fuzz as page;
+    pub(crate) use super::extras::fuzz as extras;
     pub(crate) use super::wire::fuzz as item;
     pub(crate) use crate::remote::content::fuzz as content_range;
 }

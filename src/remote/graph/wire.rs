@@ -203,10 +203,8 @@ impl WireItem {
         let parent = self.parent_reference.as_ref();
         let above = parent.map(|parent| (parent.id.as_deref(), parent.drive_id.as_deref())).unwrap_or_default();
         let ids = [self.id.as_deref(), above.0, above.1].into_iter().flatten().any(|id| !is_sound_id(id));
-        if name.len() > LONGEST_NAME_BYTES {
-            Some("a name that is longer than names can be")
-        } else if matches!(name, "." | "..") || name.contains(['/', '\0']) {
-            Some("a name that no file can have")
+        if let Some(flaw) = name_flaw(name) {
+            Some(flaw)
         } else if ids || !self.is_identified() {
             Some("an identity that is none")
         } else if [&self.e_tag, &self.c_tag].into_iter().flatten().any(|tag| !is_sound_tag(tag)) {
@@ -247,6 +245,10 @@ impl WireItem {
     /// The item in our words.
     pub fn into_item(self, asked: &DriveId) -> RemoteResult<Item> {
         let id = self.item_id(asked)?;
+        // What is taken for an item is one, also if it says that it is gone: its name is believed then.
+        if let Some(flaw) = self.name.as_deref().and_then(name_flaw) {
+            return Err(RemoteError::protocol(format!("the service named an item with {flaw}")));
+        }
         let drive = self.drive(asked);
         let parent = if self.is_root() {
             None
@@ -449,6 +451,17 @@ fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Strin
 #[cfg(test)]
 #[path = "wire_tests.rs"]
 mod tests;
+
+/// What is wrong with a name; see [`WireItem::flaw`].
+fn name_flaw(name: &str) -> Option<&'static str> {
+    if name.len() > LONGEST_NAME_BYTES {
+        Some("a name that is longer than names can be")
+    } else if matches!(name, "." | "..") || name.contains(['/', '\0']) {
+        Some("a name that no file can have")
+    } else {
+        None
+    }
+}
 
 #[cfg(any(test, feature = "fuzzing"))]
 /// Any bytes as an item, a drive and a session.

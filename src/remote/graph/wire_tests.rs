@@ -138,3 +138,13 @@ fn sessions_name_the_next_offset() {
     assert_eq!(session(r#"{}"#).next_offset(), None);
     assert!(session(r#"{"nextExpectedRanges":[]}"#).is_complete());
 }
+
+#[test]
+fn what_says_that_it_is_gone_has_no_name_that_climbs_either() {
+    for name in ["../up", "/etc/passwd", "..", "a\\u0000b"] {
+        let json = format!(r#"{{"id":"A!1","name":"{name}","folder":{{}},"deleted":{{"state":"deleted"}}}}"#);
+        let wire: WireItem = serde_json::from_str(&json).expect("the fixture parses");
+        assert_eq!(wire.flaw(), None, "as a tombstone it is good enough");
+        assert!(wire.into_item(&DriveId::new("asked")).is_err(), "{name}");
+    }
+}

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::table::{
-    BOTH, FAILED, ONE, Speech, another, bodies, contents, detours, head, listing, member, named, names, values,
+    BOTH, FAILED, LONG, NO_URL, ONE, PLAIN, PRIVATE, SCHEME, Speech, USER, another, bodies, contents, detours, head,
+    listing, member, named, names, values,
 };
 use super::{Does, Row, Sees, row, told};
 use crate::world::proxy::{Door, Lie, Proxy};
@@ -106,12 +107,16 @@ fn next_pages() -> Vec<Row> {
         }),
         next("a next page of somebody else", FAILED, |proxy| format!("{}/v1.0/next", proxy.elsewhere)),
         next("a next page on the storage host", FAILED, |proxy| format!("{}/next", proxy.storage)),
-        next("a next page on this disk", FAILED, |_| "file:///etc/passwd".into()),
-        next("a next page without encryption", FAILED, |_| "http://graph.example.org/next".into()),
-        next("a next page in a private network", FAILED, |_| "https://192.168.0.1/next".into()),
-        next("a next page with a user name", FAILED, |proxy| proxy.graph.replace("://", "://user:word@") + "/v1.0/x"),
-        next("a next page that is no address", FAILED, |_| "next, please".into()),
-        next("a next page of a megabyte", FAILED, |proxy| format!("{}/{}", proxy.graph, "x".repeat(1 << 20))),
+        next("a next page on this disk", Sees::Refused(SCHEME), |_| "file:///etc/passwd".into()),
+        next("a next page without encryption", Sees::Refused(PLAIN), |_| "http://graph.example.org/next".into()),
+        next("a next page in a private network", Sees::Refused(PRIVATE), |_| "https://192.168.0.1/next".into()),
+        next("a next page with a user name", Sees::Refused(USER), |proxy| {
+            proxy.graph.replace("://", "://user:word@") + "/v1.0/x"
+        }),
+        next("a next page that is no address", Sees::Refused(NO_URL), |_| "next, please".into()),
+        next("a next page of a megabyte", Sees::Refused(LONG), |proxy| {
+            format!("{}/{}", proxy.graph, "x".repeat(1 << 20))
+        }),
     ]
 }
 
@@ -253,29 +258,42 @@ fn feeds() -> Vec<Row> {
 /// Where the content of a file is.
 fn addresses() -> Vec<Row> {
     vec![
-        address("content on this disk", FAILED, |_| "file:///etc/passwd".into()),
-        address("content without encryption", FAILED, |_| "http://example.org/a".into()),
-        address("content in a private network", FAILED, |_| "https://192.168.0.1/a".into()),
-        address("content at the door of a cloud machine", FAILED, |_| "http://169.254.169.254/latest".into()),
-        address("content by another protocol", FAILED, |_| "ftp://example.org/a".into()),
-        address("content in the address itself", FAILED, |_| "data:text/plain,alpha".into()),
-        address("content with a user name", FAILED, |proxy| proxy.storage.replace("://", "://user:word@") + "/a"),
-        address("content at an address of a megabyte", FAILED, |proxy| {
+        address("content on this disk", Sees::Refused(SCHEME), |_| "file:///etc/passwd".into()),
+        address("content without encryption", Sees::Refused(PLAIN), |_| "http://example.org/a".into()),
+        address("content in a private network", Sees::Refused(PRIVATE), |_| "https://192.168.0.1/a".into()),
+        address("content at the door of a cloud machine", Sees::Refused(PLAIN), |_| {
+            "http://169.254.169.254/latest".into()
+        }),
+        address("content at that door, encrypted", Sees::Refused(PRIVATE), |_| "https://169.254.169.254/latest".into()),
+        address("content by another protocol", Sees::Refused(SCHEME), |_| "ftp://example.org/a".into()),
+        address("content in the address itself", Sees::Refused(SCHEME), |_| "data:text/plain,alpha".into()),
+        address("content with a user name", Sees::Refused(USER), |proxy| {
+            proxy.storage.replace("://", "://user:word@") + "/a"
+        }),
+        address("content at an address of a megabyte", Sees::Error(&["Failed"]), |proxy| {
             format!("{}/{}", proxy.storage, "x".repeat(1 << 20))
         }),
-        address("content at no address", FAILED, |_| "over there".into()),
+        address("content at a long address", Sees::Refused(LONG), |proxy| {
+            format!("{}/{}", proxy.storage, "x".repeat(40_000))
+        }),
+        address("content at no address", Sees::Refused(NO_URL), |_| "over there".into()),
         address("content of somebody else", Sees::Reads("{}"), |proxy| format!("{}/download/a", proxy.elsewhere)),
     ]
 }
 
 fn uploads() -> Vec<Row> {
     vec![
-        session("an upload to this disk", Sees::Waits, "uploadUrl", |_| json!("file:///tmp/x")),
-        session("an upload without encryption", Sees::Waits, "uploadUrl", |_| json!("http://example.org/up")),
-        session("an upload into a private network", Sees::Waits, "uploadUrl", |_| json!("https://10.0.0.1/up")),
+        session("an upload to this disk", Sees::Refused(SCHEME), "uploadUrl", |_| json!("file:///tmp/climbed")),
+        session("an upload without encryption", Sees::Refused(PLAIN), "uploadUrl", |_| json!("http://example.org/up")),
+        session("an upload into a private network", Sees::Refused(PRIVATE), "uploadUrl", |_| {
+            json!("https://10.0.0.1/up")
+        }),
         session("an upload to nowhere", Sees::Waits, "uploadUrl", |_| Value::Null),
         session("an upload to an address of a megabyte", Sees::Waits, "uploadUrl", |proxy| {
             json!(format!("{}/{}", proxy.storage, "x".repeat(1 << 20)))
+        }),
+        session("an upload to a long address", Sees::Refused(LONG), "uploadUrl", |proxy| {
+            json!(format!("{}/{}", proxy.storage, "x".repeat(40_000)))
         }),
         session("an upload to somebody else", Sees::Waits, "uploadUrl", |proxy| {
             json!(format!("{}/up", proxy.elsewhere))
@@ -301,7 +319,7 @@ fn uploads() -> Vec<Row> {
         }),
         fragment("done, says nobody", Sees::Waits, |_| Lie::status("201 Made", &[], b"{}")),
         fragment("done, and it is another file", Sees::Waits, |_| {
-            Lie::status("201 Made", &[], br#"{"id":"X!1","name":"../../x","size":-1,"file":{}}"#)
+            Lie::status("201 Made", &[], br#"{"id":"X!1","name":"../../climbed","size":-1,"file":{}}"#)
         }),
         fragment("an answer without end", Sees::Waits, |_| Lie::Endless(head(""), vec![b' '; 1 << 20])),
         fragment("moved to somebody else", Sees::Waits, |proxy| {
@@ -312,7 +330,7 @@ fn uploads() -> Vec<Row> {
                 Door::Graph,
                 "PUT",
                 ":/content",
-                Lie::status("201 Made", &[], br#"{"id":"..","name":"../x","size":-1,"file":{}}"#),
+                Lie::status("201 Made", &[], br#"{"id":"..","name":"../climbed","size":-1,"file":{}}"#),
             )
         }),
         row("a small file, and the answer has no end", Does::Save, Sees::Waits, |_| {

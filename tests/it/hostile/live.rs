@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::table::{
-    BOTH, BROKEN, FAILED, ONE, Speech, another, bodies, contents, detours, head, items, listing, member, named, names,
-    values,
+    BOTH, BROKEN, FAILED, LONG, NO_URL, ONE, PLAIN, PRIVATE, SCHEME, Speech, USER, another, bodies, contents, detours,
+    head, items, listing, member, named, names, values,
 };
 use super::{Does, Row, Sees, row, told};
 use crate::world::proxy::{Door, Lie, Proxy};
@@ -129,21 +129,28 @@ fn changes() -> Vec<Row> {
 
 /// Where the content of a file is.
 fn addresses() -> Vec<Row> {
-    fn address(name: &'static str, to: impl Fn(&Proxy) -> String + Send + Sync + 'static) -> Row {
-        row(name, Does::Read, BROKEN, move |proxy| {
+    type To = fn(&Proxy) -> String;
+    let moved = |name, sees, to: To| {
+        row(name, Does::Read, sees, move |proxy| {
             told(Door::Graph, "GET", "/content", Lie::status("302 Found", &[("location", &to(proxy))], b""))
         })
-    }
+    };
+    let address = |name, why, to: To| moved(name, Sees::Refused(why), to);
+    let broken = |name, to: To| moved(name, BROKEN, to);
     vec![
-        address("content on this disk", |_| "file:///etc/passwd".into()),
-        address("content without encryption", |_| "http://example.org/a".into()),
-        address("content in a private network", |_| "https://192.168.0.1/a".into()),
-        address("content at the door of a cloud machine", |_| "http://169.254.169.254/latest".into()),
-        address("content by another protocol", |_| "ftp://example.org/a".into()),
-        address("content in the address itself", |_| "data:text/plain,alpha".into()),
-        address("content with a user name", |proxy| proxy.storage.replace("://", "://user:word@") + "/a"),
-        address("content at an address of a megabyte", |proxy| format!("{}/{}", proxy.storage, "x".repeat(1 << 20))),
-        address("content at no address", |_| "over there\u{7f}".into()),
+        address("content on this disk", SCHEME, |_| "file:///etc/passwd".into()),
+        address("content without encryption", PLAIN, |_| "http://example.org/a".into()),
+        address("content in a private network", PRIVATE, |_| "https://192.168.0.1/a".into()),
+        address("content at the door of a cloud machine", PLAIN, |_| "http://169.254.169.254/latest".into()),
+        address("content at that door, encrypted", PRIVATE, |_| "https://169.254.169.254/latest".into()),
+        address("content by another protocol", SCHEME, |_| "ftp://example.org/a".into()),
+        address("content in the address itself", SCHEME, |_| "data:text/plain,alpha".into()),
+        address("content with a user name", USER, |proxy| proxy.storage.replace("://", "://user:word@") + "/a"),
+        address("content at a long address", LONG, |proxy| format!("{}/{}", proxy.storage, "x".repeat(40_000))),
+        address("content at no address", NO_URL, |_| "over there".into()),
+        // No such header is taken from anybody.
+        broken("content at an address of a megabyte", |proxy| format!("{}/{}", proxy.storage, "x".repeat(1 << 20))),
+        broken("content at an address that is no text", |_| "over there\u{7f}".into()),
         // It has another length, so it is another version.
         row("content of somebody else", Does::Read, Sees::Error(&["Stale", "Failed", "TimedOut"]), |proxy| {
             let to = format!("{}/y2m/a", proxy.elsewhere);
@@ -199,12 +206,12 @@ fn uploads() -> Vec<Row> {
         packet("done, and it is another file", "Close-Session", |_| {
             Lie::status(
                 "201 Made",
-                &[("BITS-Packet-Type", "Ack"), ("X-Resource-Id", "../../X!1"), ("X-Last-Modified-ETag", "x")],
+                &[("BITS-Packet-Type", "Ack"), ("X-Resource-Id", "../../climbed!1"), ("X-Last-Modified-ETag", "x")],
                 b"",
             )
         }),
         row("a small file, and the answer is another file", Does::Save, Sees::Waits, |_| {
-            let body = br#"{"id":"..","name":"../x","source":"file:///etc/passwd"}"#;
+            let body = br#"{"id":"..","name":"../climbed","source":"file:///etc/passwd"}"#;
             told(Door::Graph, "PUT", "", Lie::status("201 Made", &[], body))
         }),
         row("a small file, and the answer has no end", Does::Save, Sees::Waits, |_| {

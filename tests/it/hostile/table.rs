@@ -50,7 +50,7 @@ impl Speech {
     }
 
     /// The same lie, about the member that holds the items in this language.
-    fn translated(self, lie: Lie) -> Lie {
+    pub(super) fn translated(self, lie: Lie) -> Lie {
         let of_as_many_bytes = |bytes: &[u8]| match std::str::from_utf8(bytes) {
             Ok(text) => text.replace("\"value\"", "\"data\" ").into_bytes(),
             Err(_) => bytes.to_vec(),
@@ -140,6 +140,14 @@ pub(super) const A: &[u8] = b"alpha";
 /// Refused, or not over in time: a busy machine may take long over thirty megabytes.
 pub(super) const FAILED: Sees = Sees::Error(&["Failed", "TimedOut"]);
 pub(super) const BROKEN: Sees = Sees::Error(&["Failed", "Offline", "TimedOut"]);
+
+/// Why an address is not gone to; see `admit` in `remote/address.rs`.
+pub(super) const SCHEME: &str = "a URL is neither http nor https";
+pub(super) const PLAIN: &str = "a URL is not encrypted; plain http is for this machine only";
+pub(super) const PRIVATE: &str = "a URL leads into a private network";
+pub(super) const USER: &str = "a URL carries a user name";
+pub(super) const LONG: &str = "the service gave a URL that is too long";
+pub(super) const NO_URL: &str = "the service gave a URL that is none";
 
 pub(super) fn names(speech: Speech) -> Vec<Row> {
     vec![
@@ -360,14 +368,18 @@ pub(super) fn detours(speech: Speech) -> Vec<Row> {
 }
 
 pub(super) fn contents(speech: Speech) -> Vec<Row> {
-    let redirected = |case, to: fn(&Proxy) -> String| {
-        content(speech, case, BROKEN, move |proxy| Lie::status("302 Found", &[("location", &to(proxy))], b""))
+    let redirected = |case, sees, to: fn(&Proxy) -> String| {
+        content(speech, case, sees, move |proxy| Lie::status("302 Found", &[("location", &to(proxy))], b""))
     };
     vec![
-        redirected("content moved to this disk", |_| "file:///etc/passwd".into()),
-        redirected("content moved to a private network", |_| "https://10.1.2.3/".into()),
-        redirected("content moved in a circle", |proxy| format!("{}/download/again", proxy.storage)),
-        redirected("content moved back to the service", |proxy| format!("{}/v1.0/me", proxy.graph)),
+        redirected("content moved to this disk", Sees::Refused(SCHEME), |_| "file:///etc/passwd".into()),
+        redirected("content moved to a private network", Sees::Refused(PRIVATE), |_| "https://10.1.2.3/".into()),
+        redirected("content moved to the door of a cloud machine", Sees::Refused(PRIVATE), |_| {
+            "https://169.254.169.254/latest".into()
+        }),
+        redirected("content moved out of encryption", Sees::Refused(PLAIN), |_| "http://example.org/a".into()),
+        redirected("content moved in a circle", BROKEN, |proxy| format!("{}/download/again", proxy.storage)),
+        redirected("content moved back to the service", BROKEN, |proxy| format!("{}/v1.0/me", proxy.graph)),
         content(speech, "another range", BROKEN, |_| Lie::status("206 Part", &[("content-range", "bytes 1-5/6")], A)),
         content(speech, "a range that is none", BROKEN, |_| {
             Lie::status("206 Part", &[("content-range", "bytes */*")], A)

@@ -61,17 +61,20 @@ pub struct How {
     pub durability: Durability,
     pub patience: Duration,
     pub fragment_size: u64,
+    pub read_only: bool,
 }
 
 impl Default for How {
     fn default() -> Self {
-        Self { durability: Durability::Local, patience: Duration::from_secs(5), fragment_size: 10 << 20 }
+        USUAL
     }
 }
 
-/// So small that what goes by an upload session goes in many fragments.
-pub const MANY_FRAGMENTS: How =
-    How { durability: Durability::Local, patience: Duration::from_secs(5), fragment_size: 2 * 327_680 };
+const USUAL: How =
+    How { durability: Durability::Local, patience: Duration::from_secs(5), fragment_size: 10 << 20, read_only: false };
+
+/// Fragments so small that what goes by an upload session goes in many.
+pub const MANY_FRAGMENTS: How = How { fragment_size: 2 * 327_680, ..USUAL };
 
 /// A drive in use.
 pub struct Running {
@@ -152,7 +155,7 @@ impl World {
                     uid: 1000,
                     gid: 1000,
                     umask: 0o022,
-                    read_only: false,
+                    read_only: self.how.read_only,
                     durability: self.how.durability,
                     patience: self.how.patience,
                     listing_age: Duration::from_secs(60),

@@ -43,6 +43,11 @@ impl Service {
         self.emulator.drive()
     }
 
+    /// The kind of drive, and the language.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
     /// The emulated service itself.
     pub fn emulator(&self) -> &Emulator {
         &self.emulator
