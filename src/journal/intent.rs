@@ -257,6 +257,13 @@ impl Intent {
         self.progress == Progress::Parked(ParkReason::Burst)
     }
 
+    /// Whatever kept it waiting is over, but for the user's word.
+    pub fn go_on(&mut self) {
+        if !self.is_held() {
+            self.progress = Progress::Waiting;
+        }
+    }
+
     /// The user touched it: whatever kept it waiting is to be tried again.
     pub fn touch(&mut self, now: Timestamp) {
         self.changed = now;

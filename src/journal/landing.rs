@@ -147,7 +147,7 @@ impl Journal {
                     remains
                 }
             };
-            intent.progress = Progress::Waiting;
+            intent.go_on();
             if intent.item.is_none() {
                 intent.sent = None;
             }
@@ -164,7 +164,7 @@ impl Journal {
 
         if intent.item.is_none() && self.has_left(item, ino, now) {
             // It was there when it was looked for. Whoever it stands for here keeps it, and ours is made anew.
-            intent.progress = Progress::Waiting;
+            intent.go_on();
             intent.sent = None;
             self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
             return Ok(Landed::default());
@@ -176,7 +176,7 @@ impl Journal {
         intent.attempts = 0;
         intent.not_before = Timestamp(0);
         intent.last_error = None;
-        intent.progress = Progress::Waiting;
+        intent.go_on();
         intent.sent = None;
         let mut landed = Landed::default();
         if content.is_some() && intent.sealed == content {
@@ -330,6 +330,9 @@ impl Journal {
         let Some(before) = state.overlay.get(ino) else { return Ok(()) };
         let mut intent = before.clone();
         f(&mut intent, self.now());
+        if before.is_held() {
+            intent.progress = before.progress.clone();
+        }
         if intent == *before {
             return Ok(());
         }
@@ -383,7 +386,7 @@ impl Journal {
         self.free(&mut state, ino);
         let before = intent.base.replace(base);
         let is_new = intent.item.replace(item.id.clone()).is_none();
-        intent.progress = Progress::Waiting;
+        intent.go_on();
         // What became of a name or time that was sent has just been seen; content may still arrive.
         intent.sent = intent.sent.filter(|sent| !sent.versions.is_empty()).map(|sent| Sent { place: None, ..sent });
         if !intent.deleted && intent.sealed.is_none() && intent.drafting.is_none() {
@@ -423,7 +426,7 @@ impl Journal {
             let started_from = intent.base.take().and_then(|base| base.content_tag);
             let sent = intent.sent.take().map(|sent| sent.versions).unwrap_or_default();
             intent.sent = Sent::of_ours(sent.into_iter().chain(started_from).collect());
-            intent.progress = Progress::Waiting;
+            intent.go_on();
         })
     }
 
@@ -457,7 +460,7 @@ impl Journal {
             intent.base = None;
         }
         intent.sent = None;
-        intent.progress = Progress::Waiting;
+        intent.go_on();
         let (parent, stands_for_nothing) = (intent.parent, intent.item.is_none());
         self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
         let mut landed = Landed::default();

@@ -167,3 +167,28 @@ async fn a_version_before_the_one_that_landed_does_not_come_back() {
     let again = journal(dir.path());
     assert_eq!(again.get(ino).and_then(|intent| intent.sealed), None, "the third is in the cloud");
 }
+
+/// A burst overwrites files of which an upload is under way. Neither the answer nor anything else that the worker notes
+/// lets go what is held for the user's word.
+#[tokio::test]
+async fn what_is_held_stays_held_whatever_becomes_of_what_was_under_way() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let ino = edited(&journal, "a");
+    let sealed = journal.get(ino).expect("it has work").sealed;
+    journal.writable(subject(ino), true).expect("a draft").write(0, b"3", journal.now()).expect("writes");
+    journal.seal(ino).expect("seals");
+    {
+        let mut state = journal.lock();
+        let held = state.overlay.get(ino).cloned().expect("it has work");
+        let held = Intent { progress: Progress::Parked(ParkReason::Burst), ..held };
+        journal.apply(&mut state, Batch { put: vec![held], ..Batch::default() }).expect("stored");
+    }
+    let is_held = || journal.get(ino).is_some_and(|intent| intent.is_held());
+    journal.note_progress(ino, Progress::Waiting).expect("noted");
+    assert!(is_held(), "a note");
+    journal.acknowledge(ino, &in_the_cloud("a", "a", "2"), sealed, true).expect("lands");
+    assert!(is_held(), "the answer");
+    assert_eq!(journal.approve(&[ino]).expect("approves"), 1);
+    assert!(!is_held());
+}
