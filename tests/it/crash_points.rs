@@ -23,7 +23,7 @@ use crate::world::generated::{self, Dice};
 use crate::world::model::Model;
 use crate::world::ops::{self, Op, cloud_tree, op, outcomes};
 use crate::world::side::Side;
-use crate::world::{MANY_FRAGMENTS, Running, User, World};
+use crate::world::{MANY_FRAGMENTS, Running, User, World, time_passes};
 
 /// Where the count stands, and what is to happen at its end.
 struct Fate {
@@ -147,6 +147,8 @@ async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseErr
         if let Op::Elsewhere(remote) = op {
             rest(&running, &fate).await;
             if !fate.dying.load(Ordering::Acquire) {
+                // What we have just made ourselves may be missing for a moment, and is not taken for gone.
+                time_passes(&running.core);
                 ops::play_elsewhere(world.emulator.drive(), &mut model, remote);
                 let polled = tokio::select! {
                     polled = running.core.poller.poll_now() => Some(polled),
@@ -203,6 +205,7 @@ async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseErr
     let running = start(&world, &home, onedrive_mount::base::disk::RealDisk::shared()).await;
     if news_under_way {
         // What another device did is promised with the next look at the service, not before.
+        time_passes(&running.core);
         running.core.poller.poll_now().await.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
     }
     let local = local_tree_of(&running.core).await.map_err(|error| TestCaseError::fail(format!("listing: {error}")))?;

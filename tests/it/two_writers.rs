@@ -118,8 +118,19 @@ impl Play {
 
     /// One step of the uploader, with what happens in the middle of its requests; whether there was anything to do.
     async fn step(&mut self, acts: Vec<(usize, bool, Act)>) -> bool {
+        self.rouse();
+        self.turn(acts).await
+    }
+
+    /// What has failed is due again.
+    fn rouse(&self) {
+        if let Some(core) = &self.core {
+            let _ = core.journal.retry_all();
+        }
+    }
+
+    async fn turn(&mut self, acts: Vec<(usize, bool, Act)>) -> bool {
         let Some(core) = &self.core else { return false };
-        let _ = core.journal.retry_all();
         let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel::<Act>();
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let wait = Mutex::new(wait);
@@ -261,8 +272,10 @@ impl Play {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             let mut worked = false;
+            // What fails waits for its next round: what it waits for may be due after it.
+            self.rouse();
             for _ in 0..50 {
-                if !self.step(Vec::new()).await {
+                if !self.turn(Vec::new()).await {
                     break;
                 }
                 worked = true;
