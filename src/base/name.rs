@@ -261,6 +261,12 @@ pub fn is_local_only(local: &OsStr) -> bool {
         || [".part", ".crdownload", ".partial"].iter().any(|end| name.len() > end.len() && name.ends_with(end))
 }
 
+/// Whether a file of this name only says that somebody has another one open: without that other one it is of no use.
+pub fn is_mere_lock(local: &OsStr) -> bool {
+    let name = local.to_string_lossy();
+    name.starts_with("~$") || name.starts_with(".#") || (name.starts_with(".~lock.") && name.ends_with('#'))
+}
+
 /// Whether this is a trash folder that a desktop wants to make. Refusing it at the root makes file managers
 /// delete instead, which the service's own recycle bin catches.
 pub fn is_desktop_trash(local: &OsStr) -> bool {

@@ -172,7 +172,7 @@ impl Journal {
 
         let before = intent.base.clone();
         intent.item = Some(item.id.clone());
-        intent.base = Some(base);
+        (intent.base, intent.local_only) = (Some(base), false);
         intent.attempts = 0;
         intent.not_before = Timestamp(0);
         intent.last_error = None;
@@ -386,6 +386,7 @@ impl Journal {
         self.free(&mut state, ino);
         let before = intent.base.replace(base);
         let is_new = intent.item.replace(item.id.clone()).is_none();
+        intent.local_only = false;
         intent.go_on();
         // What became of a name or time that was sent has just been seen; content may still arrive.
         intent.sent = intent.sent.filter(|sent| !sent.versions.is_empty()).map(|sent| Sent { place: None, ..sent });

@@ -145,6 +145,14 @@ impl Journal {
             .cloned()
     }
 
+    /// Whether nothing of it is in the cloud, or may be: neither acknowledged nor sent nor under way.
+    fn is_unknown_to_the_cloud(state: &State, intent: &Intent) -> bool {
+        intent.item.is_none()
+            && intent.sent.is_none()
+            && !matches!(intent.progress, Progress::Sending { .. })
+            && !state.busy.contains_key(&intent.ino)
+    }
+
     /// Whether an intent has content whose bytes are all on this machine.
     pub(super) fn is_all_here(state: &State, intent: &Intent) -> bool {
         let draft = intent.drafting.or(intent.sealed).and_then(|id| state.drafts.get(&id));
@@ -215,8 +223,10 @@ impl Journal {
         intent.touch(now);
         intent.parent = parent;
         intent.name = name.to_owned();
-        intent.local_only = local_only && intent.item.is_none();
         let target = target.and_then(|target| self.intent_of(&state, target, now));
+        // What is in the cloud goes on being there, under whatever name, and so does what takes its place.
+        let into_the_cloud = target.as_ref().is_some_and(|target| target.kind == Kind::File && target.item.is_some());
+        intent.local_only = local_only && !into_the_cloud && Self::is_unknown_to_the_cloud(&state, &intent);
         let bequest = if target.is_none() { self.bequest(&state, &intent) } else { None };
         let ino = intent.ino;
         let mut along = Batch::default();
@@ -276,12 +286,12 @@ impl Journal {
         along.spools.extend(versions.map(|draft| super::SpoolRow { ino: source.ino, ..draft.row(&self.boot) }));
     }
 
-    /// Swaps two names.
+    /// Swaps two names. `local_only` says of each whether the name that it gets is one of this machine only.
     ///
     /// # Errors
     ///
     /// See [`Journal::create_folder`].
-    pub fn exchange(&self, first: Subject, second: Subject) -> JournalResult<()> {
+    pub fn exchange(&self, first: Subject, second: Subject, local_only: [bool; 2]) -> JournalResult<()> {
         let now = self.now();
         let mut state = self.lock();
         let (Some(mut a), Some(mut b)) = (self.intent_of(&state, first, now), self.intent_of(&state, second, now))
@@ -290,9 +300,13 @@ impl Journal {
         };
         std::mem::swap(&mut a.parent, &mut b.parent);
         std::mem::swap(&mut a.name, &mut b.name);
-        a.touch(now);
-        b.touch(now);
+        let inos = [a.ino, b.ino];
+        for (intent, local_only) in [&mut a, &mut b].into_iter().zip(local_only) {
+            intent.touch(now);
+            intent.local_only = local_only && Self::is_unknown_to_the_cloud(&state, intent);
+        }
         let mut outcome = Outcome { put: vec![a, b], drop: Vec::new() };
+        inos.into_iter().for_each(|ino| Self::note_place_under_way(&state, &mut outcome.put, ino));
         self.drop_settled(&state, &mut outcome);
         self.join(&mut state, outcome)
     }

@@ -264,6 +264,8 @@ impl<'a> Sorted<'a> {
         used: &mut HashSet<SpoolId>,
     ) {
         let before = intent.clone();
+        // Versions before this one left some at rest for ever that the cloud has, or may have.
+        intent.local_only &= intent.item.is_none() && intent.sent.is_none();
         let (mut lost, mut written_on) = (false, None);
         if let Some(id) = intent.drafting.take() {
             match by_id.get(&id) {

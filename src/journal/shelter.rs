@@ -9,7 +9,8 @@
 //! | the same, and its name is not known any more | the same | the same, as `recovered folder …` in the root |
 //! | a folder was moved below another one | that one was moved below the first here | our move is given up; theirs stands |
 //!
-//! What was only there and not changed here stays deleted: an edit outlives a deletion, a copy does not.
+//! What was only there and not changed here stays deleted: an edit outlives a deletion, a copy does not. What stays on
+//! this machine by its name, like an unfinished download, is unsent work too; the mark that a file is open is not.
 
 use std::collections::HashSet;
 
@@ -17,10 +18,17 @@ use super::coalesce::Outcome;
 use super::store::Batch;
 use super::{Intent, Journal, JournalResult, Kind, State};
 use crate::base::ids::Ino;
+use crate::base::name;
 use crate::index::{Notice, What};
 
 /// No chain of folders is longer: paths are 400 characters at most.
 const DEEPEST: usize = 512;
+
+/// Whether somebody would miss it: also what stays on this machine, like the download that a browser has not finished,
+/// unless it is the mark of an open file.
+fn is_work(intent: &Intent) -> bool {
+    intent.is_live() && !(intent.local_only && name::is_mere_lock(name::to_local(&intent.name).as_ref()))
+}
 
 impl Journal {
     /// Brings back the folders that unsent work needs, and gives up moves that have become circles. To be called
@@ -36,7 +44,7 @@ impl Journal {
             let missing: HashSet<Ino> = state
                 .overlay
                 .iter()
-                .filter(|intent| intent.is_live() && !intent.local_only && intent.parent != Ino::ROOT)
+                .filter(|intent| is_work(intent) && intent.parent != Ino::ROOT)
                 .map(|intent| intent.parent)
                 .filter(|parent| !state.overlay.get(*parent).is_some_and(Intent::is_live))
                 // An index that cannot be asked proves nothing.
@@ -61,7 +69,7 @@ impl Journal {
 
     /// Whether a folder holds unsent work.
     pub(super) fn holds_work(&self, folder: Ino) -> bool {
-        self.lock().overlay.placed_in(folder).any(|intent| !intent.local_only)
+        self.lock().overlay.placed_in(folder).any(|intent| intent.deleted || is_work(intent))
     }
 
     /// Where an inode stands: its folder, and its name in the spelling of the service. `None` if neither an intent nor

@@ -38,6 +38,8 @@ pub struct Draft {
     pub id: SpoolId,
     file: SpoolFile,
     inner: Mutex<Inner>,
+    /// Held by whoever changes the file, for as long as that takes; taken before `inner`, which others need to look.
+    changing: Mutex<()>,
     /// How many bytes are present, for those who must not wait while somebody copies into the file.
     present: AtomicU64,
 }
@@ -71,6 +73,10 @@ pub enum Piece {
 impl Draft {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, inner: &Inner) {
@@ -159,6 +165,7 @@ impl Draft {
 
     /// Writes bytes. A gap before them becomes zeros.
     pub fn write(&self, at: u64, bytes: &[u8], now: Timestamp) -> io::Result<()> {
+        let _turn = self.turn();
         let mut inner = self.lock();
         let end = at + bytes.len() as u64;
         // A damaged block that is only partly replaced would be summed with its damage.
@@ -197,6 +204,7 @@ impl Draft {
 
     /// Cuts or extends (with zeros).
     pub fn truncate(&self, size: u64, now: Timestamp) -> io::Result<()> {
+        let _turn = self.turn();
         let mut inner = self.lock();
         if size < inner.size && !size.is_multiple_of(sums::BLOCK) {
             self.trust(&mut inner, size - 1..size)?;
@@ -221,6 +229,7 @@ impl Draft {
 
     /// Makes a range zeros.
     pub fn zero(&self, range: Range<u64>, now: Timestamp) -> io::Result<()> {
+        let _turn = self.turn();
         let mut inner = self.lock();
         let end = range.end.min(inner.size);
         if range.start < end {
@@ -239,6 +248,7 @@ impl Draft {
 
     /// Puts bytes of the base where nothing was written since. Does not count as change.
     pub fn fill(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let _turn = self.turn();
         let mut inner = self.lock();
         let wanted = inner.present.missing(at..(at + bytes.len() as u64).min(inner.base_limit));
         for range in wanted.iter() {
@@ -271,20 +281,26 @@ impl Draft {
         Ok(())
     }
 
-    /// Lets `copy` write bytes of the base into the file, and takes what it says as present.
+    /// Lets `copy` write bytes of the base into the file, and takes what it says as present. However long that takes,
+    /// only those wait for it who change the file.
     pub fn fill_with(&self, copy: impl FnOnce(&dyn DiskFile) -> RangeSet) {
-        let mut inner = self.lock();
-        // Once written or cut, what the base had beyond the cut must not come back.
-        let untouched =
-            inner.present.is_empty() && inner.base.as_ref().is_some_and(|base| base.size == inner.base_limit);
-        if untouched && let Ok(file) = self.file.get() {
-            let filled = copy(&*file);
-            for range in filled.iter() {
-                inner.sums.disturb(range);
+        let _turn = self.turn();
+        {
+            let inner = self.lock();
+            // Once written or cut, what the base had beyond the cut must not come back.
+            let untouched = inner.base.as_ref().is_some_and(|base| base.size == inner.base_limit);
+            if !inner.present.is_empty() || !untouched {
+                return;
             }
-            inner.present.extend(&filled);
-            self.count(&inner);
         }
+        let Ok(file) = self.file.get() else { return };
+        let filled = copy(&*file);
+        let mut inner = self.lock();
+        for range in filled.iter() {
+            inner.sums.disturb(range);
+        }
+        inner.present.extend(&filled);
+        self.count(&inner);
     }
 
     /// The pieces of a range, in order; short at the end of the file.

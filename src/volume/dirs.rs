@@ -244,9 +244,9 @@ impl Volume {
         }
         let how = OpenHow { read: false, write: true, truncate: false, exclusive: true };
         let (attributes, opened) = self.create(parent, name, mode, how).await?;
-        self.flush(attributes.ino, opened.fh).await?;
+        let flushed = self.flush(attributes.ino, opened.fh).await;
         self.release(attributes.ino, opened.fh);
-        Ok(attributes)
+        flushed.map(|()| attributes)
     }
 
     fn named(&self, parent: Ino, name: &OsStr) -> VolumeResult<Seen> {
@@ -254,16 +254,26 @@ impl Volume {
         self.child(parent, &remote)?.filter(|seen| shown(&seen.name) == name).ok_or(VolumeError::NotFound)
     }
 
-    /// The node that loses its name goes: handles keep it, the journal learns.
-    fn let_go_of(&self, seen: &Seen) -> VolumeResult<()> {
+    /// The node that loses its name by `recording` goes: handles keep it. If that cannot be recorded it stays.
+    fn let_go_of<T>(&self, seen: &Seen, recording: impl FnOnce() -> VolumeResult<T>) -> VolumeResult<T> {
         let draft = self.journal.content(seen.ino);
-        if self.orphan_if_open(seen, draft) && seen.kind == NodeKind::File {
+        let lives_on = self.orphan_if_open(seen, draft);
+        if lives_on && seen.kind == NodeKind::File {
             // What is open stays readable, so the cloud keeps it until the last handle is closed.
             self.journal.add_writer(seen.ino);
         }
-        locked(&self.times).pop(&seen.ino);
+        let recorded = recording();
+        if recorded.is_err() && lives_on {
+            locked(&self.open).unorphan(seen.ino);
+            if seen.kind == NodeKind::File {
+                self.journal.remove_writer(seen.ino);
+            }
+        }
+        if recorded.is_ok() {
+            locked(&self.times).pop(&seen.ino);
+        }
         self.touch();
-        Ok(())
+        recorded
     }
 
     /// Removes a file's name.
@@ -276,8 +286,7 @@ impl Volume {
         self.ensure_listed(parent).await?;
         let _names = self.name_lock();
         let seen = self.named(parent, name)?.file()?;
-        self.let_go_of(&seen)?;
-        self.journal.delete(self.subject(&seen))?;
+        self.let_go_of(&seen, || Ok(self.journal.delete(self.subject(&seen))?))?;
         self.touch_folder(parent);
         Ok(())
     }
@@ -300,8 +309,7 @@ impl Volume {
         if !self.is_empty(seen.ino)? {
             return Err(VolumeError::NotEmpty);
         }
-        self.orphan_if_open(&seen, None);
-        self.journal.delete(self.subject(&seen))?;
+        self.let_go_of(&seen, || Ok(self.journal.delete(self.subject(&seen))?))?;
         self.touch_folder(parent);
         Ok(())
     }
@@ -358,10 +366,21 @@ impl Volume {
                 if shown(&target.name) != new_name {
                     return Err(VolumeError::NotFound);
                 }
+                if target.closed || target.foreign {
+                    return Err(VolumeError::Denied("OneDrive does not let programs move this item".into()));
+                }
                 if target.kind == NodeKind::Folder && self.is_below(parent, target.ino) {
                     return Err(VolumeError::Invalid("a folder cannot be moved into itself"));
                 }
-                self.journal.exchange(self.subject(&source), self.subject(target))?;
+                let back = self.admit(parent, name, target.kind == NodeKind::Folder)?;
+                if target.item.is_some() && back.local_only {
+                    crate::base::name::to_remote(name).map_err(|error| VolumeError::BadName(error.to_string()))?;
+                }
+                if target.kind == NodeKind::Folder && !back.local_only {
+                    self.check_depth(target, parent, &back.remote)?;
+                }
+                let local_only = [admitted.local_only, back.local_only];
+                self.journal.exchange(self.subject(&source), self.subject(target), local_only)?;
                 self.touch_folder(parent);
                 self.touch_folder(new_parent);
                 return Ok(());
@@ -402,9 +421,13 @@ impl Volume {
     /// Records the rename. A file that takes the place of another shall take its identity too, for which its bytes
     /// must be here; they may reach the cloud at any moment, and be clean then.
     fn move_over(&self, source: &Seen, target: Option<&Seen>, parent: Ino, to: &Admitted) -> VolumeResult<()> {
-        if let Some(target) = target {
-            self.let_go_of(target)?;
+        match target {
+            Some(gone) => self.let_go_of(gone, || self.record_move(source, target, parent, to)),
+            None => self.record_move(source, target, parent, to),
         }
+    }
+
+    fn record_move(&self, source: &Seen, target: Option<&Seen>, parent: Ino, to: &Admitted) -> VolumeResult<()> {
         // While it is held no new request about it begins, so the second turn finds what the first one left.
         self.journal.add_writer(source.ino);
         let recorded = (0..3).try_fold(false, |done, _| {

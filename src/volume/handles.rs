@@ -117,6 +117,11 @@ impl Table {
         }
     }
 
+    /// It has its name after all.
+    pub fn unorphan(&mut self, ino: Ino) {
+        self.orphans.remove(&ino);
+    }
+
     pub fn is_open(&self, ino: Ino) -> bool {
         self.by_ino.contains_key(&ino)
     }
@@ -247,8 +252,7 @@ impl Volume {
             return false;
         }
         let seen = Seen { links: 0, changed: self.clock.now(), ..seen.clone() };
-        table.orphans.insert(seen.ino, Orphan { seen, draft });
-        true
+        table.orphans.insert(seen.ino, Orphan { seen, draft }).is_none()
     }
 
     /// The last handle is closed: an orphan goes with it. Returns it.

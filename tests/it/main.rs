@@ -32,6 +32,7 @@ mod late;
 mod layers;
 mod leaks;
 mod live_faults;
+mod local_names;
 mod mount_cloud;
 mod mount_live;
 mod mount_model;

@@ -29,6 +29,7 @@ impl Draft {
         Ok(Self {
             id,
             file,
+            changing: Mutex::default(),
             present: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 ino,
@@ -61,34 +62,19 @@ impl Draft {
         Ok(self)
     }
 
-    /// A copy that can be written while the original is being sent. Copying may take long, and the original can be read
-    /// and filled meanwhile; a copy of what has changed in that time is thrown away and taken again.
+    /// A copy that can be written while the original is being sent. Copying may take long; the original can be read
+    /// meanwhile, and is not changed.
     pub(in crate::journal) fn duplicate(&self, folder: &Path, id: SpoolId, hint: &str) -> io::Result<Self> {
-        /// After so many copies in vain the others have to wait.
-        const COPIES: usize = 3;
-        let target = folder.join(file_name(id, hint));
-        for _ in 0..COPIES {
-            let (generation, present) = {
-                let inner = self.lock();
-                (inner.generation, inner.present.clone())
-            };
-            let file = self.file.files().copy(self.path(), target.clone())?;
-            let inner = self.lock();
-            if inner.generation == generation && inner.present == present {
-                return Ok(Self::of_copy(id, file, &inner));
-            }
-            drop(inner);
-            self.file.files().close(&target);
-        }
-        let inner = self.lock();
-        let file = self.file.files().copy(self.path(), target)?;
-        Ok(Self::of_copy(id, file, &inner))
+        let _turn = self.turn();
+        let file = self.file.files().copy(self.path(), folder.join(file_name(id, hint)))?;
+        Ok(Self::of_copy(id, file, &self.lock()))
     }
 
     fn of_copy(id: SpoolId, file: SpoolFile, inner: &Inner) -> Self {
         Self {
             id,
             file,
+            changing: Mutex::default(),
             present: AtomicU64::new(inner.present.total()),
             inner: Mutex::new(Inner {
                 ino: inner.ino,
@@ -130,6 +116,7 @@ impl Draft {
         Ok(Self {
             id: row.id,
             file: spool,
+            changing: Mutex::default(),
             present: AtomicU64::new(row.present.total()),
             inner: Mutex::new(Inner {
                 ino: row.ino,
