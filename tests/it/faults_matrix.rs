@@ -333,10 +333,12 @@ impl Case {
     async fn converge(&self, running: &Running, trouble: &Trouble) {
         let core = &running.core;
         let over = Instant::now();
-        eventually("the queue drains", || async {
-            if self.world.side.flavour == Flavour::Business && over.elapsed() > Duration::from_secs(20) {
+        let mut session_may_hold = self.world.side.flavour == Flavour::Business;
+        eventually("the queue drains", || {
+            if session_may_hold && over.elapsed() > Duration::from_secs(20) {
                 // A work drive keeps a name taken for a quarter of an hour by an upload session whose address was lost on
                 // the way. That time is over now.
+                session_may_hold = false;
                 self.world.emulator.drive().lose_sessions();
             }
             let (waiting, parked_now) = core.journal.backlog();
@@ -352,7 +354,7 @@ impl Case {
                     core.journal.retry(ino).expect("the journal takes it");
                 }
             }
-            waiting + parked_now == 0
+            std::future::ready(waiting + parked_now == 0)
         })
         .await;
         let begun = Instant::now();

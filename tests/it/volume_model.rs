@@ -14,7 +14,7 @@ use crate::world::generated;
 use crate::world::model::{Model, Node, Refusal};
 use crate::world::ops::{self, Op, Remote, cloud_tree, op, play_elsewhere};
 use crate::world::side::Side;
-use crate::world::{Running, User, World};
+use crate::world::{Running, User, World, time_passes};
 
 fn refusal(error: &VolumeError) -> Option<Refusal> {
     Some(match error {
@@ -82,6 +82,8 @@ async fn here(running: &Running, model: &Model) -> Result<(), TestCaseError> {
 
 async fn elsewhere(world: &World, running: &Running, model: &mut Model, remote: &Remote) -> Result<(), TestCaseError> {
     at_rest(world, running, model).await?;
+    // What we have made a moment ago may be missing in an answer, and is not taken for gone.
+    time_passes(&running.core);
     play_elsewhere(world.emulator.drive(), model, remote);
     running.core.poller.poll_now().await.map_err(|error| TestCaseError::fail(format!("polling: {error}")))?;
     here(running, model).await
