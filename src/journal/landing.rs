@@ -91,7 +91,7 @@ impl Journal {
         pick
     }
 
-    fn free(&self, state: &mut State, ino: Ino) {
+    pub(super) fn free(&self, state: &mut State, ino: Ino) {
         state.busy.remove(&ino);
         self.wake.notify_one();
     }
@@ -315,18 +315,23 @@ impl Journal {
     }
 
     /// Changes the intent a worker holds, and frees it.
-    fn amend(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
+    pub(super) fn amend(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
         let mut state = self.lock();
         self.free(&mut state, ino);
         self.alter(&mut state, ino, f)
     }
 
     /// Changes the intent a worker holds. The inode stays busy.
-    fn note(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
+    pub(super) fn note(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
         self.alter(&mut self.lock(), ino, f)
     }
 
-    fn alter(&self, state: &mut State, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
+    pub(super) fn alter(
+        &self,
+        state: &mut State,
+        ino: Ino,
+        f: impl FnOnce(&mut Intent, Timestamp),
+    ) -> JournalResult<()> {
         let Some(before) = state.overlay.get(ino) else { return Ok(()) };
         let mut intent = before.clone();
         f(&mut intent, self.now());
@@ -502,73 +507,6 @@ impl Journal {
         }
         self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
         Ok(landed)
-    }
-
-    /// Something is about to be sent whose answer may be lost: from now on it may be in the cloud. The inode stays
-    /// busy.
-    pub(super) fn note_sending(
-        &self,
-        ino: Ino,
-        place: Option<(ItemId, String)>,
-        version: Option<&ContentTag>,
-    ) -> JournalResult<()> {
-        const REMEMBERED: usize = 8;
-        self.note(ino, |intent, _| {
-            let Sent { place: earlier, mut versions, deletion, .. } = intent.sent.take().unwrap_or_default();
-            // Where an item may be that was moved without an answer, it may be until it was seen.
-            let place = place.or(earlier.filter(|_| intent.item.is_some()));
-            versions.retain(|known| Some(known) != version);
-            versions.extend(version.cloned());
-            let surplus = versions.len().saturating_sub(REMEMBERED);
-            versions.drain(..surplus);
-            intent.sent = Some(Sent { place, versions, deletion, unseen: None });
-        })
-    }
-
-    /// The deletion of an item is about to be sent. The inode stays busy.
-    pub(super) fn note_deleting(&self, ino: Ino) -> JournalResult<()> {
-        self.note(ino, |intent, _| intent.sent.get_or_insert_default().deletion = true)
-    }
-
-    /// What an attempt came to that has let go of the inode already: for the user to see until the next one is answered.
-    pub(super) fn note_trouble(&self, ino: Ino, why: &str) -> JournalResult<()> {
-        self.note(ino, |intent, _| intent.last_error = Some(why.to_owned()))
-    }
-
-    /// What was sent was looked for in vain. The inode stays busy.
-    pub(super) fn note_unseen(&self, ino: Ino) -> JournalResult<()> {
-        self.note(ino, |intent, now| {
-            if let Some(sent) = &mut intent.sent {
-                sent.unseen.get_or_insert(now);
-            }
-        })
-    }
-
-    /// What was sent is not in the cloud: it never arrived. Frees the inode.
-    pub(super) fn never_arrived(&self, ino: Ino) -> JournalResult<()> {
-        let lost = self.get(ino).is_some_and(|intent| {
-            intent.kind == Kind::File && intent.item.is_none() && intent.sealed.is_none() && intent.drafting.is_none()
-        });
-        if lost {
-            // Its content did not survive the last crash (what is left of it is kept); an empty file was never wanted.
-            let mut state = self.lock();
-            self.free(&mut state, ino);
-            return self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() });
-        }
-        // A lagging service may have it all the same: then it is met when it is sent again, and known by its version.
-        self.amend(ino, |intent, _| {
-            intent.sent = intent.sent.take().and_then(|sent| Sent::of_ours(sent.versions));
-        })
-    }
-
-    /// The service said for certain that it did not take what was sent. The inode stays busy.
-    pub(super) fn not_taken(&self, ino: Ino) -> JournalResult<()> {
-        self.note(ino, |intent, _| intent.sent = None)
-    }
-
-    /// An upload session has come this far. The inode stays busy.
-    pub(super) fn note_progress(&self, ino: Ino, progress: Progress) -> JournalResult<()> {
-        self.note(ino, |intent, _| intent.progress = progress)
     }
 
     /// Whether an upload of this spool is still wanted.

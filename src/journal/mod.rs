@@ -40,6 +40,7 @@ pub mod intent;
 mod landing;
 mod moment;
 mod mutate;
+mod notes;
 mod overlay;
 mod queue;
 mod recover;

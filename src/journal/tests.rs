@@ -113,8 +113,8 @@ async fn an_answer_about_what_was_taken_over_from_forgets_nothing_about_what_was
     let journal = journal(dir.path());
     let (a, b) = (edited(&journal, "a"), edited(&journal, "b"));
     let unseen = ContentTag("unseen".into());
-    journal.note_sending(b, None, Some(&unseen)).expect("noted");
-    journal.note_sending(a, None, Some(&ContentTag("on its way".into()))).expect("noted");
+    journal.note_sending(b, None, None, Some(&unseen)).expect("noted");
+    journal.note_sending(a, None, None, Some(&ContentTag("on its way".into()))).expect("noted");
     journal.lock().busy.insert(a, UnderWay { item: None, place: None });
     journal.rename(subject(a), Ino::ROOT, "b", false, Some(subject(b)), true).expect("renames");
     journal.acknowledge(a, &in_the_cloud("a", "a", "2"), None, false).expect("lands");
@@ -191,4 +191,19 @@ async fn what_is_held_stays_held_whatever_becomes_of_what_was_under_way() {
     assert!(is_held(), "the answer");
     assert_eq!(journal.approve(&[ino]).expect("approves"), 1);
     assert!(!is_held());
+}
+
+/// The worker has taken up an edit of an item, and another file is saved over it before the worker notes what it sends.
+/// It sends nothing then: the answer might be lost, and what it sent be taken for somebody else's.
+#[tokio::test]
+async fn what_was_taken_over_before_it_was_noted_as_sent_is_not_sent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let (document, temporary) = (edited(&journal, "document"), write(&journal, "temporary", b"3"));
+    let item = journal.get(document).and_then(|intent| intent.item).expect("it has landed");
+    journal.lock().busy.insert(document, UnderWay { item: Some(item.clone()), place: None });
+    journal.rename(subject(temporary), Ino::ROOT, "document", false, Some(subject(document)), true).expect("renames");
+    let tag = ContentTag("on its way".into());
+    assert!(!journal.note_sending(document, Some(&item), None, Some(&tag)).expect("noted"));
+    assert!(journal.note_sending(temporary, Some(&item), None, Some(&tag)).expect("noted"));
 }

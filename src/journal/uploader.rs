@@ -327,7 +327,9 @@ impl Uploader {
             let (parent, name) = (patch.parent.as_ref(), patch.name.as_ref());
             (parent.unwrap_or(&base.parent).clone(), name.unwrap_or(&base.name).clone())
         };
-        self.journal.note_sending(intent.ino, moves.then(to), None)?;
+        if !self.journal.note_sending(intent.ino, Some(item), moves.then(to), None)? {
+            return Err(Setback::Overtaken);
+        }
         let error = match self.remote.change(item, patch, &pre).await {
             Ok(now) => return self.changed(intent, base, &now).await,
             Err(error) => error,

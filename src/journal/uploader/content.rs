@@ -103,7 +103,13 @@ impl Uploader {
             Place::New { parent, name } => Some((parent.clone(), name.clone())),
             Place::Replace(_) => None,
         };
-        self.journal.note_sending(intent.ino, new_at, Some(&ours))?;
+        let of = match &target.place {
+            Place::Replace(item) => Some(item),
+            Place::New { .. } => None,
+        };
+        if !self.journal.note_sending(intent.ino, of, new_at, Some(&ours))? {
+            return Err(Setback::Overtaken);
+        }
         let sent = if size <= self.remote.caps().max_small.min(WHOLE) || size == 0 {
             self.abandon_old_ticket(intent).await;
             let bytes = {

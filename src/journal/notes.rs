@@ -1,0 +1,86 @@
+//! What a worker notes while a request of its is under way: what was sent, what has not been answered, how far it is.
+//!
+//! Always true: what may be in the cloud without our knowing is on disk before it is sent, with whoever stands for the
+//! item at that moment.
+
+use super::intent::{Progress, Sent};
+use super::store::Batch;
+use super::{Journal, JournalResult, Kind};
+use crate::base::ids::{ContentTag, Ino, ItemId};
+
+impl Journal {
+    /// Something is about to be sent whose answer may be lost: from now on it may be in the cloud. The inode stays
+    /// busy.
+    pub(super) fn note_sending(
+        &self,
+        ino: Ino,
+        of: Option<&ItemId>,
+        place: Option<(ItemId, String)>,
+        version: Option<&ContentTag>,
+    ) -> JournalResult<bool> {
+        const REMEMBERED: usize = 8;
+        let mut state = self.lock();
+        // Another file of ours may have taken the item over since the worker looked: what it does not know to be sent it
+        // would take for somebody else's.
+        if of.is_some() && state.overlay.get(ino).is_none_or(|intent| intent.item.as_ref() != of) {
+            return Ok(false);
+        }
+        self.alter(&mut state, ino, |intent, _| {
+            let Sent { place: earlier, mut versions, deletion, .. } = intent.sent.take().unwrap_or_default();
+            // Where an item may be that was moved without an answer, it may be until it was seen.
+            let place = place.or(earlier.filter(|_| intent.item.is_some()));
+            versions.retain(|known| Some(known) != version);
+            versions.extend(version.cloned());
+            let surplus = versions.len().saturating_sub(REMEMBERED);
+            versions.drain(..surplus);
+            intent.sent = Some(Sent { place, versions, deletion, unseen: None });
+        })?;
+        Ok(true)
+    }
+
+    /// The deletion of an item is about to be sent. The inode stays busy.
+    pub(super) fn note_deleting(&self, ino: Ino) -> JournalResult<()> {
+        self.note(ino, |intent, _| intent.sent.get_or_insert_default().deletion = true)
+    }
+
+    /// What an attempt came to that has let go of the inode already: for the user to see until the next one is answered.
+    pub(super) fn note_trouble(&self, ino: Ino, why: &str) -> JournalResult<()> {
+        self.note(ino, |intent, _| intent.last_error = Some(why.to_owned()))
+    }
+
+    /// What was sent was looked for in vain. The inode stays busy.
+    pub(super) fn note_unseen(&self, ino: Ino) -> JournalResult<()> {
+        self.note(ino, |intent, now| {
+            if let Some(sent) = &mut intent.sent {
+                sent.unseen.get_or_insert(now);
+            }
+        })
+    }
+
+    /// What was sent is not in the cloud: it never arrived. Frees the inode.
+    pub(super) fn never_arrived(&self, ino: Ino) -> JournalResult<()> {
+        let lost = self.get(ino).is_some_and(|intent| {
+            intent.kind == Kind::File && intent.item.is_none() && intent.sealed.is_none() && intent.drafting.is_none()
+        });
+        if lost {
+            // Its content did not survive the last crash (what is left of it is kept); an empty file was never wanted.
+            let mut state = self.lock();
+            self.free(&mut state, ino);
+            return self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() });
+        }
+        // A lagging service may have it all the same: then it is met when it is sent again, and known by its version.
+        self.amend(ino, |intent, _| {
+            intent.sent = intent.sent.take().and_then(|sent| Sent::of_ours(sent.versions));
+        })
+    }
+
+    /// The service said for certain that it did not take what was sent. The inode stays busy.
+    pub(super) fn not_taken(&self, ino: Ino) -> JournalResult<()> {
+        self.note(ino, |intent, _| intent.sent = None)
+    }
+
+    /// An upload session has come this far. The inode stays busy.
+    pub(super) fn note_progress(&self, ino: Ino, progress: Progress) -> JournalResult<()> {
+        self.note(ino, |intent, _| intent.progress = progress)
+    }
+}
