@@ -125,6 +125,48 @@ async fn folders_are_renamed_moved_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_listing_does_not_show_any_more_is_asked_for_before_it_is_given_up() {
+    let world = World::new(Flavour::Business).await;
+    let drive = world.emulator.drive();
+    for folder in ["/A", "/A/X", "/A/X/deep", "/A/gone", "/B"] {
+        drive.create_folder(folder);
+    }
+    drive.create_file("/A/X/deep/f.txt", b"known");
+    drive.create_file("/A/gone/g.txt", b"known");
+    // Nobody follows the changes.
+    let core = world.open().await;
+    let user = User(&core);
+    for folder in ["", "A", "A/X", "A/X/deep", "A/gone", "B"] {
+        user.list(folder).await.expect("list");
+    }
+    let (a, b) = (user.walk("A").await.expect("there"), user.walk("B").await.expect("there"));
+    let (x, f) = (user.walk("A/X").await.expect("there"), user.walk("A/X/deep/f.txt").await.expect("there"));
+    let forget = |folder| core.index.write(|txn| txn.set_complete(folder, false)).expect("writes");
+    drive.rename("/A/X", "/B/Y");
+    drive.remove("/A/gone");
+    forget(a);
+
+    // As long as it cannot be asked for it stays.
+    let x_id = drive.id("/B/Y").expect("there");
+    let pattern = format!("*items/{x_id}?*");
+    let rule =
+        world.emulator.faults().add(Rule::always("GET", &pattern, Fault::status(When::Before, 403, "accessDenied")));
+    assert_eq!(user.list("A").await.expect("list"), ["X"]);
+    world.emulator.faults().remove(rule);
+
+    forget(a);
+    assert!(user.list("A").await.expect("list").is_empty());
+    assert!(core.index.by_ino(f).expect("reads").is_some(), "what is below was not given up");
+    world.emulator.forget_requests();
+    assert_eq!(user.walk("B/Y").await.expect("it is there without a listing of B"), x);
+    assert_eq!(user.walk("B/Y/deep/f.txt").await.expect("there"), f);
+    assert_eq!(world.emulator.requests().len(), 0);
+    forget(b);
+    assert_eq!(user.list("B").await.expect("list"), ["Y"]);
+    assert_eq!(user.walk("B/Y/deep/f.txt").await.expect("there"), f);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn swapped_names_arrive_swapped() {
     let world = World::new(Flavour::Business).await;
     let running = world.run().await;
