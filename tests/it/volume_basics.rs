@@ -1,11 +1,13 @@
 //! What a program does, straight on a volume: no kernel, a real (emulated) service.
 
+use std::sync::{Arc, Mutex};
+
 use onedrive_mount::emulator::{Fault, Flavour, Host, Rule, When};
-use onedrive_mount::volume::{OpenHow, VolumeError};
+use onedrive_mount::volume::{KernelNotice, KernelSink, OpenHow, PageUse, VolumeError};
 
 use crate::world::clock::FastClock;
 use crate::world::side::Side;
-use crate::world::{User, World};
+use crate::world::{User, World, eventually};
 
 const FLAVOURS: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
 
@@ -164,6 +166,48 @@ async fn what_a_listing_does_not_show_any_more_is_asked_for_before_it_is_given_u
     forget(b);
     assert_eq!(user.list("B").await.expect("list"), ["Y"]);
     assert_eq!(user.walk("B/Y/deep/f.txt").await.expect("there"), f);
+}
+
+/// A kernel that keeps what it is told.
+#[derive(Default)]
+struct Ear(Mutex<Vec<KernelNotice>>);
+
+impl KernelSink for Ear {
+    fn post(&self, notice: KernelNotice) {
+        self.0.lock().expect("whole").push(notice);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_keeps_no_pages_of_content_that_turns_out_to_be_wrong() {
+    let world = World::new(Flavour::Business).await;
+    let bytes: Vec<u8> = (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    world.emulator.drive().create_file("/a.bin", bytes.clone());
+    world.emulator.drive().create_file("/b.bin", b"another one");
+    let ear = Arc::new(Ear::default());
+    let core = world.open_heard(ear.clone()).await;
+    let (user, volume) = (User(&core), &core.volume);
+    let how = OpenHow { read: true, ..OpenHow::default() };
+    let other = user.walk("b.bin").await.expect("there");
+    let beside = volume.open(other, how).await.expect("opens");
+    let rule = Rule::always("GET", "*", Fault::Corrupt { at: 100 }).on(Host::Storage);
+    let rule = world.emulator.faults().add(rule);
+    let ino = user.walk("a.bin").await.expect("there");
+    let first = volume.open(ino, how).await.expect("opens");
+    assert_eq!(first.pages, PageUse::Drop);
+    let read = async |fh| volume.read(ino, fh, 0, 1 << 20).await.expect("reads");
+    assert!(read(first.fh).await != bytes, "it is noticed only when the file is complete");
+    world.emulator.faults().remove(rule);
+    let told = KernelNotice::Pages(ino);
+    eventually("told", async || ear.0.lock().expect("whole").contains(&told)).await;
+    // The first handle is still open, on the same version.
+    let second = volume.open(ino, how).await.expect("opens");
+    assert_eq!(second.pages, PageUse::Drop);
+    assert!(read(second.fh).await == bytes && read(first.fh).await == bytes);
+    assert_eq!(volume.open(ino, how).await.expect("opens").pages, PageUse::Keep, "and right from then on");
+    assert_eq!(ear.0.lock().expect("whole").iter().filter(|notice| **notice == told).count(), 1);
+    assert_eq!(volume.open(other, how).await.expect("opens").pages, PageUse::Keep, "others are not concerned");
+    volume.release(other, beside.fh);
 }
 
 #[tokio::test(flavor = "multi_thread")]
