@@ -43,8 +43,9 @@ struct Shared {
 #[derive(Default)]
 struct Known {
     tokens: Option<Tokens>,
-    /// The tokens are newer than the file, because it could not be written.
-    unsaved: bool,
+    /// The tokens are newer than the file, because it could not be written; the refresh token that was spent for them,
+    /// which the file holds as long as nobody else has written it.
+    unsaved: Option<Secret<String>>,
     /// The last attempt, if it failed.
     failure: Option<(Mono, AuthError)>,
     /// Counts attempts, so that whoever waited for one can tell that it was made.
@@ -189,10 +190,15 @@ impl TokenSource for Renewer {
     }
 
     fn read_again(&self) {
-        let mut known = self.shared.known();
+        let unsaved = self.shared.known().unsaved.clone();
         // What could not be written is nowhere else.
-        if !known.unsaved {
-            known.tokens = None;
+        if unsaved.as_ref().is_some_and(|spent| !self.shared.is_superseded(spent)) {
+            return;
+        }
+        let mut known = self.shared.known();
+        // Unless a renewal has just ended whose tokens could not be written.
+        if known.unsaved == unsaved {
+            (known.tokens, known.unsaved) = (None, None);
         }
     }
 }
@@ -221,6 +227,12 @@ impl Shared {
             }
             other => Ok(other),
         }
+    }
+
+    /// Whether somebody has signed in, or renewed, since this refresh token was spent: the file holds another one. A file
+    /// that is gone or cannot be read says nothing of that kind.
+    fn is_superseded(&self, spent: &Secret<String>) -> bool {
+        matches!(self.vault.load(), Ok(Some(stored)) if stored.refresh.as_ref() != Some(spent))
     }
 
     fn failed_within(&self, pause: Duration) -> Option<AuthError> {
@@ -262,17 +274,18 @@ impl Shared {
         let lock = self.vault.lock(&*self.clock).await?;
         let unsaved = {
             let known = self.known();
-            known.tokens.clone().filter(|_| known.unsaved)
+            known.tokens.clone().zip(known.unsaved.clone())
         };
         let current = match unsaved {
             // The promise that a refresh token is on disk before it is spent: if this fails, we stop here.
-            Some(tokens) => {
+            Some((tokens, spent)) if !self.is_superseded(&spent) => {
                 self.vault.store(&tokens, &lock)?;
-                self.known().unsaved = false;
                 tokens
             }
-            None => self.stored()?.ok_or(AuthError::NotSignedIn)?,
+            // Or somebody has signed in since: what we could not write belongs to the sign-in before.
+            _ => self.stored()?.ok_or(AuthError::NotSignedIn)?,
         };
+        self.known().unsaved = None;
         // Another process has been here, or the person has signed in again.
         if cause.is_met_by(self.clock.now(), &current) {
             self.known().tokens = Some(current.clone());
@@ -293,11 +306,11 @@ impl Shared {
                 return Err(error);
             }
         };
-        let tokens = grant.into_tokens(&self.authority, &*self.clock, Some(refresh));
+        let tokens = grant.into_tokens(&self.authority, &*self.clock, Some(refresh.clone()));
         let saved = self.save(&tokens, lock).await;
         let mut known = self.known();
         known.tokens = Some(tokens.clone());
-        known.unsaved = saved.is_err();
+        known.unsaved = saved.is_err().then_some(refresh);
         if let Err(error) = saved {
             // The service has replaced the token whether we could write it down or not. Refusing to use the new
             // access token would stop every read because the disk is full, and make nothing safer.

@@ -324,6 +324,32 @@ async fn an_unwritable_file_stops_the_next_refresh_not_this_one() {
 }
 
 #[tokio::test]
+async fn a_sign_in_that_was_made_meanwhile_is_not_replaced_by_tokens_that_could_not_be_stored() {
+    for asked_to_read in [false, true] {
+        let world = World::new(&[]).await;
+        let source = world.renewer();
+        world.clock.advance(Duration::from_secs(3601));
+        let path = world.vault.path().expect("a file").to_owned();
+        *world.service.meanwhile.lock().expect("whole") = Some(Box::new(move || {
+            std::fs::remove_file(&path).and_then(|()| std::fs::create_dir(&path)).expect("replaced");
+        }));
+        assert_eq!(access(&source).await.expect("renewed"), "A1");
+        source.read_again();
+        assert_eq!(access(&source).await.expect("what is nowhere else stays"), "A1");
+        std::fs::remove_dir(world.vault.path().expect("a file")).expect("removed");
+        world.put("B0", "S0").await;
+        if asked_to_read {
+            source.read_again();
+            assert_eq!(access(&source).await.expect("the new sign-in"), "B0");
+        }
+        world.clock.advance(Duration::from_secs(3601));
+        assert_eq!(access(&source).await.expect("renewed"), "A2");
+        assert_eq!(world.service.seen()[1].1["refresh_token"], "S0", "the account that signed in last");
+        assert_eq!(world.stored().1, "R2");
+    }
+}
+
+#[tokio::test]
 async fn tokens_of_another_application_are_not_used() {
     let world = World::new(&[]).await;
     let other = world.service.authority("other-app");

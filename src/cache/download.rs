@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -43,6 +43,9 @@ pub(super) enum Arrival {
     },
 }
 
+/// Is told which content was wrong.
+pub(super) type Disowned = Box<dyn Fn(&CacheKey) + Send + Sync>;
+
 type Receiver = watch::Receiver<Option<Arrival>>;
 
 /// What a claim found.
@@ -63,6 +66,8 @@ pub(super) struct Shared {
     pub(super) refused: AtomicBool,
     /// Tasks that were started and have not ended.
     pub(super) running: AtomicUsize,
+    /// Hears of content that was handed out and does not match its hash.
+    pub(super) disowned: OnceLock<Disowned>,
     remote: Arc<dyn Remote>,
     table: Mutex<Table>,
     /// One file at a time is read through for its hash.
@@ -113,6 +118,7 @@ impl Shared {
             settings,
             refused: AtomicBool::new(false),
             running: AtomicUsize::new(0),
+            disowned: OnceLock::new(),
             remote,
             table: Mutex::new(Table {
                 files: HashMap::new(),
@@ -246,6 +252,10 @@ impl Shared {
         } else {
             tracing::warn!(item = ?key.item, "content does not match its hash; fetching it again");
             self.cache.discard(&key);
+            // After that: whoever drops what was made of it finds nothing wrong here any more.
+            if let Some(tell) = self.disowned.get() {
+                tell(&key);
+            }
         }
     }
 }

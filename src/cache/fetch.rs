@@ -142,6 +142,12 @@ impl Fetcher {
         self.shared.coming().into_iter().map(|(key, chunks)| (key, chunks * CHUNK)).collect()
     }
 
+    /// Sets what is called when content that readers may have been given turns out not to match its hash, after it was
+    /// dropped here. Once.
+    pub fn on_disowned(&self, f: impl Fn(&CacheKey) + Send + Sync + 'static) {
+        let _ = self.shared.disowned.set(Box::new(f));
+    }
+
     /// Whether content of this version was once found not to match the hash that the service gives for it. Fetched
     /// again and found the same, it is taken as it is.
     pub fn is_trusted(&self, key: &CacheKey) -> bool {

@@ -27,7 +27,8 @@ use crate::base::ids::Cursor;
 use crate::base::tasks::Stop;
 use crate::index::{Index, IndexError, Notice, NoticeSink, meta};
 use crate::remote::{
-    Advice, Change, ChangePage, ChangeSource, Item, Next, Remote, RemoteError, RemoteErrorKind, Start, URGENCY, Urgency,
+    Advice, Change, ChangePage, ChangeSource, Item, Next, Remote, RemoteError, RemoteErrorKind, Start, URGENCY,
+    Urgency, look_up_all,
 };
 
 mod apply;
@@ -415,7 +416,7 @@ impl Poller {
         })
         .await?;
         let asked = doubted.iter().take(ASKED).map(|doubt| &doubt.id);
-        let answers: Vec<_> = resync::ask_for_all(&*self.remote, asked).collect().await;
+        let answers: Vec<_> = look_up_all(&*self.remote, asked).collect().await;
         for (doubt, (_, answer)) in doubted.iter().zip(answers) {
             let answer = answer?;
             let said = chain.changes.iter().rev().find_map(|change| match change {

@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
 use super::apply::{State, apply_page, apply_states, apply_trusted, state_of};
@@ -29,15 +29,12 @@ use crate::base::ids::{Cursor, DriveId, ItemId};
 use crate::base::secret::Secret;
 use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
 use crate::remote::{
-    At, Change, ChangePage, Link, Next, Remote, RemoteError, RemoteErrorKind, RemoteResult, Start, URGENCY, Urgency,
+    Change, ChangePage, Link, Next, Remote, RemoteError, RemoteResult, Start, URGENCY, Urgency, look_up_all,
 };
 
 /// How many items that were not listed, or listed otherwise, are looked up in one go; the others wait for
 /// the next enumeration. More than this is hardly ever a truth about the drive.
 const LOOK_UPS: usize = 2000;
-
-/// How many of them at a time. The gate lets fewer through if somebody waits for something else.
-const ASKED_AT_A_TIME: usize = 16;
 
 /// A page is not written by itself if the next one comes soon: identities come in no order, so a transaction of one page
 /// writes nearly as much of the index as one of ten.
@@ -166,7 +163,7 @@ impl Unfound {
         self.ask_at = clock.monotonic().plus(self.pause);
         let mut answers = HashMap::new();
         {
-            let mut asked = pin!(ask_for_all(remote, self.items.keys()));
+            let mut asked = pin!(look_up_all(remote, self.items.keys()));
             while let Some((id, answer)) = asked.next().await {
                 match answer {
                     Ok(answer) => drop(answers.insert(id, answer)),
@@ -448,7 +445,7 @@ async fn look_up(remote: &dyn Remote, questions: Vec<ItemId>) -> Result<Vec<Chan
     }
     let mut answers = Vec::new();
     let questions = &questions[..questions.len().min(LOOK_UPS)];
-    let mut asked = pin!(ask_for_all(remote, questions.iter()));
+    let mut asked = pin!(look_up_all(remote, questions.iter()));
     while let Some((id, answer)) = asked.next().await {
         match answer {
             Ok(answer) => answers.push(answer),
@@ -458,24 +455,6 @@ async fn look_up(remote: &dyn Remote, questions: Vec<ItemId>) -> Result<Vec<Chan
         }
     }
     Ok(answers)
-}
-
-/// What the service knows of items when asked for them by id, in their order. That one is gone is asked several times by
-/// the layers below, over a second or more, so they are asked for side by side.
-pub(super) fn ask_for_all<'a>(
-    remote: &'a dyn Remote,
-    ids: impl Iterator<Item = &'a ItemId> + Send + 'a,
-) -> impl Stream<Item = (ItemId, RemoteResult<Change>)> + Send + 'a {
-    stream::iter(ids.map(move |id| ask_for(remote, id.clone()))).buffered(ASKED_AT_A_TIME)
-}
-
-async fn ask_for(remote: &dyn Remote, id: ItemId) -> (ItemId, RemoteResult<Change>) {
-    let answer = match remote.stat(At::Id(&id)).await {
-        Ok(item) => Ok(Change::Is(item)),
-        Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(Change::Gone(id.clone())),
-        Err(error) => Err(error),
-    };
-    (id, answer)
 }
 
 /// Whether the last comparison is old enough for another one. A time in the future (somebody set the

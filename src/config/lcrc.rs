@@ -39,6 +39,9 @@ use crate::base::secret::Secret;
 /// How often a rewrite starts over because the file was replaced meanwhile.
 const TRIES: u32 = 20;
 
+/// A value that is missing, as YAML writes it. A key that is not there is not added for it.
+const NOTHING: &str = "null";
+
 /// A settings file of python-onedrive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lcrc {
@@ -315,7 +318,8 @@ impl Lcrc {
             ("access_token", text(&sign_in.access)),
             ("refresh_token", text(&sign_in.refresh)),
         ];
-        let changes: Vec<(&str, String)> = changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        // What this sign-in lacks is not left as it was: it would be another account's.
+        let changes = changes.map(|(key, value)| (key, value.unwrap_or_else(|| NOTHING.to_owned())));
         if path != self.path && !path.exists() {
             let text = fs::read_to_string(&self.path).map_err(failed("read", &self.path))?;
             let text = edited(path, &text, &changes)?;
@@ -408,7 +412,11 @@ fn edited(path: &Path, text: &str, changes: &[(&str, String)]) -> Result<String,
     let mut wanted = value(path, text)?;
     let top = wanted.as_mapping_mut().expect("invariant: `value` gives mappings only");
     let meant = |new: &String| serde_yaml::from_str(new).unwrap_or_else(|_| Value::String(new.clone()));
-    for (key, new) in changes {
+    let is_there = |key: &str| {
+        top.contains_key(format!("auth.{key}")) || top.get("auth").is_some_and(|auth| auth.get(key).is_some())
+    };
+    let changes: Vec<_> = changes.iter().filter(|(key, new)| new != NOTHING || is_there(key)).cloned().collect();
+    for (key, new) in &changes {
         // Written with a dot it would count, where it comes after the section.
         if let Some(dotted) = top.get_mut(format!("auth.{key}")) {
             *dotted = meant(new);
@@ -422,10 +430,10 @@ fn edited(path: &Path, text: &str, changes: &[(&str, String)]) -> Result<String,
         let reason = "`auth` has to be keys and values".to_owned();
         return Err(ConfigError::Malformed { path: path.to_owned(), line: Some(line_of("auth", text)), reason });
     };
-    for (key, new) in changes {
+    for (key, new) in &changes {
         section.insert((*key).into(), meant(new));
     }
-    let by_lines = in_lines(text, changes);
+    let by_lines = in_lines(text, &changes);
     if serde_yaml::from_str::<Value>(&by_lines).is_ok_and(|found| found == wanted) {
         return Ok(by_lines);
     }

@@ -1,8 +1,10 @@
 //! The item rows: finding them, and the one transaction type through which they change.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::namesakes::Wanted;
+use super::namesakes::{Aside, Wanted};
 use super::packed::{Packed, PackedTime, fold_sum, pack};
 use super::{
     COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, meta, namesakes, packed_key, row_of, row_sum, set_meta,
@@ -54,6 +56,8 @@ pub struct Txn<'a> {
     inos: &'a dyn InoSource,
     /// Two items of a folder can have one name, and where the journal wants items.
     pub(super) namesakes: Option<&'a Wanted>,
+    /// Who may stand aside for a namesake, in each folder of which that was asked.
+    pub(super) aside: HashMap<Ino, Aside>,
     pub(super) notices: Vec<Notice>,
     /// Rows added, less those removed.
     grown: i64,
@@ -70,7 +74,8 @@ impl<'a> Txn<'a> {
         inos: &'a dyn InoSource,
         namesakes: Option<&'a Wanted>,
     ) -> Self {
-        Self { sql, drive, inos, namesakes, notices: Vec::new(), grown: 0, last_folder: None, echoes: None }
+        let (aside, notices) = (HashMap::new(), Vec::new());
+        Self { sql, drive, inos, namesakes, aside, notices, grown: 0, last_folder: None, echoes: None }
     }
 
     /// What the transaction means for those who watch, and by how many rows the index has grown.
@@ -172,6 +177,7 @@ impl<'a> Txn<'a> {
             return Ok(());
         }
         self.last_folder = None;
+        self.aside.clear();
         self.grown -= self
             .sql
             .prepare_cached("DELETE FROM items WHERE ino = ?1 AND id <> ?2")?
@@ -365,6 +371,7 @@ impl<'a> Txn<'a> {
         };
         self.sql.prepare_cached(sql)?.execute(values)?;
         self.grown += i64::from(is_new);
+        namesakes::note(self, parent, ino, name, &item.id);
         self.notices.push(Notice { ino, parent, name: name.to_owned(), what });
         if moved_content {
             self.notices.push(Notice { ino, parent, name: name.to_owned(), what: What::Content });
@@ -440,6 +447,8 @@ impl<'a> Txn<'a> {
         let found = self.holder(&packed_key(self.drive, id))?.filter(|ino| *ino != Ino::ROOT);
         self.last_folder = None;
         let mut stack: Vec<i64> = found.into_iter().map(|ino| ino.0 as i64).collect();
+        // Only of the topmost: what stood aside below it goes, too.
+        let mut freed = None;
         while let Some(ino) = stack.pop() {
             let row = by_ino(self.sql, self.drive, Ino(ino as u64))?;
             let below: Vec<i64> = self
@@ -459,12 +468,16 @@ impl<'a> Txn<'a> {
                         .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
                         .execute(params![ino, row.parent.0 as i64, row.name])?;
                 }
-                let (parent, name) = (row.parent, row.name.clone());
+                if found == Some(row.ino) {
+                    freed = Some((row.parent, row.name.clone()));
+                }
                 self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what: What::Removed });
-                namesakes::come_back(self, parent, &name)?;
             }
         }
-        Ok(())
+        match freed {
+            Some((parent, name)) => namesakes::come_back(self, parent, &name),
+            None => Ok(()),
+        }
     }
 
     /// Marks whether every child of a folder is known.

@@ -17,14 +17,14 @@
 //! | any that stood aside already | any | aside |
 //! | any | any | under its name |
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::params;
 
 use super::items::{Txn, by_ino, child};
-use super::packed::fold_sum;
-use super::{Index, IndexResult, NOWHERE, Notice, Row, What, key_of, row_sum};
+use super::packed::{fold_sum, unpack};
+use super::{Index, IndexResult, NOWHERE, Notice, Row, What, damaged, id_of, key_of, row_sum};
 use crate::base::ids::{Ino, ItemId};
 use crate::base::name::fold;
 use crate::remote::ItemKind;
@@ -34,6 +34,9 @@ use crate::remote::ItemKind;
 pub(super) struct Wanted {
     places: Mutex<HashMap<ItemId, Option<(Ino, String)>>>,
 }
+
+/// Who may stand aside for a name. Whoever is looked up here may have another name or place by now.
+pub(super) type Aside = HashMap<String, BTreeSet<Ino>>;
 
 /// What is known of an item before anything is asked of the service.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,9 +77,14 @@ impl Index {
     }
 }
 
+/// What tells an item from its namesakes.
+fn number(id: &ItemId) -> &str {
+    id.id.rsplit(['!', '.']).next().unwrap_or(&id.id)
+}
+
 /// The name under which an item is shown while another one has its own.
 fn aside(name: &str, id: &ItemId) -> String {
-    let number = id.id.rsplit(['!', '.']).next().unwrap_or(&id.id);
+    let number = number(id);
     match name.rsplit_once('.') {
         Some((stem, ending)) if !stem.is_empty() => format!("{stem} ({number}).{ending}"),
         _ => format!("{name} ({number})"),
@@ -120,19 +128,15 @@ pub(super) fn come_back(txn: &mut Txn<'_>, parent: Ino, name: &str) -> IndexResu
     if parent.0 == NOWHERE || has(txn, parent, name, Ino(0))? {
         return Ok(());
     }
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem });
-    let beginning = fold(&format!("{stem} ("));
-    let waiting: Vec<i64> = txn
-        .sql
-        .prepare_cached("SELECT ino, name FROM items WHERE parent = ?1 ORDER BY ino")?
-        .query_map([parent.0 as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .filter(|found| found.as_ref().map_or(true, |(_, name): &(i64, String)| fold(name).starts_with(&beginning)))
-        .map(|found| found.map(|(ino, _)| ino))
-        .collect::<Result<_, _>>()?;
+    if !txn.aside.contains_key(&parent) {
+        let found = all_aside(txn, parent)?;
+        txn.aside.insert(parent, found);
+    }
+    let waiting = txn.aside.get(&parent).and_then(|aside| aside.get(name)).cloned();
     let mut unseen = None;
-    for ino in waiting {
-        let Some(row) = by_ino(txn.sql, txn.drive, Ino(ino as u64))? else { continue };
-        if row.name != aside(name, &row.id) {
+    for ino in waiting.unwrap_or_default() {
+        let Some(row) = by_ino(txn.sql, txn.drive, ino)? else { continue };
+        if row.parent != parent || row.name != aside(name, &row.id) {
             continue;
         }
         if wanted.standing(&row.id, parent, name) != Standing::Unseen {
@@ -141,6 +145,42 @@ pub(super) fn come_back(txn: &mut Txn<'_>, parent: Ino, name: &str) -> IndexResu
         unseen = unseen.or(Some(row));
     }
     unseen.map_or(Ok(()), |row| rename(txn, row, name.to_owned()))
+}
+
+/// The names that an item of this name may stand aside for.
+fn waits_for(name: &str, id: &ItemId) -> Vec<String> {
+    let mark = format!(" ({})", number(id));
+    let without = |(at, _): (usize, &str)| format!("{}{}", &name[..at], &name[at + mark.len()..]);
+    name.match_indices(&mark).map(without).filter(|other| aside(other, id) == name).collect()
+}
+
+/// Who may stand aside in a folder. One look at all that is in it, in each transaction: when a large folder is emptied, a
+/// look for each that goes would take minutes.
+fn all_aside(txn: &Txn<'_>, parent: Ino) -> IndexResult<Aside> {
+    let mut query = txn.sql.prepare_cached("SELECT ino, id, name FROM items WHERE parent = ?1")?;
+    let mut rows = query.query([parent.0 as i64])?;
+    let mut found = Aside::new();
+    while let Some(row) = rows.next()? {
+        let (ino, name): (i64, String) = (row.get(0)?, row.get(2)?);
+        if name.contains(" (") {
+            let key = unpack(row.get_ref(1)?).ok_or_else(damaged)?;
+            add(&mut found, Ino(ino as u64), &name, &id_of(txn.drive, key));
+        }
+    }
+    Ok(found)
+}
+
+fn add(known: &mut Aside, ino: Ino, name: &str, id: &ItemId) {
+    for other in waits_for(name, id) {
+        known.entry(other).or_default().insert(ino);
+    }
+}
+
+/// A row has this name now.
+pub(super) fn note(txn: &mut Txn<'_>, parent: Ino, ino: Ino, name: &str, id: &ItemId) {
+    if let Some(known) = txn.aside.get_mut(&parent) {
+        add(known, ino, name, id);
+    }
 }
 
 fn has(txn: &Txn<'_>, parent: Ino, name: &str, but: Ino) -> IndexResult<bool> {
@@ -173,6 +213,7 @@ fn rename(txn: &mut Txn<'_>, row: Row, name: String) -> IndexResult<()> {
         name,
         sum
     ])?;
+    note(txn, row.parent, row.ino, &name, &row.id);
     let what = What::Moved { from: row.parent, name: row.name };
     txn.notices.push(Notice { ino: row.ino, parent: row.parent, name, what });
     Ok(())

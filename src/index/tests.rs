@@ -221,6 +221,78 @@ fn where_two_may_have_one_name_both_are_shown_and_the_name_comes_back() {
 }
 
 #[test]
+fn a_large_folder_goes_quickly_where_two_may_have_one_name() {
+    const MANY: u32 = 20_000;
+    let file = |number: u32| Item {
+        id: id(&format!("file.cid.CID!{number}")),
+        name: format!("picture ({number}0).jpg"),
+        ..item("x", "large", "1")
+    };
+    let fill = |index: &Index| {
+        index.keep_namesakes();
+        let fill = |txn: &mut Txn<'_>| {
+            txn.upsert(&folder("large", "root"))?;
+            (0..MANY).try_for_each(|number| txn.upsert(&file(number)).map(drop))
+        };
+        index.write(fill).expect("writes");
+        assert_eq!(index.count(), u64::from(MANY) + 2);
+    };
+    // As one folder, and as a feed tells it: one after the other.
+    for whole in [true, false] {
+        let dir = tempfile::tempdir().expect("temp");
+        let index = open(dir.path(), &[]);
+        fill(&index);
+        let began = std::time::Instant::now();
+        let ((), notices) = index
+            .write(|txn| match whole {
+                true => txn.remove(&id("large")),
+                false => (0..MANY).try_for_each(|number| txn.remove(&file(number).id)),
+            })
+            .expect("writes");
+        assert_eq!(notices.len(), MANY as usize + usize::from(whole));
+        // With a look at all that is left for each that goes these were minutes.
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(30), "{took:?}");
+    }
+}
+
+#[test]
+fn a_name_comes_back_within_the_transaction_that_took_it() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    index.keep_namesakes();
+    let file = |number: u32, name: &str| Item {
+        id: id(&format!("file.cid.CID!{number}")),
+        name: name.into(),
+        ..item("x", "root", "1")
+    };
+    index
+        .write(|txn| {
+            txn.upsert(&file(1, "a"))?;
+            // A look at the folder before anybody stands aside in it.
+            txn.upsert(&file(9, "b"))?;
+            txn.remove(&file(9, "b").id)?;
+            txn.upsert(&file(2, "a"))?;
+            txn.upsert(&file(3, "a"))?;
+            txn.remove(&file(3, "a").id)?;
+            assert_eq!(txn.by_id(&file(1, "a").id)?.expect("there").name, "a");
+            assert_eq!(txn.by_id(&file(2, "a").id)?.expect("there").name, "a (2)");
+            // Under another number, and it still waits for its name.
+            txn.renumber(&file(2, "a").id)?;
+            txn.remove(&file(1, "a").id)?;
+            assert_eq!(txn.by_id(&file(2, "a").id)?.expect("there").name, "a");
+            // What comes to stand aside of itself, because the name is worked on.
+            index.note_wanted([(file(2, "a").id, Some(Some((Ino::ROOT, "a".to_owned()))))]);
+            txn.upsert(&file(4, "a"))?;
+            assert_eq!(txn.by_id(&file(4, "a").id)?.expect("there").name, "a (4)");
+            txn.remove(&file(2, "a").id)?;
+            assert_eq!(txn.by_id(&file(4, "a").id)?.expect("there").name, "a");
+            Ok(())
+        })
+        .expect("writes");
+}
+
+#[test]
 fn what_is_not_seen_takes_no_name_from_what_is_and_what_is_worked_on_keeps_its_own() {
     let dir = tempfile::tempdir().expect("temp");
     let index = open(dir.path(), &[]);

@@ -82,6 +82,7 @@ pub mod graph;
 pub mod http;
 pub mod layers;
 pub mod live;
+mod look_up;
 mod precondition;
 pub mod stack;
 #[cfg(test)]
@@ -90,6 +91,7 @@ mod tolerant;
 
 pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult, split_request_id};
 pub use extras::Extras;
+pub use look_up::look_up_all;
 
 /// How a service behaves where services differ.
 #[derive(Clone, Debug)]

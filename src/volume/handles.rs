@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use super::tree::Seen;
-use super::{PageUse, Snapshot, Volume, VolumeError, VolumeResult, locked};
+use super::{KernelNotice, PageUse, Snapshot, Volume, VolumeError, VolumeResult, locked};
 use crate::base::caller;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::{CacheKey, PinGuard, ReadStream};
@@ -198,6 +198,20 @@ impl Volume {
             self.journal.add_writer(seen.ino);
         }
         (fh, pages)
+    }
+
+    /// Content of this version was wrong. The kernel forgets what it was given of it, under open handles too: they are
+    /// on this very version, and read it again.
+    pub(super) fn disown_pages(&self, key: &CacheKey) {
+        let mut wrong = Vec::new();
+        locked(&self.open).pages.retain(|ino, held| {
+            let keeps = !matches!(held, PageVersion::Clean(held) if held == key);
+            wrong.extend((!keeps).then_some(*ino));
+            keeps
+        });
+        for ino in wrong {
+            self.kernel.post(KernelNotice::Pages(ino));
+        }
     }
 
     pub(super) fn file_handle(&self, fh: Fh) -> VolumeResult<Arc<FileHandle>> {

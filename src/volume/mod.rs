@@ -216,7 +216,7 @@ pub enum KernelNotice {
     },
     /// The attributes of an inode.
     Attributes(Ino),
-    /// The attributes and pages of an inode that nobody has open.
+    /// The attributes and pages of an inode that nobody has open, or whose pages are wrong.
     Pages(Ino),
 }
 
@@ -335,7 +335,7 @@ impl Volume {
     /// A volume; the daemon plugs it into the kernel and the change engine.
     pub fn new(parts: Parts) -> Arc<Self> {
         let capacity = std::num::NonZeroUsize::new(65_536).expect("invariant: a constant above zero");
-        Arc::new(Self {
+        let volume = Arc::new(Self {
             journal: parts.journal,
             index: parts.index,
             remote: parts.remote,
@@ -359,7 +359,15 @@ impl Volume {
             fresh: AtomicBool::new(false),
             room: AtomicI64::new(0),
             used: OnceLock::new(),
-        })
+        });
+        // What the volume fetches with must not keep it alive.
+        let told = Arc::downgrade(&volume);
+        volume.fetcher.on_disowned(move |key| {
+            if let Some(volume) = told.upgrade() {
+                volume.disown_pages(key);
+            }
+        });
+        volume
     }
 
     /// Sets what is called, often and from any thread, when somebody looks at the drive. Once.

@@ -8,6 +8,7 @@
 //! | metadata only | attributes |
 //! | content, no handle open | pages |
 //! | content, handle open | attributes only; pages are dropped at the next open |
+//! | content was wrong as it came | pages, handle open or not |
 //! | anything about a node that has an intent | nothing: the kernel is looking at our own work |
 
 use super::names::shown;

@@ -5,7 +5,10 @@
 //! one [`Moment`] of the journal; see [`Volume::merged`] for how that is done without making anybody wait.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures_util::StreamExt as _;
 
 use super::handles::Orphan;
 use super::{NodeKind, Volume, VolumeError, VolumeResult, locked};
@@ -15,7 +18,7 @@ use crate::base::name::{fold, is_plain, map, to_local};
 use crate::index::Row;
 use crate::journal::intent::Base;
 use crate::journal::{Draft, Intent, Kind, Known, Moment, OpenedOn, Overlay, Subject};
-use crate::remote::{ChangeSource, ItemKind, list_all};
+use crate::remote::{Change, ChangeSource, Item, ItemKind, list_all, look_up_all};
 
 /// A node of the tree.
 #[derive(Clone, Debug)]
@@ -331,6 +334,7 @@ impl Volume {
                 // Below a shortcut the service names the folder elsewhere; here they are below the shortcut.
                 item.parent = Some(row.id.clone());
             }
+            let absent = self.look_for_absent(&row, &folder, &items).await?;
             let (complete, notices) = self.index.write(|txn| {
                 // A listing taken while something else changed the folder may be older than what is known of it.
                 let current = watch.is_quiet();
@@ -338,15 +342,12 @@ impl Volume {
                     return Ok(false);
                 }
                 let now = self.clock.now();
-                let listed: HashSet<&ItemId> = items.iter().map(|item| &item.id).collect();
-                // A service without a feed of changes may leave a row out; whoever compares its listings finds out.
-                let proves = self.remote.caps().changes == ChangeSource::Native;
-                if current && proves {
-                    for known in txn.children(ino)? {
+                for change in absent.iter().filter(|_| current) {
+                    match change {
                         // What we made a moment ago may be missing in a listing.
-                        if !listed.contains(&known.id) && !txn.is_newborn(&known.id, now)? {
-                            txn.remove(&known.id)?;
-                        }
+                        Change::Gone(id) if !txn.is_newborn(id, now)? => txn.remove(id)?,
+                        Change::Is(item) if !txn.is_ours_lately(&item.id, now)? => drop(txn.upsert(item)?),
+                        Change::Gone(_) | Change::Is(_) => {}
                     }
                 }
                 let deleted = txn.deleted_here(now)?;
@@ -368,6 +369,52 @@ impl Volume {
             }
         }
         Ok(())
+    }
+
+    /// What became of the children that were known of a folder and are not in its listing. Absence is not deletion: one
+    /// that has moved takes along what is known below it. What cannot be told stays as it is.
+    async fn look_for_absent(&self, row: &Row, folder: &ItemId, items: &[Item]) -> VolumeResult<Vec<Change>> {
+        /// Somebody waits. The feed brings the others.
+        const ASKED: usize = 32;
+        // A service without a feed of changes may leave a row out; whoever compares its listings finds out.
+        if self.remote.caps().changes != ChangeSource::Native {
+            return Ok(Vec::new());
+        }
+        let (listed, now): (HashSet<&ItemId>, _) = (items.iter().map(|item| &item.id).collect(), self.clock.now());
+        let mut absent = Vec::new();
+        for known in self.index.children(row.ino)?.into_iter().filter(|known| !listed.contains(&known.id)) {
+            if !self.index.is_newborn(&known.id, now)? {
+                absent.push((known.kind == ItemKind::File, known.id));
+            }
+        }
+        // Folders first: there is most to lose.
+        absent.sort_by_key(|(is_file, _)| *is_file);
+        let mut absent: Vec<ItemId> = absent.into_iter().map(|(_, id)| id).collect();
+        let unasked = absent.split_off(absent.len().min(ASKED));
+        // Of another drive no feed will ever say what became of them.
+        let is_elsewhere = folder.drive != *self.index.drive();
+        let mut found: Vec<Change> = unasked.into_iter().filter(|_| is_elsewhere).map(Change::Gone).collect();
+        let mut answers = pin!(look_up_all(&*self.remote, absent.iter()));
+        while let Some((id, answer)) = answers.next().await {
+            match answer {
+                Ok(Change::Is(mut item)) => {
+                    if item.parent.as_ref() == Some(folder) {
+                        item.parent = Some(row.id.clone());
+                    } else if is_elsewhere && !self.is_known(item.parent.as_ref())? {
+                        found.push(Change::Gone(id));
+                        continue;
+                    }
+                    found.push(Change::Is(item));
+                }
+                Ok(gone) => found.push(gone),
+                Err(error) => tracing::debug!(item = ?id, %error, "an item that was not listed cannot be looked up"),
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_known(&self, item: Option<&ItemId>) -> VolumeResult<bool> {
+        Ok(item.map(|id| self.index.by_id(id)).transpose()?.flatten().is_some())
     }
 
     /// The length of the decoded path of a name in a folder, in UTF-16 units, without the root's slash.

@@ -89,6 +89,7 @@ impl Volume {
         let total = present.total();
         let damaged = |what| {
             self.cache.discard(&key);
+            self.disown_pages(&key);
             (total, Verdict::Damaged(what))
         };
         if !self.cache.is_complete(&key, size) {

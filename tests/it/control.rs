@@ -167,6 +167,28 @@ async fn what_waits_for_the_user_says_why_and_goes_on_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_never_read_or_say_nothing_lock_nobody_out() {
+    let world = World::new(Flavour::Business).await;
+    let desk = Desk::quiet(&world).await;
+    let mut clients = Vec::new();
+    for number in 0..64 {
+        let mut client = UnixStream::connect(&desk.socket).expect("it listens");
+        // Answers to this many questions do not fit into what the socket holds.
+        if number % 2 == 0 {
+            let questions = "{\"protocol\":1,\"ask\":\"status\"}\n".repeat(2_000);
+            client.set_nonblocking(true).expect("set");
+            client.write_all(questions.as_bytes()).expect("it takes them");
+        }
+        clients.push(client);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let state = desk.status().state;
+    assert!(!state.is_empty());
+    drop(clients);
+    desk.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_made_where_another_could_not_be_deleted_waits_quietly() {
     let world = World::new(Flavour::Business).await;
     world.emulator.drive().create_folder("/Docs");

@@ -1,11 +1,13 @@
 //! What a program does, straight on a volume: no kernel, a real (emulated) service.
 
+use std::sync::{Arc, Mutex};
+
 use onedrive_mount::emulator::{Fault, Flavour, Host, Rule, When};
-use onedrive_mount::volume::{OpenHow, VolumeError};
+use onedrive_mount::volume::{KernelNotice, KernelSink, OpenHow, PageUse, VolumeError};
 
 use crate::world::clock::FastClock;
 use crate::world::side::Side;
-use crate::world::{User, World};
+use crate::world::{User, World, eventually};
 
 const FLAVOURS: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
 
@@ -122,6 +124,90 @@ async fn folders_are_renamed_moved_and_deleted() {
     running.settle().await;
     assert!(world.emulator.drive().list("/").is_empty());
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_listing_does_not_show_any_more_is_asked_for_before_it_is_given_up() {
+    let world = World::new(Flavour::Business).await;
+    let drive = world.emulator.drive();
+    for folder in ["/A", "/A/X", "/A/X/deep", "/A/gone", "/B"] {
+        drive.create_folder(folder);
+    }
+    drive.create_file("/A/X/deep/f.txt", b"known");
+    drive.create_file("/A/gone/g.txt", b"known");
+    // Nobody follows the changes.
+    let core = world.open().await;
+    let user = User(&core);
+    for folder in ["", "A", "A/X", "A/X/deep", "A/gone", "B"] {
+        user.list(folder).await.expect("list");
+    }
+    let (a, b) = (user.walk("A").await.expect("there"), user.walk("B").await.expect("there"));
+    let (x, f) = (user.walk("A/X").await.expect("there"), user.walk("A/X/deep/f.txt").await.expect("there"));
+    let forget = |folder| core.index.write(|txn| txn.set_complete(folder, false)).expect("writes");
+    drive.rename("/A/X", "/B/Y");
+    drive.remove("/A/gone");
+    forget(a);
+
+    // As long as it cannot be asked for it stays.
+    let x_id = drive.id("/B/Y").expect("there");
+    let pattern = format!("*items/{x_id}?*");
+    let rule =
+        world.emulator.faults().add(Rule::always("GET", &pattern, Fault::status(When::Before, 403, "accessDenied")));
+    assert_eq!(user.list("A").await.expect("list"), ["X"]);
+    world.emulator.faults().remove(rule);
+
+    forget(a);
+    assert!(user.list("A").await.expect("list").is_empty());
+    assert!(core.index.by_ino(f).expect("reads").is_some(), "what is below was not given up");
+    world.emulator.forget_requests();
+    assert_eq!(user.walk("B/Y").await.expect("it is there without a listing of B"), x);
+    assert_eq!(user.walk("B/Y/deep/f.txt").await.expect("there"), f);
+    assert_eq!(world.emulator.requests().len(), 0);
+    forget(b);
+    assert_eq!(user.list("B").await.expect("list"), ["Y"]);
+    assert_eq!(user.walk("B/Y/deep/f.txt").await.expect("there"), f);
+}
+
+/// A kernel that keeps what it is told.
+#[derive(Default)]
+struct Ear(Mutex<Vec<KernelNotice>>);
+
+impl KernelSink for Ear {
+    fn post(&self, notice: KernelNotice) {
+        self.0.lock().expect("whole").push(notice);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_keeps_no_pages_of_content_that_turns_out_to_be_wrong() {
+    let world = World::new(Flavour::Business).await;
+    let bytes: Vec<u8> = (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    world.emulator.drive().create_file("/a.bin", bytes.clone());
+    world.emulator.drive().create_file("/b.bin", b"another one");
+    let ear = Arc::new(Ear::default());
+    let core = world.open_heard(ear.clone()).await;
+    let (user, volume) = (User(&core), &core.volume);
+    let how = OpenHow { read: true, ..OpenHow::default() };
+    let other = user.walk("b.bin").await.expect("there");
+    let beside = volume.open(other, how).await.expect("opens");
+    let rule = Rule::always("GET", "*", Fault::Corrupt { at: 100 }).on(Host::Storage);
+    let rule = world.emulator.faults().add(rule);
+    let ino = user.walk("a.bin").await.expect("there");
+    let first = volume.open(ino, how).await.expect("opens");
+    assert_eq!(first.pages, PageUse::Drop);
+    let read = async |fh| volume.read(ino, fh, 0, 1 << 20).await.expect("reads");
+    assert!(read(first.fh).await != bytes, "it is noticed only when the file is complete");
+    world.emulator.faults().remove(rule);
+    let told = KernelNotice::Pages(ino);
+    eventually("told", async || ear.0.lock().expect("whole").contains(&told)).await;
+    // The first handle is still open, on the same version.
+    let second = volume.open(ino, how).await.expect("opens");
+    assert_eq!(second.pages, PageUse::Drop);
+    assert!(read(second.fh).await == bytes && read(first.fh).await == bytes);
+    assert_eq!(volume.open(ino, how).await.expect("opens").pages, PageUse::Keep, "and right from then on");
+    assert_eq!(ear.0.lock().expect("whole").iter().filter(|notice| **notice == told).count(), 1);
+    assert_eq!(volume.open(other, how).await.expect("opens").pages, PageUse::Keep, "others are not concerned");
+    volume.release(other, beside.fh);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,6 +130,32 @@ fn a_rewrite_changes_the_sign_in_and_nothing_else() {
 }
 
 #[test]
+fn a_sign_in_without_a_refresh_token_takes_over_none_of_the_former_account() {
+    let bare = StoredSignIn { refresh: None, ..sign_in("NEW", "") };
+    for text in [
+        FILE,
+        "client: {id: abc}\nauth: {refresh_token: OLD-R}\n",
+        "client: {id: abc}\nauth.refresh_token: OLD-R\n",
+        "client: {id: abc}\nauth:\n  code: C\n",
+    ] {
+        let (folder, path) = written(text);
+        open(&path).store(&bare).expect("stored");
+        assert_eq!(open(&path).load().expect("read"), bare, "{text}");
+        assert!(!fs::read_to_string(&path).expect("there").contains("OLD-R"), "{text}");
+        // Where it is written elsewhere, the first time and again.
+        let other = folder.path().join("other");
+        fs::write(&path, format!("{text}conf_save: {}\n", other.display())).expect("written");
+        for sign_in in [&bare, &sign_in("A", "R"), &bare] {
+            open(&path).store(sign_in).expect("stored");
+            assert_eq!(open(&path).load().expect("read"), *sign_in, "{text}");
+        }
+    }
+    let (_folder, path) = written("client: {id: abc}\n");
+    open(&path).store(&bare).expect("stored");
+    assert!(!fs::read_to_string(&path).expect("there").contains("refresh_token"), "what was not there stays away");
+}
+
+#[test]
 fn every_way_to_write_the_section_survives() {
     for text in [
         "client: {id: abc}\n",

@@ -43,8 +43,9 @@ const PEERS: usize = 32;
 /// The pause after a connection that could not be accepted.
 const BREATH: Duration = Duration::from_millis(200);
 
-/// How long a peer may stay without asking anything.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How long a peer may stay without asking anything, and without taking its answer: shorter than anybody who waits for a
+/// place has patience, so that peers that were stopped lock nobody out.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How often a verification tells how far it is.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -226,7 +227,8 @@ fn refused(why: impl Into<String>) -> Answer {
 async fn say(write: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
     let mut text = serde_json::to_vec(&Line { protocol: VERSION, body: answer })?;
     text.push(b'\n');
-    write.write_all(&text).await
+    // Whoever does not read gives its place up, too.
+    tokio::time::timeout(SILENCE, write.write_all(&text)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]

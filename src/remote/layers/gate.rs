@@ -5,8 +5,9 @@
 //! (<https://learn.microsoft.com/graph/throttling>).
 //!
 //! Always true here: no request starts during a pause; a pause only ever grows; after it one call asks whether the
-//! service has recovered, and the others follow only when it has; a waiter that goes away takes no place with it;
-//! whoever is more urgent goes first, also at the end of a pause.
+//! service has recovered, and the others follow only when it has, but for one interactive call, which does not wait for
+//! the answer to a less urgent one (a piece of an upload may take minutes); a waiter that goes away takes no place with
+//! it; whoever is more urgent goes first, also at the end of a pause.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -61,21 +62,14 @@ pub struct Gate {
     pause: watch::Sender<Mono>,
 }
 
-/// Whether the service has had enough after a pause.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-enum Doubt {
-    /// No reason to think so.
-    #[default]
-    None,
-    /// It asked for patience, and nobody has asked it since.
-    Open,
-    /// One call asks; the others wait for its answer.
-    Asking,
-}
-
 #[derive(Default)]
 struct State {
-    doubt: Doubt,
+    /// The service has asked for patience, and no answer has shown since that it has recovered.
+    doubt: bool,
+    /// How many calls ask whether it has.
+    asking: [usize; 3],
+    /// Which question it is that they ask: an answer settles it, and another refusal raises the next one.
+    question: u64,
     running: [usize; 3],
     waiting: [VecDeque<oneshot::Sender<Pass>>; 3],
     paused_until: Mono,
@@ -83,10 +77,34 @@ struct State {
     guesses: u32,
 }
 
+impl State {
+    /// Whether one more of this urgency may start as far as the service's patience goes.
+    fn may_ask(&self, urgency: Urgency) -> bool {
+        let [interactive, upload, background] = self.asking;
+        !self.doubt || interactive == 0 && (urgency == Urgency::Interactive || upload + background == 0)
+    }
+
+    /// Those who ask have their answer, whatever it is.
+    fn settle(&mut self, doubt: bool) {
+        self.doubt = doubt;
+        self.asking = [0; 3];
+        self.question += 1;
+    }
+}
+
 /// A place among the running requests; given back when dropped.
 pub struct Pass {
     gate: Arc<Gate>,
     urgency: Urgency,
+    /// The question that it asks by being made.
+    asks: Option<u64>,
+}
+
+/// A waiter that has been given a place.
+struct Admitted {
+    waiter: oneshot::Sender<Pass>,
+    urgency: Urgency,
+    asks: Option<u64>,
 }
 
 impl Drop for Pass {
@@ -94,9 +112,9 @@ impl Drop for Pass {
         let admitted = {
             let mut state = self.gate.lock();
             state.running[self.urgency as usize] -= 1;
-            if state.doubt == Doubt::Asking {
-                // It may have been the one that asked, and gone away without an answer.
-                state.doubt = Doubt::Open;
+            if self.asks == Some(state.question) {
+                // It has gone away without an answer.
+                state.asking[self.urgency as usize] -= 1;
             }
             self.gate.admit(&mut state)
         };
@@ -151,29 +169,28 @@ impl Gate {
     }
 
     /// Outside the lock: a waiter that has gone away drops its pass here, which comes back to the gate.
-    fn hand_out(self: &Arc<Self>, admitted: Vec<(oneshot::Sender<Pass>, Urgency)>) {
-        for (waiter, urgency) in admitted {
-            let _ = waiter.send(Pass { gate: self.clone(), urgency });
+    fn hand_out(self: &Arc<Self>, admitted: Vec<Admitted>) {
+        for Admitted { waiter, urgency, asks } in admitted {
+            let _ = waiter.send(Pass { gate: self.clone(), urgency, asks });
         }
     }
 
     /// Takes the waiters that fit now out of the queues and counts them as running.
-    fn admit(&self, state: &mut State) -> Vec<(oneshot::Sender<Pass>, Urgency)> {
+    fn admit(&self, state: &mut State) -> Vec<Admitted> {
         let mut admitted = Vec::new();
         if !state.paused_until.since(self.clock.monotonic()).is_zero() {
             return admitted;
         }
         for urgency in [Urgency::Interactive, Urgency::Upload, Urgency::Background] {
             let lane = urgency as usize;
-            while has_room(&state.running, &self.lanes, urgency) && state.doubt != Doubt::Asking {
+            while has_room(&state.running, &self.lanes, urgency) && state.may_ask(urgency) {
                 match state.waiting[lane].pop_front() {
                     Some(waiter) if waiter.is_closed() => {}
                     Some(waiter) => {
-                        if state.doubt == Doubt::Open {
-                            state.doubt = Doubt::Asking;
-                        }
+                        let asks = state.doubt.then_some(state.question);
+                        state.asking[lane] += usize::from(state.doubt);
                         state.running[lane] += 1;
-                        admitted.push((waiter, urgency));
+                        admitted.push(Admitted { waiter, urgency, asks });
                     }
                     None => break,
                 }
@@ -200,7 +217,7 @@ impl Gate {
                             guess(state.guesses, (self.entropy)())
                         }
                     };
-                    state.doubt = Doubt::Open;
+                    state.settle(true);
                     state.paused_until = state.paused_until.max(now.plus(pause));
                     state.paused_until
                 };
@@ -218,7 +235,7 @@ impl Gate {
                     if result.is_ok() {
                         state.guesses = 0;
                     }
-                    state.doubt = Doubt::None;
+                    state.settle(false);
                     let admitted = self.admit(&mut state);
                     drop(state);
                     self.hand_out(admitted);

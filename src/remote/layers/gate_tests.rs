@@ -150,6 +150,61 @@ async fn one_that_asks_and_goes_away_leaves_the_question_to_the_next() {
     next.await.expect("no panic").expect("a place");
 }
 
+/// Enters in a task of its own and holds the place until the task is ended.
+fn held(gate: &Arc<Gate>, urgency: Urgency, entered: &Arc<Mutex<Vec<Urgency>>>) -> tokio::task::JoinHandle<()> {
+    let (gate, entered) = (gate.clone(), entered.clone());
+    tokio::spawn(async move {
+        let _pass = gate.enter(urgency).await.expect("a place");
+        entered.lock().expect("no panic").push(urgency);
+        std::future::pending::<()>().await;
+    })
+}
+
+#[tokio::test]
+async fn one_in_front_of_a_screen_does_not_wait_for_a_slow_upload_that_asks() {
+    use Urgency::{Background, Interactive, Upload};
+    let (gate, clock) = gate(Lanes::default());
+    gate.learn::<()>(&Err(throttled(Some(5))));
+    clock.advance(Duration::from_secs(5));
+    let asking = gate.enter(Upload).await.expect("a place");
+    let entered = Arc::new(Mutex::new(Vec::new()));
+    let waiting: Vec<_> =
+        [Background, Upload, Interactive, Interactive].map(|urgency| held(&gate, urgency, &entered)).into();
+    settle().await;
+    assert_eq!(*entered.lock().expect("no panic"), [Interactive], "one more asks, no storm");
+    // The one that was let through goes away without an answer: the next of its kind may ask.
+    waiting[2].abort();
+    settle().await;
+    assert_eq!(*entered.lock().expect("no panic"), [Interactive, Interactive]);
+    gate.learn(&Ok(()));
+    settle().await;
+    assert_eq!(entered.lock().expect("no panic").len(), 4, "an answer is an answer for all");
+    drop(asking);
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_place_that_is_held_since_before_the_pause_does_not_count_as_asking() {
+    use Urgency::{Background, Interactive, Upload};
+    let (gate, clock) = gate(Lanes::default());
+    gate.learn::<()>(&Err(throttled(Some(5))));
+    clock.advance(Duration::from_secs(5));
+    // A long body: its first bytes were the answer, its place is held.
+    let body = gate.enter(Interactive).await.expect("a place");
+    gate.learn(&Ok(()));
+    gate.learn::<()>(&Err(throttled(Some(5))));
+    clock.advance(Duration::from_secs(5));
+    let entered = Arc::new(Mutex::new(Vec::new()));
+    let waiting = [held(&gate, Interactive, &entered), held(&gate, Background, &entered)];
+    settle().await;
+    assert_eq!(*entered.lock().expect("no panic"), [Interactive]);
+    drop(body);
+    let third = held(&gate, Upload, &entered);
+    settle().await;
+    assert_eq!(entered.lock().expect("no panic").len(), 1, "the one that asks is still under way");
+    waiting.into_iter().chain([third]).for_each(|waiter| waiter.abort());
+}
+
 #[tokio::test]
 async fn nobody_in_front_of_a_screen_waits_out_a_long_pause() {
     let (gate, clock) = gate(Lanes::default());

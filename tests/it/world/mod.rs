@@ -141,7 +141,27 @@ impl World {
         min_free: u64,
         boot: &str,
     ) -> Core {
-        Core::open(CoreParts {
+        Core::open(self.parts(remote, identity, home, disk, min_free, boot)).expect("the drive opens")
+    }
+
+    /// Opens the drive with a kernel that hears.
+    pub async fn open_heard(&self, kernel: Arc<dyn KernelSink>) -> Core {
+        let remote = self.remote();
+        let identity = remote.identity().await.expect("the identity");
+        let parts = self.parts(remote, identity, self.home.path(), RealDisk::shared(), 0, "this boot");
+        Core::open(CoreParts { kernel, ..parts }).expect("the drive opens")
+    }
+
+    fn parts(
+        &self,
+        remote: Arc<dyn Remote>,
+        identity: DriveIdentity,
+        home: &Path,
+        disk: Arc<dyn Disk>,
+        min_free: u64,
+        boot: &str,
+    ) -> CoreParts {
+        CoreParts {
             remote,
             identity,
             state: home.join("state"),
@@ -165,8 +185,7 @@ impl World {
                 cache: Limits { max_size: 1 << 30, min_free },
                 poll_interval: Duration::from_millis(200),
             },
-        })
-        .expect("the drive opens")
+        }
     }
 
     pub async fn run(&self) -> Running {
