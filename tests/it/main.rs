@@ -14,6 +14,7 @@ mod cli_generated;
 mod cli_help;
 mod cli_live;
 mod cli_live_moods;
+mod cli_meant;
 mod cli_mounted;
 mod cli_readme;
 mod cli_special;
