@@ -1,4 +1,8 @@
-//! Which object the command line means when an argument can be read in two ways.
+//! Which object the command line means when an argument can be read in two ways, and which local file when the service
+//! takes two names for one.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
 
 use onedrive_mount::emulator::Flavour;
 
@@ -95,5 +99,55 @@ fn the_listing_of_a_folder_is_for_looking_and_nothing_is_changed_through_it() {
         assert_eq!(shell.ok(&["ls", "me/skydrive/files"]), "- files\n- plan.txt\n", "{kind}");
         shell.ok(&["rm", "me/skydrive/files"]);
         assert_eq!(shell.ok(&["ls"]), "- plan.txt\n", "{kind}");
+    }
+}
+
+#[test]
+fn of_local_names_that_differ_only_in_case_the_first_is_sent_and_the_others_are_told() {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_400_000_000);
+    for jobs in ["1", "8"] {
+        for (kind, shell) in every_shell() {
+            for (name, content) in [
+                ("in/Read.txt", "first"),
+                ("in/read.TXT", "other"),
+                ("in/Long.txt", "first"),
+                ("in/long.txt", "a longer one"),
+                ("in/Sub/a.txt", "first"),
+                ("in/sub/a.txt", "other"),
+                ("in/sub/b.txt", "other"),
+                ("in/Été.txt", "first"),
+                ("in/été.txt", "other"),
+                ("in/deep/Thing", "first"),
+                ("in/deep/thing/below", "other"),
+            ] {
+                let path = shell.file(name, content.as_bytes());
+                fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(then)).expect("a time");
+            }
+            for round in 0..2 {
+                let said = shell.fails(50, &["put", "-r", "-j", jobs, "in"]);
+                for (left, kept) in [
+                    ("in/read.TXT", "in/Read.txt"),
+                    ("in/long.txt", "in/Long.txt"),
+                    ("in/sub", "in/Sub"),
+                    ("in/été.txt", "in/Été.txt"),
+                    ("in/deep/thing", "in/deep/Thing"),
+                ] {
+                    let sentence = format!("{left} is left out: to the service its name is that of {kept}");
+                    assert!(said.contains(&sentence), "{kind}, {jobs} jobs, round {round}: {said}");
+                }
+                assert!(said.contains("5 of"), "each is told once: {said}");
+            }
+            let drive = shell.service.drive();
+            for name in ["Read.txt", "Long.txt", "Sub/a.txt", "Été.txt", "deep/Thing"] {
+                let content = drive.read_file(&format!("/in/{name}")).expect(name);
+                assert_eq!(content, b"first", "{kind}, {jobs} jobs: {name}");
+                let former = drive.versions(&format!("/in/{name}"));
+                assert!(former.iter().all(|old| old == b"first"), "{kind}, {jobs} jobs: {name}");
+            }
+            assert_eq!(drive.read_file("/in/Sub/b.txt"), None, "{kind}: what is below is left out with it");
+            let dry = shell.output(&["put", "-r", "--dry-run", "in"]);
+            assert_eq!(dry.status.code(), Some(50), "{kind}: {dry:?}");
+            assert!(String::from_utf8_lossy(&dry.stdout).contains("send 5 files"), "{kind}: {dry:?}");
+        }
     }
 }
