@@ -18,6 +18,7 @@ mod cli_meant;
 mod cli_mounted;
 mod cli_readme;
 mod cli_special;
+mod cli_torn;
 mod cli_transfer;
 mod cli_under_way;
 mod conflicts;
