@@ -170,6 +170,11 @@ impl ContentTag {
         self != other && rest.is_some_and(|(one, other)| one == other)
     }
 
+    /// Whether nothing but a time and a size tells this version from others.
+    pub fn is_of_time(&self) -> bool {
+        self.0.starts_with("t:")
+    }
+
     /// The size of the version, in bytes; every form ends with it.
     pub fn size(&self) -> Option<u64> {
         self.0.rsplit_once(':')?.1.parse().ok()

@@ -297,6 +297,7 @@ impl From<DriveError> for CliError {
             | Drive::FolderInTheWay(_)
             | Drive::LocalFolder(_) => (Kind::WrongType, None),
             Drive::Exists { .. } => (Kind::Exists, None),
+            Drive::OneName { .. } => (Kind::Exists, Some("give one of them another name, and send again")),
             Drive::Root { .. } => (Kind::Denied, None),
             Drive::NoLocalName(_) => (Kind::BadName, None),
             Drive::NotText(_) => (Kind::BadName, Some("give another name: --name NAME")),

@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::options::Global;
 use super::print::Output;
 use crate::drive::target::meaning;
-use crate::drive::{Account, Drive, Meaning, Taken, View, object};
+use crate::drive::{Account, Drive, DriveError, Meaning, Taken, View, object};
 use crate::remote::Item;
 use crate::remote::extras::Beyond;
 
@@ -66,6 +66,23 @@ impl Session {
     /// [`Kind::NotFound`](super::error::Kind::NotFound), with the part of the path that is missing.
     pub async fn find(&self, argument: Option<&str>) -> Result<Item, CliError> {
         Ok(self.find_as(argument.unwrap_or(""), self.taken).await?)
+    }
+
+    /// The object that an argument means, for a command that changes it: see [`Drive::find_to_change`].
+    ///
+    /// # Errors
+    /// As [`Session::find`].
+    pub async fn find_to_change(&self, argument: &str) -> Result<Item, CliError> {
+        Ok(self.account.drive.find_to_change(argument, self.taken).await?)
+    }
+
+    /// The folder that an argument means, for a command that puts something into it.
+    ///
+    /// # Errors
+    /// As [`Session::find_folder`].
+    pub async fn find_folder_to_fill(&self, argument: Option<&str>) -> Result<Item, CliError> {
+        let found = self.find_to_change(argument.unwrap_or("")).await?;
+        if is_folder(&found) { Ok(found) } else { Err(DriveError::NotAFolder(Box::new(found)).into()) }
     }
 
     /// The folder that an argument means.

@@ -259,15 +259,22 @@ pub async fn range_to_file(
     if let Some(mut stream) = special(path)? {
         return to_stream(remote, clock, item, range, path, &mut stream, watch).await;
     }
-    let part = path.with_file_name(format!(".onedrive-{}.part", std::process::id()));
-    let mut file = File::create(&part).map_err(|error| DriveError::local("write", &part, error))?;
-    match to_stream(remote, clock, item, range, path, &mut file, watch).await {
-        Ok(()) => place(&file, &part, path, item),
-        Err(error) => {
-            let _ = fs::remove_file(&part);
-            Err(error)
-        }
-    }
+    let failed = |error: io::Error| DriveError::local("write", path, error);
+    // Of its own name: two ranges may be fetched at once. Readable by whoever may read a new file.
+    let readable = fs::Permissions::from_mode(0o666);
+    let mut named = tempfile::Builder::new();
+    let part = named.prefix(".onedrive-").suffix(".part").permissions(readable).tempfile_in(folder_of(path));
+    let (mut file, part) = part.map_err(failed)?.into_parts();
+    to_stream(remote, clock, item, range, path, &mut file, watch).await?;
+    place(&file, &part, path, item)?;
+    // It is not there any more under the name that would be removed.
+    let _ = part.keep();
+    Ok(())
+}
+
+/// The folder that a path lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads what is there already.
@@ -290,8 +297,7 @@ fn place(file: &File, part: &Path, path: &Path, item: &Item) -> DriveResult<()> 
     }
     file.sync_all().map_err(failed)?;
     fs::rename(part, path).map_err(failed)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// Where a symbolic link leads; the path itself if it is none, or leads nowhere.

@@ -79,6 +79,18 @@ pub enum DriveError {
     /// A local path has no name that a file could have.
     #[error("{} has no name", tamed(&.0.display().to_string()))]
     NoName(PathBuf),
+    /// Two local names that the service does not tell apart.
+    #[error(
+        "{} is left out: to the service its name is that of {}",
+        tamed(&path.display().to_string()),
+        tamed(&kept.display().to_string())
+    )]
+    OneName {
+        /// What is not sent, nor what is below it.
+        path: PathBuf,
+        /// What has the name instead.
+        kept: PathBuf,
+    },
     /// A local file or folder cannot be used.
     #[error("cannot {action} {}: {source}", tamed(&path.display().to_string()))]
     Local {

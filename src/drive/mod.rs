@@ -82,7 +82,7 @@ use tokio::sync::OnceCell;
 use crate::base::clock::Clock;
 use crate::base::ids::ItemId;
 use crate::base::private;
-use crate::remote::extras::Seen;
+use crate::remote::extras::{Seen, SpecialFolder};
 use crate::remote::stack::Opened;
 use crate::remote::{
     Advice, At, DriveIdentity, Extras, Item, ItemKind, Link, Patch, Precondition, Quota, RemoteErrorKind, RemoteResult,
@@ -194,16 +194,42 @@ impl Drive {
     /// # Errors
     /// As [`Drive::find`].
     pub async fn find_as(&self, text: &str, taken: Taken) -> DriveResult<Item> {
-        let (start, names) = match target::meaning(text, taken) {
+        let (special, names) = match target::meaning(text, taken) {
             Meaning::Root => return self.root().await,
-            Meaning::Id(id) => return self.find_id(&id).await,
+            Meaning::Id(id) => match target::root_of(&id).filter(|_| taken == Taken::Guess) {
+                // A name as well as the root of some drive, and only Live may know of drives beside this one.
+                Some(drive) if drive != self.identity().await?.drive => {
+                    return match self.walk(text, None, &target::names(text)).await {
+                        Err(DriveError::NoSuchPath { .. }) if self.ids == Ids::Live => self.find_id(&id).await,
+                        found => found,
+                    };
+                }
+                _ => return self.find_id(&id).await,
+            },
             Meaning::View(view) => return Err(DriveError::NoObject(view)),
-            Meaning::Names { special: None, names } => (self.root().await?, names),
-            Meaning::Names { special: Some(special), names } => {
-                (self.ask(async |extras| extras.special(special).await).await?, names)
-            }
+            Meaning::Listing(special) => (special, Vec::new()),
+            Meaning::Names { special, names } => (special, names),
         };
-        let mut found = start;
+        self.walk(text, special, &names).await
+    }
+
+    /// As [`Drive::find_as`], for what is to be changed: a path that lists a folder does not mean the folder then.
+    ///
+    /// # Errors
+    /// As [`Drive::find`].
+    pub async fn find_to_change(&self, text: &str, taken: Taken) -> DriveResult<Item> {
+        match target::meaning(text, taken) {
+            Meaning::Listing(special) => self.walk(text, special, &[target::LISTING.to_owned()]).await,
+            _ => self.find_as(text, taken).await,
+        }
+    }
+
+    /// From a special folder, or the root, from name to name.
+    async fn walk(&self, text: &str, start: Option<SpecialFolder>, names: &[String]) -> DriveResult<Item> {
+        let mut found = match start {
+            Some(special) => self.ask(async |extras| extras.special(special).await).await?,
+            None => self.root().await?,
+        };
         for (depth, name) in names.iter().enumerate() {
             found = self.child(&found, name).await?.ok_or_else(|| {
                 let missing = names[..=depth].join("/");
@@ -225,12 +251,13 @@ impl Drive {
 
     async fn find_id(&self, text: &str) -> DriveResult<Item> {
         let identity = self.identity().await?;
-        let spellings = match self.ids {
-            Ids::Graph => vec![target::on_graph(text)],
-            Ids::Live => target::on_live(text).into_iter().map(Some).collect(),
+        let ids = match (self.ids, target::root_of(text)) {
+            (Ids::Graph, Some(drive)) if drive == identity.drive => vec![identity.root.clone()],
+            (Ids::Graph, Some(_)) => Vec::new(),
+            (Ids::Graph, None) => vec![ItemId::new(&identity.drive, target::on_graph(text))],
+            (Ids::Live, _) => target::on_live(text).into_iter().map(|id| ItemId::new(&identity.drive, id)).collect(),
         };
-        for id in spellings {
-            let id = id.map_or_else(|| identity.root.clone(), |id| ItemId::new(&identity.drive, id));
+        for id in ids {
             match self.remote.stat(At::Id(&id)).await {
                 Err(error) if error.kind == RemoteErrorKind::NotFound => {}
                 found => return Ok(found?),

@@ -2,17 +2,18 @@
 //!
 //! A part of a download lies beside the file that it will become, under a name that holds the version it is a part of:
 //! a part of another version is never taken for one of this. An upload is remembered in the state folder, under a key
-//! of what was sent where; the file's size and time are part of it, so that a changed file starts anew.
+//! of what was sent where; the file's size, its times and its number are part of it, so that a changed file starts anew.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::base::disk::RealDisk;
-use crate::base::ids::ContentTag;
+use crate::base::ids::{ContentTag, ItemId, MetaTag};
 use crate::remote::{Item, Ticket};
 
 /// Where a part of this version lies while it grows into `path`.
@@ -54,6 +55,46 @@ fn digest(text: &str) -> String {
     hash.chars().filter(char::is_ascii_alphanumeric).chain(std::iter::repeat('0')).take(DIGEST).collect()
 }
 
+/// Which local file it is, and when anything about it was changed last. The modification time is the user's, and many
+/// programs set it back (`cp -p`, `rsync -t`, `tar`); this one is the kernel's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    /// Seconds since 1970, and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of a file.
+    pub fn of(metadata: &fs::Metadata) -> Self {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Self { device: metadata.dev(), inode: metadata.ino(), changed }
+    }
+}
+
+/// The file of the cloud that an upload is to replace, as it was before.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Before {
+    id: ItemId,
+    meta: MetaTag,
+    content: Option<ContentTag>,
+}
+
+impl Before {
+    /// Of a file that is there.
+    pub fn of(item: &Item) -> Self {
+        Self { id: item.id.clone(), meta: item.meta_tag.clone(), content: item.content_tag.clone() }
+    }
+
+    /// Whether this is still the old content. The service changes states without touching the content, so where there is
+    /// more than a time and a size to know content by, that alone speaks.
+    pub fn still_stands(&self, item: &Item) -> bool {
+        let telling = self.content.as_ref().is_some_and(|tag| !tag.is_of_time());
+        item.id == self.id && item.content_tag == self.content && (telling || item.meta_tag == self.meta)
+    }
+}
+
 /// What an upload sends, and where.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Errand {
@@ -63,6 +104,9 @@ pub struct Errand {
     pub size: u64,
     /// Its modification time in nanoseconds since 1970.
     pub modified: i64,
+    /// Which file it is; of uploads that older versions began that is not known.
+    #[serde(default)]
+    pub stamp: Stamp,
     /// The folder it goes to.
     pub folder: String,
     /// Its name there.
@@ -79,6 +123,19 @@ pub struct Unfinished {
 struct Stored {
     errand: Errand,
     ticket: Ticket,
+    #[serde(default)]
+    before: Option<Before>,
+}
+
+/// A session that is remembered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// The session.
+    pub ticket: Ticket,
+    /// What it is to replace.
+    pub before: Option<Before>,
+    /// It is of the file as it is now, and can be gone on with.
+    pub same: bool,
 }
 
 impl Unfinished {
@@ -92,18 +149,19 @@ impl Unfinished {
         self.folder.join(format!("{path}{}{}.json", digest(&errand.folder), digest(&errand.name)))
     }
 
-    /// The session of exactly this errand, if there is one.
-    pub fn find(&self, errand: &Errand) -> Option<Ticket> {
-        let stored: Stored = serde_json::from_slice(&fs::read(self.file(errand)).ok()?).ok()?;
-        (stored.errand == *errand).then_some(stored.ticket)
+    /// The session that was begun from the errand's path to its place, if there is one.
+    pub fn find(&self, errand: &Errand) -> Option<Kept> {
+        let Stored { errand: of, ticket, before } = serde_json::from_slice(&fs::read(self.file(errand)).ok()?).ok()?;
+        let is_of_place = (&of.path, &of.folder, &of.name) == (&errand.path, &errand.folder, &errand.name);
+        is_of_place.then(|| Kept { same: of == *errand, ticket, before })
     }
 
     /// Remembers a session: durable on return, and readable by its owner alone, for it holds a secret.
     ///
     /// # Errors
     /// The state folder cannot be written.
-    pub fn keep(&self, errand: &Errand, ticket: &Ticket) -> io::Result<()> {
-        let stored = Stored { errand: errand.clone(), ticket: ticket.clone() };
+    pub fn keep(&self, errand: &Errand, ticket: &Ticket, before: Option<&Before>) -> io::Result<()> {
+        let stored = Stored { errand: errand.clone(), ticket: ticket.clone(), before: before.cloned() };
         let disk = RealDisk::shared();
         disk.create_dir_private(&self.folder)?;
         disk.replace_atomically(&self.file(errand), &serde_json::to_vec(&stored)?, 0o600)
@@ -152,15 +210,28 @@ mod tests {
     fn an_upload_is_found_again_only_for_the_same_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let unfinished = Unfinished::new(folder.path().join("uploads"));
-        let errand = Errand { path: "/a".into(), size: 5, modified: 7, folder: "F".into(), name: "a".into() };
+        let stamp = Stamp { device: 1, inode: 2, changed: (3, 4) };
+        let errand = Errand { path: "/a".into(), size: 5, modified: 7, stamp, folder: "F".into(), name: "a".into() };
         let place = Place::New { parent: ItemId::new(&DriveId::new("d"), "F"), name: "a".into() };
         let target = Target { place, modified: Timestamp(7), created: None };
         let at = Timestamp(1);
         let ticket = Ticket { address: "https://secret".into(), target, size: 5, expires: at, begun: at, acked: 0 };
         assert_eq!(unfinished.find(&errand), None);
-        unfinished.keep(&errand, &ticket).expect("kept");
-        assert_eq!(unfinished.find(&errand), Some(ticket));
-        assert_eq!(unfinished.find(&Errand { modified: 8, ..errand.clone() }), None, "it was changed");
+        let id = ItemId::new(&DriveId::new("d"), "I");
+        let before = Before { id, meta: MetaTag("m".into()), content: None };
+        unfinished.keep(&errand, &ticket, Some(&before)).expect("kept");
+        let kept = Kept { ticket, before: Some(before), same: true };
+        assert_eq!(unfinished.find(&errand), Some(kept.clone()));
+        let changed = Some(Kept { same: false, ..kept });
+        assert_eq!(unfinished.find(&Errand { modified: 8, ..errand.clone() }), changed, "it was changed");
+        for other in [
+            Stamp { device: 9, ..stamp },
+            Stamp { inode: 9, ..stamp },
+            Stamp { changed: (3, 5), ..stamp },
+            Stamp::default(),
+        ] {
+            assert_eq!(unfinished.find(&Errand { stamp: other, ..errand.clone() }), changed, "its time was set back");
+        }
         let mode = fs::metadata(unfinished.file(&errand)).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         unfinished.forget(&errand);

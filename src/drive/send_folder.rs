@@ -12,6 +12,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::up::{self, How, Parcel, Sent};
 use super::{Drive, DriveError, DriveResult, Stage, WatchMany};
+use crate::base::name::fold;
 use crate::remote::Item;
 
 /// What lies in a local folder.
@@ -24,7 +25,7 @@ pub struct FolderUpload {
     pub files: Vec<(PathBuf, u64)>,
     /// Neither: links, pipes, devices. They are left out.
     pub others: Vec<PathBuf>,
-    /// What cannot be looked at.
+    /// What cannot be looked at, and what the service would take for something else that is sent.
     pub refused: Vec<DriveError>,
 }
 
@@ -55,16 +56,35 @@ impl FolderUpload {
             Err(error) => return self.refused.push(DriveError::local("read", &folder, error)),
         };
         entries.sort_by_key(fs::DirEntry::file_name);
+        // The service has one object of a name, whatever its case: of two files the later would replace the earlier.
+        let mut named: HashMap<String, PathBuf> = HashMap::new();
         for entry in entries {
             let path = below.join(entry.file_name());
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => {
-                    self.folders.push(path.clone());
-                    self.look(&path);
+            let metadata = match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() || metadata.is_file() => metadata,
+                Ok(_) => {
+                    self.others.push(path);
+                    continue;
                 }
-                Ok(metadata) if metadata.is_file() => self.files.push((path, metadata.len())),
-                Ok(_) => self.others.push(path),
-                Err(error) => self.refused.push(DriveError::local("read", &self.top.join(path), error)),
+                Err(error) => {
+                    self.refused.push(DriveError::local("read", &self.top.join(path), error));
+                    continue;
+                }
+            };
+            // What is not text is refused by itself when its turn comes.
+            if let Some(name) = entry.file_name().to_str() {
+                if let Some(kept) = named.get(&fold(name)) {
+                    let (path, kept) = (self.top.join(path), self.top.join(kept));
+                    self.refused.push(DriveError::OneName { path, kept });
+                    continue;
+                }
+                named.insert(fold(name), path.clone());
+            }
+            if metadata.is_dir() {
+                self.folders.push(path.clone());
+                self.look(&path);
+            } else {
+                self.files.push((path, metadata.len()));
             }
         }
     }

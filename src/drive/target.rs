@@ -4,6 +4,7 @@
 //! granted, so accounts with a leading zero had to use `-i` everywhere; here digits may be fewer, and ids of Graph are
 //! known too. Ids of the old service lead to the same objects on Graph, so that those in scripts go on working.
 
+use crate::base::ids::DriveId;
 use crate::remote::extras::SpecialFolder;
 
 /// What an argument means.
@@ -20,9 +21,16 @@ pub enum Meaning {
         /// The names, none of them empty.
         names: Vec<String>,
     },
+    /// The children of the root or of a special folder, as the old service named them: `me/skydrive/files`. For who looks
+    /// that is the folder; for who changes something it is an object called `files` in it, because what is meant to go
+    /// for one object must not go for the folder.
+    Listing(Option<SpecialFolder>),
     /// What the old service tells at a path and is no object.
     View(View),
 }
+
+/// What the old service called the children of a folder, behind the path of the folder.
+pub const LISTING: &str = "files";
 
 /// What the old service told at a path of its own, and every service tells somewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,6 +94,7 @@ pub enum Taken {
 /// | nothing, `/`, `me/skydrive` | root | root | root |
 /// | `me/skydrive/camera_roll/a` | special folder, then names | the same | the same |
 /// | `me/skydrive/shared`, `.../recent_docs`, `.../quota` | no object, but a view | the same | the same |
+/// | `me/skydrive/files`, `me/skydrive/camera_roll/files` | the listing of a folder | the same | the same |
 /// | looks like an id | id | names | id |
 /// | anything else | names | names | id |
 pub fn meaning(argument: &str, taken: Taken) -> Meaning {
@@ -113,21 +122,16 @@ fn special_path(argument: &str) -> Option<Meaning> {
         return None;
     }
     names.drain(..2);
-    if names.last().is_some_and(|last| last == "files") && names.len() <= 2 {
-        // The old service's name for the children of a folder.
-        names.pop();
-    }
-    if let [name] = names.as_slice()
-        && let Some(view) = View::named(name)
-    {
-        return Some(Meaning::View(view));
-    }
+    let view = names.first().and_then(|name| View::named(name));
     let special = names.first().and_then(|name| special_named(name));
     if special.is_some() {
         names.remove(0);
     }
-    Some(match (special, names.is_empty()) {
-        (None, true) => Meaning::Root,
+    let rest: Vec<&str> = names.iter().map(String::as_str).collect();
+    Some(match (view, rest.as_slice()) {
+        (Some(view), [_] | [_, LISTING]) => Meaning::View(view),
+        (_, []) if special.is_none() => Meaning::Root,
+        (_, [LISTING]) => Meaning::Listing(special),
         _ => Meaning::Names { special, names },
     })
 }
@@ -170,16 +174,22 @@ fn is_business(text: &str) -> bool {
     text.len() == 34 && text.starts_with("01") && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
-/// The id that Graph has for what the old service called `id`; `None` stands for the root folder.
-pub fn on_graph(id: &str) -> Option<String> {
+/// The drive whose root folder the old service called so. Folders are called so, too: `folder.2024`. Whose drive it is
+/// tells the two apart, and never is it the root of another one.
+pub fn root_of(id: &str) -> Option<DriveId> {
+    id.strip_prefix("folder.").filter(|cid| is_cid(cid)).map(DriveId::new)
+}
+
+/// The id that Graph has for what the old service called `id`; a root folder has none that can be told from that, see
+/// [`root_of`].
+pub fn on_graph(id: &str) -> String {
     if !looks_like_an_id(id) {
-        return Some(id.to_owned());
+        return id.to_owned();
     }
     let parts: Vec<&str> = id.split('.').collect();
     match parts.as_slice() {
-        ["folder", _] => None,
-        [_, _, rest] => Some((*rest).to_owned()),
-        _ => Some(id.to_owned()),
+        [_, _, rest] => (*rest).to_owned(),
+        _ => id.to_owned(),
     }
 }
 
@@ -256,7 +266,7 @@ mod tests {
             names: parts.iter().map(|part| (*part).to_owned()).collect(),
         };
         for taken in [Taken::Guess, Taken::Paths, Taken::Ids] {
-            for root in ["me/skydrive", "me/skydrive/", "/me/skydrive", "me/skydrive/files"] {
+            for root in ["me/skydrive", "me/skydrive/", "/me/skydrive"] {
                 assert_eq!(meaning(root, taken), Meaning::Root, "{root}");
             }
             let roll =
@@ -266,6 +276,12 @@ mod tests {
                 assert_eq!(meaning(view.path(), taken), Meaning::View(view));
             }
             assert_eq!(meaning("me/skydrive/shared/files", taken), Meaning::View(View::Shared));
+            assert_eq!(meaning("me/skydrive/files", taken), Meaning::Listing(None));
+            let listing = Meaning::Listing(Some(SpecialFolder::CameraRoll));
+            assert_eq!(meaning("me/skydrive/camera_roll/files", taken), listing);
+            for names in [&["Projects", "files"][..], &["files", "files"], &["Projects", "a", "files"]] {
+                assert_eq!(meaning(&format!("me/skydrive/{}", names.join("/")), taken), path(names));
+            }
         }
         assert_eq!(meaning("/", Taken::Guess), Meaning::Root);
         assert_eq!(meaning("", Taken::Paths), Meaning::Root);
@@ -300,9 +316,20 @@ mod tests {
 
     #[test]
     fn old_ids_lead_to_the_same_objects() {
-        assert_eq!(on_graph(LIVE).as_deref(), Some("7C1E0B5A93D2F648!114"));
-        assert_eq!(on_graph("folder.7c1e0b5a93d2f648"), None);
-        assert_eq!(on_graph(NEW).as_deref(), Some(NEW));
-        assert_eq!(on_graph("whatever.it.is").as_deref(), Some("whatever.it.is"));
+        assert_eq!(on_graph(LIVE), "7C1E0B5A93D2F648!114");
+        assert_eq!(on_graph(NEW), NEW);
+        assert_eq!(on_graph("whatever.it.is"), "whatever.it.is");
+    }
+
+    #[test]
+    fn a_root_is_known_with_and_without_its_zeros() {
+        let drive = Some(DriveId::new("0a4f7719c2be3d05"));
+        for id in ["folder.0a4f7719c2be3d05", "folder.A4F7719C2BE3D05", "folder.a4f7719c2be3d05"] {
+            assert_eq!(root_of(id), drive, "{id}");
+        }
+        assert_ne!(root_of("folder.2024"), drive);
+        for other in [LIVE, NEW, WORK, "folder.old", "folder.", "file.2024", "Documents"] {
+            assert_eq!(root_of(other), None, "{other}");
+        }
     }
 }

@@ -57,7 +57,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 /// # Errors
 /// As [`run`].
 pub async fn run_add(arguments: &AddArguments, session: &Session) -> Result<(), CliError> {
-    let item = session.find(Some(&arguments.object)).await?;
+    let item = session.find_to_change(&arguments.object).await?;
     session.offers(Beyond::Comments)?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("comment on {}", shown(&item)));

@@ -40,7 +40,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
     if objects.len() > 1 && arguments.name.is_some() {
         return Err(CliError::new(Kind::Usage, "several copies cannot get one name"));
     }
-    let folder = session.find_folder(folder).await?;
+    let folder = session.find_folder_to_fill(folder).await?;
     let mut found = Vec::new();
     for object in objects {
         let item = session.find(Some(object)).await?;

@@ -33,7 +33,7 @@ pub struct Arguments {
 /// The JSON makes no sense, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
     let properties = Properties::parse(&arguments.properties)?;
-    let item = session.find(Some(&arguments.object)).await?;
+    let item = session.find_to_change(&arguments.object).await?;
     properties.check(session)?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("set {} of {}", properties.names(), shown(&item)));

@@ -41,7 +41,7 @@ enum Type {
 /// # Errors
 /// There is no such object, this account has no such links, or as every call to the cloud.
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliError> {
-    let item = session.find(Some(&arguments.object)).await?;
+    let item = session.find_to_change(&arguments.object).await?;
     let (kind, words) = match arguments.kind {
         Type::SharedReadLink => (LinkKind::View, "a link for looking at"),
         Type::SharedEditLink => (LinkKind::Edit, "a link for changing"),

@@ -48,7 +48,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
     let Some(last) = names.pop() else {
         return Err(CliError::new(Kind::Usage, "a folder needs a name"));
     };
-    let mut at = session.find_folder(arguments.folder.as_deref()).await?;
+    let mut at = session.find_folder_to_fill(arguments.folder.as_deref()).await?;
     let mut missing = Vec::new();
     for name in names {
         if missing.is_empty() {

@@ -43,11 +43,11 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
     }
     let folder = match (folder, &arguments.name) {
         (None, Some(_)) => None,
-        (folder, _) => Some(session.find_folder(folder).await?),
+        (folder, _) => Some(session.find_folder_to_fill(folder).await?),
     };
     let mut found = Vec::new();
     for object in objects {
-        found.push(session.find(Some(object)).await?);
+        found.push(session.find_to_change(object).await?);
     }
     let mut moved = Vec::new();
     for item in &found {

@@ -103,7 +103,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
     if !input {
         std::fs::File::open(&local).map_err(|error| DriveError::local("read", &arguments.local, error))?;
     }
-    let folder = session.find_folder(arguments.folder.as_deref()).await?;
+    let folder = session.find_folder_to_fill(arguments.folder.as_deref()).await?;
     if arguments.dry.dry_run {
         return session.out.would(&format!("send \"{name}\" to {}", shown(&folder)));
     }

@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     };
     let plan = FolderUpload::plan(top);
     let tried = plan.files.len() + plan.folders.len() + 1;
-    let into = session.find_folder(arguments.folder.as_deref()).await?;
+    let into = session.find_folder_to_fill(arguments.folder.as_deref()).await?;
     for other in &plan.others {
         session.out.note(&format!("{} is neither file nor folder; left out", path_text(&top.join(other))));
     }

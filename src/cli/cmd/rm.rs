@@ -45,7 +45,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 }
 
 async fn delete(object: &str, dry: bool, session: &Session) -> Result<Option<Value>, CliError> {
-    let item = session.find(Some(object)).await?;
+    let item = session.find_to_change(object).await?;
     if dry && item.parent.is_none() {
         return Err(DriveError::Root { moved: false }.into());
     }

@@ -73,7 +73,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 /// # Errors
 /// As [`run`].
 pub async fn run_share(arguments: &ShareArguments, session: &Session) -> Result<(), CliError> {
-    let item = session.find(Some(&arguments.object)).await?;
+    let item = session.find_to_change(&arguments.object).await?;
     session.offers(Beyond::Share)?;
     if arguments.dry.dry_run {
         let what = if arguments.write { "look at and change" } else { "look at" };
@@ -89,7 +89,7 @@ pub async fn run_share(arguments: &ShareArguments, session: &Session) -> Result<
 /// # Errors
 /// Somebody named has none, or as [`run`].
 pub async fn run_unshare(arguments: &UnshareArguments, session: &Session) -> Result<(), CliError> {
-    let item = session.find(Some(&arguments.object)).await?;
+    let item = session.find_to_change(&arguments.object).await?;
     let permissions = session.ask(async |extras| extras.permissions(&item.id).await).await?;
     let mut meant = Vec::new();
     if arguments.all {

@@ -47,7 +47,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), CliErro
 /// # Errors
 /// There is no such version, or as every call to the cloud.
 pub async fn run_restore(arguments: &RestoreArguments, session: &Session) -> Result<(), CliError> {
-    let item = session.find(Some(&arguments.file)).await?;
+    let item = session.find_to_change(&arguments.file).await?;
     let about = format!("version {} of {}", tamed(&arguments.version), shown(&item));
     session.offers(Beyond::Restore).map_err(|error| error.about(&about))?;
     if arguments.dry.dry_run {
