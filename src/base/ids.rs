@@ -172,7 +172,7 @@ impl ContentTag {
 
     /// Whether nothing but a time and a size tells this version from others.
     pub fn is_of_time(&self) -> bool {
-        self.0.starts_with("t:")
+        self.service_time().is_some()
     }
 
     /// The size of the version, in bytes; every form ends with it.

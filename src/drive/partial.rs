@@ -13,7 +13,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::base::disk::RealDisk;
-use crate::base::ids::{ContentTag, ItemId, MetaTag};
+use crate::base::ids::{ContentTag, ItemId};
 use crate::remote::{Item, Ticket};
 
 /// Where a part of this version lies while it grows into `path`.
@@ -77,21 +77,21 @@ impl Stamp {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Before {
     id: ItemId,
-    meta: MetaTag,
     content: Option<ContentTag>,
 }
 
 impl Before {
     /// Of a file that is there.
     pub fn of(item: &Item) -> Self {
-        Self { id: item.id.clone(), meta: item.meta_tag.clone(), content: item.content_tag.clone() }
+        Self { id: item.id.clone(), content: item.content_tag.clone() }
     }
 
-    /// Whether this is still the old content. The service changes states without touching the content, so where there is
-    /// more than a time and a size to know content by, that alone speaks.
+    /// Whether this is still the old content. The service changes states without touching the content, so the content
+    /// alone speaks; where it is known by a time and a size only, a new one of the same second looks like the old one, and
+    /// nothing can be told.
     pub fn still_stands(&self, item: &Item) -> bool {
         let telling = self.content.as_ref().is_some_and(|tag| !tag.is_of_time());
-        item.id == self.id && item.content_tag == self.content && (telling || item.meta_tag == self.meta)
+        telling && item.id == self.id && item.content_tag == self.content
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
         let ticket = Ticket { address: "https://secret".into(), target, size: 5, expires: at, begun: at, acked: 0 };
         assert_eq!(unfinished.find(&errand), None);
         let id = ItemId::new(&DriveId::new("d"), "I");
-        let before = Before { id, meta: MetaTag("m".into()), content: None };
+        let before = Before { id, content: None };
         unfinished.keep(&errand, &ticket, Some(&before)).expect("kept");
         let kept = Kept { ticket, before: Some(before), same: true };
         assert_eq!(unfinished.find(&errand), Some(kept.clone()));
