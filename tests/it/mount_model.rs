@@ -42,16 +42,21 @@ fn same<T: std::fmt::Debug>(
 pub fn local_tree(top: &Path) -> io::Result<BTreeMap<String, Node>> {
     let mut tree = BTreeMap::new();
     let mut folders = vec![String::new()];
+    let at = |path: &str| {
+        let path = path.to_owned();
+        move |error: io::Error| io::Error::new(error.kind(), format!("{path}: {error}"))
+    };
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(top.join(&folder))? {
-            let entry = entry?;
+        for entry in fs::read_dir(top.join(&folder)).map_err(at(&folder))? {
+            let entry = entry.map_err(at(&folder))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if entry.file_type()?.is_dir() {
+            if entry.file_type().map_err(at(&path))?.is_dir() {
                 tree.insert(path.clone(), Node::Folder);
                 folders.push(path);
             } else {
-                tree.insert(path, Node::File(fs::read(entry.path())?));
+                let bytes = fs::read(entry.path()).map_err(at(&path))?;
+                tree.insert(path, Node::File(bytes));
             }
         }
     }
