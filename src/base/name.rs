@@ -254,17 +254,14 @@ pub fn is_local_only(local: &OsStr) -> bool {
         || name == ".DS_Store"
         || name == "Thumbs.db"
         || (name.len() > 2 && name.starts_with('#') && name.ends_with('#'))
-        || (name.starts_with(".~lock.") && name.ends_with('#'))
-        || ["~$", ".#", ".goutputstream-", ".fuse_hidden", ".nfs", ".rsync-tmp"]
-            .iter()
-            .any(|start| name.starts_with(start))
+        || is_mere_lock(name)
+        || [".goutputstream-", ".fuse_hidden", ".nfs", ".rsync-tmp"].iter().any(|start| name.starts_with(start))
         || [".part", ".crdownload", ".partial"].iter().any(|end| name.len() > end.len() && name.ends_with(end))
 }
 
 /// Whether a file of this name only says that somebody has another one open: without that other one it is of no use.
-pub fn is_mere_lock(local: &OsStr) -> bool {
-    let name = local.to_string_lossy();
-    name.starts_with("~$") || name.starts_with(".#") || (name.starts_with(".~lock.") && name.ends_with('#'))
+pub fn is_mere_lock(local: &str) -> bool {
+    ["~$", ".#"].iter().any(|start| local.starts_with(start)) || (local.starts_with(".~lock.") && local.ends_with('#'))
 }
 
 /// Whether this is a trash folder that a desktop wants to make. Refusing it at the root makes file managers

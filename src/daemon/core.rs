@@ -88,7 +88,6 @@ impl Core {
     /// [`DaemonError`], with nothing changed that matters.
     pub fn open(parts: CoreParts) -> Result<Self, DaemonError> {
         let CoreParts { remote, identity, state, cache, disk, clock, kernel, boot, settings } = parts;
-        remote.stand_for(&identity);
         let (journal, recovered) = Journal::open(Opening {
             folder: state.join("journal"),
             disk: disk.clone(),

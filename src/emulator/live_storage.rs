@@ -12,6 +12,7 @@ use super::content::Content;
 use super::extras::PIXEL;
 use super::ident::Index;
 use super::render::mime;
+use super::storage::{self, Wanted};
 use super::strict::Gzip;
 use super::wire::{Answer, Call, Payload, encode};
 use super::world::World;
@@ -107,37 +108,19 @@ fn source(world: &World, call: &Call, (drive, index): (usize, Index), attachment
         .with("content-disposition", format!("{disposition}; filename*=UTF-8''{}", encode(&name)))
 }
 
-/// What a Range header asks for.
-#[derive(PartialEq, Eq, Debug)]
-enum Wanted {
-    All,
-    Part(Range<u64>),
-    Nothing,
-}
-
-/// Reads a Range header; the form that counts from the end is known here. Several ranges are ignored.
+/// Reads a Range header as [`storage::wanted`]; the form that counts from the end is known here.
 fn wanted(text: &str, total: u64) -> Wanted {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return Wanted::All;
-    };
-    let (first, last) = (first.trim(), last.trim());
-    if first.is_empty() {
-        return match last.parse::<u64>() {
+    if let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-'))
+        && first.trim().is_empty()
+    {
+        return match last.trim().parse::<u64>() {
             Ok(0) => Wanted::Nothing,
             Ok(_) if total == 0 => Wanted::Nothing,
             Ok(count) => Wanted::Part(total.saturating_sub(count)..total),
             Err(_) => Wanted::All,
         };
     }
-    let Ok(first) = first.parse::<u64>() else { return Wanted::All };
-    let last = match last {
-        "" => u64::MAX - 1,
-        last => match last.parse() {
-            Ok(last) if last >= first => last,
-            _ => return Wanted::All,
-        },
-    };
-    if first >= total { Wanted::Nothing } else { Wanted::Part(first..total.min(last + 1)) }
+    storage::wanted(text, total)
 }
 
 /// Bytes as a gzip file whose blocks are stored as they are (RFC 1951, 1952).

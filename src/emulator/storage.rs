@@ -95,14 +95,14 @@ fn download(world: &World, call: &Call, text: &str, ignore_range: bool) -> Outco
 
 /// What a Range header asks for.
 #[derive(PartialEq, Eq, Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     All,
     Part(Range<u64>),
     Nothing,
 }
 
 /// Reads a Range header. Suffix forms and several ranges are ignored, as personal drives did.
-fn wanted(text: &str, total: u64) -> Wanted {
+pub(super) fn wanted(text: &str, total: u64) -> Wanted {
     let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
         return Wanted::All;
     };

@@ -173,27 +173,14 @@ impl Journal {
         Ok(draft)
     }
 
-    /// Before the content of `spool` lands: a draft that was begun as a copy of it, before it was complete, gets from it
-    /// what it misses. The version that both were made from is about to be replaced. Blocks on the disk.
-    ///
-    /// # Errors
-    ///
-    /// See [`Journal::create_folder`].
-    pub(super) fn hand_base_on(&self, ino: Ino, spool: SpoolId) -> JournalResult<()> {
-        let (landing, begun) = {
-            let state = self.lock();
-            let draft = |id: SpoolId| state.drafts.get(&id).cloned();
-            let begun = state.overlay.get(ino).and_then(|intent| intent.drafting).filter(|begun| *begun != spool);
-            (draft(spool), begun.and_then(draft))
-        };
-        let (Some(landing), Some(begun)) = (landing, begun) else { return Ok(()) };
-        if begun.missing().is_empty() || begun.base() != landing.base() {
-            return Ok(());
-        }
-        begun.fill_from(&landing)?;
-        begun.sync_filled()?;
-        self.note_filled(begun.id);
-        Ok(())
+    /// The content of `spool`, which is about to land, and a draft that was begun as a copy of it before it was complete:
+    /// what that one misses is to be had from the other, and soon no more from the version that both were made from.
+    pub(super) fn copy_with_gaps(&self, ino: Ino, spool: SpoolId) -> Option<(Arc<Draft>, Arc<Draft>)> {
+        let state = self.lock();
+        let draft = |id: SpoolId| state.drafts.get(&id).cloned();
+        let begun = state.overlay.get(ino)?.drafting.filter(|begun| *begun != spool).and_then(draft)?;
+        let landing = draft(spool)?;
+        (!begun.missing().is_empty() && begun.base() == landing.base()).then_some((landing, begun))
     }
 
     /// The content that is being written is to be sent: a program closed the file. On return it survives the

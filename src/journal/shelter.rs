@@ -27,7 +27,7 @@ const DEEPEST: usize = 512;
 /// Whether somebody would miss it: also what stays on this machine, like the download that a browser has not finished,
 /// unless it is the mark of an open file.
 fn is_work(intent: &Intent) -> bool {
-    intent.is_live() && !(intent.local_only && name::is_mere_lock(name::to_local(&intent.name).as_ref()))
+    intent.is_live() && !(intent.local_only && name::is_mere_lock(&name::to_local(&intent.name)))
 }
 
 impl Journal {

@@ -15,6 +15,7 @@ use lru::LruCache;
 use reqwest::StatusCode;
 use url::Url;
 
+use super::http::{Ask, Http};
 use super::{Advice, Body, BodyStream, RemoteError, RemoteErrorKind, RemoteResult};
 use crate::base::clock::Mono;
 use crate::base::ids::{ContentTag, ItemId};
@@ -31,6 +32,19 @@ pub(super) const MAX_SKIP: u64 = 32 << 20;
 
 /// The largest whole file that is taken in before it is handed out, in bytes.
 pub(super) const MAX_WHOLE: u64 = 1 << 20;
+
+/// The one hop from the API to a storage host: where it says that content is.
+pub(super) async fn storage_address(http: &Http, ask: &Ask) -> RemoteResult<Url> {
+    let reply = http.signed(ask).await?;
+    if !reply.status.is_redirection() {
+        return match reply.success() {
+            Err(failure) => Err(failure),
+            Ok(_) => Err(RemoteError::protocol("the service sent content where it should name its address")),
+        };
+    }
+    let location = reply.header("location").ok_or_else(|| RemoteError::protocol("a redirect that leads nowhere"))?;
+    http.service_url(location)
+}
 
 /// A URL and the version it was made for.
 #[derive(Clone)]

@@ -25,6 +25,31 @@ const LONGEST_ID: usize = 1024;
 /// The longest tag, in bytes: it has to fit into a header.
 pub const LONGEST_TAG: usize = 4096;
 
+/// Counts what a page holds that cannot be shown, and says so once, not once for each.
+#[derive(Default)]
+pub struct Flawed {
+    count: usize,
+    first: Option<&'static str>,
+}
+
+impl Flawed {
+    /// Whether there is a flaw in what the page holds.
+    pub fn has(&mut self, flaw: Option<&'static str>) -> bool {
+        let Some(flaw) = flaw else { return false };
+        self.count += 1;
+        self.first.get_or_insert(flaw);
+        true
+    }
+}
+
+impl Drop for Flawed {
+    fn drop(&mut self) {
+        if let Some(flaw) = self.first {
+            tracing::warn!(items = self.count, flaw, "the service named items that cannot be shown");
+        }
+    }
+}
+
 /// A text that must not be printed.
 pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))

@@ -119,9 +119,9 @@ impl Volume {
     /// | the version the file has, or follows the edits here | | goes on |
     /// | an older version, all of it here or nothing of it wanted | has a newer one | starts from the older: both are kept |
     /// | an older version | is being edited here, or not all of the older is here | is refused: open it again |
-    fn see_through(&self, ino: Ino, fh: Option<Fh>, fresh: bool) -> VolumeResult<Seen> {
+    fn see_through(&self, ino: Ino, handle: Option<&FileHandle>, fresh: bool) -> VolumeResult<Seen> {
         let seen = self.see(ino)?.file()?;
-        let Some(handle) = fh.map(|fh| self.handle_of(ino, fh)).transpose()? else { return Ok(seen) };
+        let Some(handle) = handle else { return Ok(seen) };
         let Some(pin) = locked(&handle.pin).clone().filter(|_| seen.links > 0) else { return Ok(seen) };
         let intent = self.journal.get(ino);
         let tag = match &seen.version {
@@ -242,9 +242,8 @@ impl Volume {
     ///
     /// See [`Volume::write`].
     pub fn write_now(&self, ino: Ino, fh: Option<Fh>, offset: u64, bytes: &[u8]) -> VolumeResult<u32> {
-        if let Some(fh) = fh
-            && !self.handle_of(ino, fh)?.write
-        {
+        let handle = fh.map(|fh| self.handle_of(ino, fh)).transpose()?;
+        if handle.as_ref().is_some_and(|handle| !handle.write) {
             return Err(VolumeError::BadHandle);
         }
         let end = offset.checked_add(bytes.len() as u64).ok_or(VolumeError::TooLarge)?;
@@ -252,7 +251,7 @@ impl Volume {
             return Err(VolumeError::TooLarge);
         }
         self.check_room(bytes.len() as u64)?;
-        let seen = self.see_through(ino, fh, false)?;
+        let seen = self.see_through(ino, handle.as_deref(), false)?;
         self.check_quota(&seen, end)?;
         let draft = self.edit(&seen, false)?;
         draft.write(offset, bytes, self.clock.now())?;
@@ -261,10 +260,9 @@ impl Volume {
 
     /// Cuts or extends a file.
     pub(super) async fn resize(&self, ino: Ino, fh: Option<Fh>, size: u64) -> VolumeResult<()> {
-        let seen = self.see_through(ino, fh, size == 0)?;
-        if let Some(fh) = fh
-            && !self.handle_of(ino, fh)?.write
-        {
+        let handle = fh.map(|fh| self.handle_of(ino, fh)).transpose()?;
+        let seen = self.see_through(ino, handle.as_deref(), size == 0)?;
+        if handle.is_some_and(|handle| !handle.write) {
             return Err(VolumeError::Invalid("the handle was not opened for writing"));
         }
         if size > self.remote.caps().max_file {
@@ -394,7 +392,8 @@ impl Volume {
     ///
     /// [`VolumeError::Unsupported`] for modes other than those of Linux's `fallocate` named here.
     pub async fn allocate(&self, ino: Ino, fh: Fh, mode: i32, extent: Extent) -> VolumeResult<()> {
-        if !self.handle_of(ino, fh)?.write {
+        let handle = self.handle_of(ino, fh)?;
+        if !handle.write {
             return Err(VolumeError::BadHandle);
         }
         if extent.start >= extent.end {
@@ -409,7 +408,7 @@ impl Volume {
             _ if mode & !(KEEP_SIZE | ZERO_RANGE) == 0 => true,
             _ => return Err(VolumeError::Unsupported),
         };
-        let seen = self.see_through(ino, Some(fh), false)?;
+        let seen = self.see_through(ino, Some(&handle), false)?;
         let grows = mode & KEEP_SIZE == 0 && extent.end > seen.size;
         if !grows && !zeroes {
             return self.check_room(extent.end - extent.start);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onedrive_mount::base::disk::RealDisk;
+use onedrive_mount::daemon::core::Core;
 use onedrive_mount::emulator::{Fault, Flavour, Rule, When};
 use onedrive_mount::journal::{ParkReason, Progress};
 use onedrive_mount::volume::{OpenHow, SetAttributes, VolumeError};
@@ -181,12 +182,7 @@ async fn a_full_drive_says_so_in_time_or_parks_and_goes_on_when_there_is_room() 
         let running = world.run().await;
         let core = &running.core;
         let user = User(core);
-        let known = core.remote.quota().await.expect("the quota");
-        core.volume.set_quota(known);
-        let refused = user.write("too much", &content(19 * M, 2)).await;
-        assert!(matches!(refused, Err(VolumeError::QuotaFull)), "{refused:?}");
-        user.unlink("too much").await.expect("what is there of it can go");
-        settle(core).await;
+        too_much_is_refused_in_time(core).await;
 
         // The drive fills up after we asked: half-way through an upload session the service says 507.
         world
@@ -209,7 +205,18 @@ async fn a_full_drive_says_so_in_time_or_parks_and_goes_on_when_there_is_room() 
     }
 }
 
-async fn parked(core: &onedrive_mount::daemon::core::Core, name: &str) {
+/// What does not fit into the drive, as it is known, fails in the write.
+async fn too_much_is_refused_in_time(core: &Core) {
+    let user = User(core);
+    let known = core.remote.quota().await.expect("the quota");
+    core.volume.set_quota(known);
+    let refused = user.write("too much", &content(19 * M, 2)).await;
+    assert!(matches!(refused, Err(VolumeError::QuotaFull)), "{refused:?}");
+    user.unlink("too much").await.expect("what is there of it can go");
+    settle(core).await;
+}
+
+async fn parked(core: &Core, name: &str) {
     let mut changes = core.journal.watch();
     let limit = tokio::time::sleep(Duration::from_secs(60));
     tokio::pin!(limit);
@@ -237,12 +244,7 @@ async fn a_full_drive_behind_live_connect_says_so_in_time_or_parks_and_goes_on_w
     let running = world.run().await;
     let core = &running.core;
     let user = User(core);
-    let known = core.remote.quota().await.expect("the quota");
-    core.volume.set_quota(known);
-    let refused = user.write("too much", &content(19 * M, 2)).await;
-    assert!(matches!(refused, Err(VolumeError::QuotaFull)), "{refused:?}");
-    user.unlink("too much").await.expect("what is there of it can go");
-    settle(core).await;
+    too_much_is_refused_in_time(core).await;
 
     // One goes with one request, one by BITS.
     for (name, size) in [("small", M), ("by bits", 14 * M)] {

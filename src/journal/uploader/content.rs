@@ -99,13 +99,9 @@ impl Uploader {
         };
         let created = matches!(place, Place::New { .. }).then_some(intent.created);
         let target = Target { place, modified: intent.modified, created };
-        let new_at = match &target.place {
-            Place::New { parent, name } => Some((parent.clone(), name.clone())),
-            Place::Replace(_) => None,
-        };
-        let of = match &target.place {
-            Place::Replace(item) => Some(item),
-            Place::New { .. } => None,
+        let (of, new_at) = match &target.place {
+            Place::New { parent, name } => (None, Some((parent.clone(), name.clone()))),
+            Place::Replace(item) => (Some(item), None),
         };
         if !self.journal.note_sending(intent.ino, of, new_at, Some(&ours))? {
             return Err(Setback::Overtaken);
@@ -168,11 +164,15 @@ impl Uploader {
         if adopt {
             self.versions.adopt(&item.id, item.content_tag.as_ref().unwrap_or(ours), draft);
         }
-        let (journal, ino) = (self.journal.clone(), intent.ino);
-        // What cannot be handed on is told when it is missed.
-        let handed_on = blocking(move || journal.hand_base_on(ino, spool).map_err(std::io::Error::other)).await;
-        if let Err(error) = handed_on {
-            tracing::warn!(%ino, ?error, "an edit that has begun since may miss a part of the file");
+        if let Some((landing, begun)) = self.journal.copy_with_gaps(intent.ino, spool) {
+            let copy = begun.clone();
+            // What cannot be handed on is told when it is missed.
+            match blocking(move || begun.fill_from(&landing).and_then(|()| begun.sync_filled())).await {
+                Ok(()) => self.journal.note_filled(copy.id),
+                Err(error) => {
+                    tracing::warn!(ino = %intent.ino, ?error, "an edit begun since may miss a part of the file")
+                }
+            }
         }
         let landed = self.journal.acknowledge(intent.ino, &self.with_our_time(item, intent), Some(spool), exact)?;
         tracing::info!(ino = %intent.ino, name = intent.name, size = draft.size(), "in the cloud");

@@ -14,10 +14,11 @@
 
 use reqwest::StatusCode;
 
-use super::wire::{Flawed, SELECT, WirePage};
+use super::wire::{SELECT, WirePage};
 use super::{Graph, look};
 use crate::base::ids::{Cursor, DriveId};
 use crate::remote::http::MAX_URL;
+use crate::remote::tolerant::Flawed;
 use crate::remote::{Advice, Change, ChangePage, Next, RemoteError, RemoteErrorKind, RemoteResult, Start};
 
 impl Graph {
@@ -63,7 +64,7 @@ fn page_of(page: WirePage, drive: &DriveId, only_cursor: bool) -> RemoteResult<C
         if only_cursor {
             break;
         }
-        if flawed.has(&wire) {
+        if flawed.has(wire.flaw()) {
             continue;
         }
         if wire.is_deleted() {

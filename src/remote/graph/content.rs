@@ -33,7 +33,7 @@ use crate::base::hash::QuickXorHash;
 use crate::base::ids::{ContentTag, DriveId, ItemId};
 use crate::base::secret::Secret;
 use crate::remote::content::{
-    DownloadUrl, MAX_WHOLE, Proof, changed, collect, empty, exactly, is_page, promise, proof_for,
+    DownloadUrl, MAX_WHOLE, Proof, changed, collect, empty, exactly, is_page, promise, proof_for, storage_address,
 };
 use crate::remote::http::{Ask, Reply, Streaming, header};
 use crate::remote::{Advice, At, Body, Item, RemoteError, RemoteErrorKind, RemoteResult};
@@ -131,19 +131,10 @@ impl Graph {
         Ok(wire)
     }
 
-    /// Asks `/content` where the item does not carry a URL, and takes the one hop it names.
+    /// Asks `/content` where the item does not carry a URL.
     async fn redirect(&self, item: &ItemId) -> RemoteResult<Url> {
         let ask = Ask::get(self.item_url(item, "/content")?, "find the content of a file");
-        let reply = self.http.signed(&ask).await?;
-        if !reply.status.is_redirection() {
-            return match reply.success() {
-                Err(failure) => Err(failure),
-                Ok(_) => Err(RemoteError::protocol("the service sent content where it should name its address")),
-            };
-        }
-        let location =
-            reply.header("location").ok_or_else(|| RemoteError::protocol("a redirect that leads nowhere"))?;
-        self.http.service_url(location)
+        storage_address(&self.http, &ask).await
     }
 
     async fn fetch(

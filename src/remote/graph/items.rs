@@ -9,13 +9,13 @@ use lru::LruCache;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::wire::{Flawed, SELECT, WireDrive, WireItem, WirePage, time_text};
+use super::wire::{SELECT, WireDrive, WireItem, WirePage, time_text};
 use super::{DriveChoice, Graph, encode, encode_id, look};
 use crate::base::ids::{DriveId, ItemId};
 use crate::remote::classify::Effect;
 use crate::remote::http::{Ask, Reply};
 use crate::remote::precondition::{SECOND_LOOK, check, still};
-use crate::remote::tolerant::is_sound_id;
+use crate::remote::tolerant::{Flawed, is_sound_id};
 use crate::remote::{
     Advice, At, DriveIdentity, Item, ItemPage, Link, Patch, Precondition, RemoteError, RemoteErrorKind, RemoteResult,
     Urgency, current_urgency,
@@ -118,7 +118,7 @@ impl Graph {
         let mut items = Vec::with_capacity(wires.len());
         let mut flawed = Flawed::default();
         for wire in wires {
-            if wire.is_deleted() || flawed.has(&wire) {
+            if wire.is_deleted() || flawed.has(wire.flaw()) {
                 continue;
             }
             if !wire.is_placed() {

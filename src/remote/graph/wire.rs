@@ -382,31 +382,6 @@ impl WireDrive {
     }
 }
 
-/// Counts what a page holds that cannot be shown, and says so once, not once for each.
-#[derive(Default)]
-pub struct Flawed {
-    count: usize,
-    first: Option<&'static str>,
-}
-
-impl Flawed {
-    /// Whether an item of the page has a flaw.
-    pub fn has(&mut self, item: &WireItem) -> bool {
-        let Some(flaw) = item.flaw() else { return false };
-        self.count += 1;
-        self.first.get_or_insert(flaw);
-        true
-    }
-}
-
-impl Drop for Flawed {
-    fn drop(&mut self) {
-        if let Some(flaw) = self.first {
-            tracing::warn!(items = self.count, flaw, "the service named items that cannot be shown");
-        }
-    }
-}
-
 /// A personal item id in one spelling.
 ///
 /// Personal ids are `{drive}!{number}` or `{drive}!s{32 hex}`; they come back in both cases

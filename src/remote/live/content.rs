@@ -16,7 +16,9 @@ use reqwest::StatusCode;
 use super::{Live, look};
 use crate::base::ids::{ContentTag, ItemId};
 use crate::base::secret::Secret;
-use crate::remote::content::{DownloadUrl, Proof, changed, empty, exactly, is_page, promise, proof_for};
+use crate::remote::content::{
+    DownloadUrl, Proof, changed, empty, exactly, is_page, promise, proof_for, storage_address,
+};
 use crate::remote::http::{Ask, Reply, Streaming, challenges_token, header};
 use crate::remote::{Advice, Body, RemoteError, RemoteErrorKind, RemoteResult};
 
@@ -62,7 +64,8 @@ impl Live {
         let made = self.clock.monotonic();
         let (size, tags) = self.version_now(item, tag).await?;
         let own = self.item_url(item, "/content", "download=true")?;
-        let url = if size == 0 { own } else { self.storage_address(own).await? };
+        let url =
+            if size == 0 { own } else { storage_address(&self.http, &look(own, "find the content of a file")).await? };
         let resolved = DownloadUrl {
             url: Secret::new(url),
             source: item.clone(),
@@ -85,20 +88,6 @@ impl Live {
             return Err(changed());
         }
         Ok((now.size, tags))
-    }
-
-    /// The one hop from the API to a storage host.
-    pub(super) async fn storage_address(&self, url: url::Url) -> RemoteResult<url::Url> {
-        let reply = self.http.signed(&look(url, "find the content of a file")).await?;
-        if !reply.status.is_redirection() {
-            return match reply.success() {
-                Err(failure) => Err(failure),
-                Ok(_) => Err(RemoteError::protocol("the service sent content where it should name its address")),
-            };
-        }
-        let location =
-            reply.header("location").ok_or_else(|| RemoteError::protocol("a redirect that leads nowhere"))?;
-        self.http.service_url(location)
     }
 
     async fn fetch_range(

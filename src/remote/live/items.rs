@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::upload::sendable;
-use super::wire::{Flawed, Hint, WireList, WireObject, WireUser, parse_id};
+use super::wire::{Hint, WireList, WireObject, WireUser, parse_id};
 use super::{Live, lock, look};
 use crate::base::clock::Mono;
 use crate::base::ids::{DriveId, ItemId};
@@ -21,6 +21,7 @@ use crate::base::secret::Secret;
 use crate::remote::classify::{Effect, Refusal};
 use crate::remote::http::{Ask, Reply};
 use crate::remote::precondition::{SECOND_LOOK, check, still};
+use crate::remote::tolerant::Flawed;
 use crate::remote::{
     Advice, At, DriveIdentity, Item, ItemKind, ItemPage, Link, Patch, Precondition, RemoteError, RemoteErrorKind,
     RemoteResult,
@@ -272,7 +273,7 @@ impl Live {
         let mut flawed = Flawed::default();
         let mut seen = HashSet::new();
         for object in objects {
-            if flawed.has(&object) {
+            if flawed.has(object.flaw()) {
                 continue;
             }
             let hint = object.hint();

@@ -320,31 +320,6 @@ pub fn time(text: &str) -> Option<Timestamp> {
     (parsed.as_second() > -5_364_662_400).then_some(Timestamp(nanos))
 }
 
-/// Counts what a page holds that cannot be shown, and says so once, not once for each.
-#[derive(Default)]
-pub struct Flawed {
-    count: usize,
-    first: Option<&'static str>,
-}
-
-impl Flawed {
-    /// Whether an object of the page has a flaw.
-    pub fn has(&mut self, object: &WireObject) -> bool {
-        let Some(flaw) = object.flaw() else { return false };
-        self.count += 1;
-        self.first.get_or_insert(flaw);
-        true
-    }
-}
-
-impl Drop for Flawed {
-    fn drop(&mut self) {
-        if let Some(flaw) = self.first {
-            tracing::warn!(items = self.count, flaw, "the service named items that cannot be shown");
-        }
-    }
-}
-
 #[cfg(any(test, feature = "fuzzing"))]
 /// Any bytes as an object, a page, a person and a space.
 pub(crate) fn fuzz(data: &[u8]) {
