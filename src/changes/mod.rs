@@ -39,7 +39,7 @@ mod rhythm;
 mod tests;
 
 use resync::{Enumeration, Unfound, Why};
-use rhythm::{Outcome, Rhythm};
+use rhythm::{Failure, Outcome, Rhythm};
 
 /// The most pages a chain may have. A page holds a thousand items or so.
 const MAX_PAGES: usize = 20_000;
@@ -50,6 +50,9 @@ const MAX_CHANGES: usize = 500_000;
 
 /// Wake-ups come in bursts; this long after the first one the feed is asked.
 const DEBOUNCE: Duration = Duration::from_secs(1);
+
+/// The shortest pause that a hint of this machine's own leads to, unless the interval is shorter.
+const HINTED: Duration = Duration::from_secs(15);
 
 /// How the cloud is followed.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +122,10 @@ pub struct Poller {
     /// Somebody uses the mount while it is polled less often.
     used: Notify,
     stretched: AtomicBool,
+    /// There is reason to ask sooner than the pause says.
+    hint: Notify,
+    /// The last attempt failed, and the service has not answered anybody since.
+    failing: AtomicBool,
     health: watch::Sender<Health>,
 }
 
@@ -151,6 +158,8 @@ impl Poller {
             wake: Notify::new(),
             used: Notify::new(),
             stretched: AtomicBool::new(false),
+            hint: Notify::new(),
+            failing: AtomicBool::new(false),
             health: watch::channel(Health::default()).0,
         }
     }
@@ -173,6 +182,20 @@ impl Poller {
         if self.stretched.load(Ordering::Relaxed) && self.stretched.swap(false, Ordering::Relaxed) {
             self.used.notify_one();
         }
+    }
+
+    /// Says that the service has answered somebody. After failures the feed is not asked for minutes; with this it is as
+    /// soon as the network is back. Never blocks; cheap enough for every answer.
+    pub fn reached(&self) {
+        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+            self.hint.notify_one();
+        }
+    }
+
+    /// Says that the service does not have what the index shows. Never blocks; however often it is said, the feed is
+    /// asked four times a minute.
+    pub fn doubt(&self) {
+        self.hint.notify_one();
     }
 
     /// Takes the cursor for "now" if there is none yet. To be called before the first listing, so that no
@@ -205,6 +228,8 @@ impl Poller {
         let mut poll_at = self.clock.monotonic();
         let mut page_at = self.clock.monotonic();
         let mut page_rhythm = Rhythm::default();
+        // No hint leads to an attempt before these.
+        let (mut poll_earliest, mut page_earliest) = (poll_at, page_at);
         loop {
             let now = self.clock.monotonic();
             if now >= poll_at {
@@ -215,7 +240,8 @@ impl Poller {
                 };
                 let pause = rhythm.next(outcome, self.settings.interval);
                 self.stretched.store(rhythm.is_stretched(), Ordering::Relaxed);
-                poll_at = self.clock.monotonic().plus(pause);
+                let now = self.clock.monotonic();
+                (poll_at, poll_earliest) = (now.plus(pause), now.plus(self.shortest_after(outcome)));
                 continue;
             }
             let enumerating = self.has_pages_to_fetch().await;
@@ -229,7 +255,8 @@ impl Poller {
                     Outcome::Failed(_) => page_rhythm.next(outcome, Duration::ZERO),
                     Outcome::News | Outcome::Quiet => page_rhythm.next(Outcome::News, Duration::ZERO),
                 };
-                page_at = self.clock.monotonic().plus(pause);
+                let now = self.clock.monotonic();
+                (page_at, page_earliest) = (now.plus(pause), now.plus(self.shortest_after(outcome)));
                 continue;
             }
             let until = if enumerating { poll_at.min(page_at) } else { poll_at };
@@ -244,9 +271,26 @@ impl Poller {
                     rhythm.used();
                     poll_at = poll_at.min(now.plus(self.settings.interval));
                 }
+                () = self.hint.notified() => {
+                    let soon = self.clock.monotonic().plus(DEBOUNCE);
+                    poll_at = poll_at.min(poll_earliest.max(soon));
+                    page_at = page_at.min(page_earliest.max(soon));
+                }
                 () = self.clock.sleep(until.since(now)) => {}
             }
         }
+    }
+
+    /// How long after an attempt nothing but a wake-up or the plain pause leads to the next one.
+    fn shortest_after(&self, outcome: Outcome) -> Duration {
+        let asked = match outcome {
+            Outcome::Failed(failure) => {
+                self.failing.store(true, Ordering::Relaxed);
+                failure.asked
+            }
+            Outcome::News | Outcome::Quiet => None,
+        };
+        HINTED.min(self.settings.interval).max(asked.unwrap_or_default())
     }
 
     async fn poll_in_turn(&self) -> Outcome {
@@ -256,7 +300,7 @@ impl Poller {
         match outcome {
             Ok(None | Some(0)) => Outcome::Quiet,
             Ok(Some(_)) => Outcome::News,
-            Err(trouble) => Outcome::Failed(trouble.asked_pause()),
+            Err(trouble) => Outcome::Failed(trouble.as_failure()),
         }
     }
 
@@ -293,7 +337,7 @@ impl Poller {
         match URGENCY.scope(Urgency::Background, self.page(&mut turn)).await.0 {
             Ok(true) => Outcome::News,
             Ok(false) => Outcome::Quiet,
-            Err(trouble) => Outcome::Failed(trouble.asked_pause()),
+            Err(trouble) => Outcome::Failed(trouble.as_failure()),
         }
     }
 
@@ -511,11 +555,12 @@ impl Trouble {
         }
     }
 
-    fn asked_pause(&self) -> Option<Duration> {
-        match self {
+    fn as_failure(&self) -> Failure {
+        let asked = match self {
             Self::Remote(RemoteError { advice: Advice::RetryAfter(pause), .. }) => Some(*pause),
             Self::Remote(_) | Self::Index(_) => None,
-        }
+        };
+        Failure { asked, unreached: self.kind() == Some(RemoteErrorKind::Offline) }
     }
 
     /// Whether the links of a chain under way are of no use any more.

@@ -14,6 +14,9 @@ const PATIENT_POLLS: u32 = 5;
 const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 /// The longest pause after a failure, unless the service asked for more.
 const LAST_BACKOFF: Duration = Duration::from_secs(300);
+/// The same if nothing was reached: that cost nobody anything, and the first who notices that the network is back is
+/// this one, where nobody else asks for anything.
+const LAST_BACKOFF_UNREACHED: Duration = Duration::from_secs(30);
 /// When to look again after a wake-up: the feed shows a change 5 to 60 seconds after it was made.
 const FOLLOW_UPS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60)];
 
@@ -35,8 +38,17 @@ pub(super) enum Outcome {
     News,
     /// There was nothing new.
     Quiet,
-    /// It failed; the service asked for this pause, if it did.
-    Failed(Option<Duration>),
+    /// It failed.
+    Failed(Failure),
+}
+
+/// A poll that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Failure {
+    /// The pause that the service asked for, if it did.
+    pub asked: Option<Duration>,
+    /// There was no connection.
+    pub unreached: bool,
 }
 
 impl Rhythm {
@@ -59,13 +71,15 @@ impl Rhythm {
     /// | how it went | pause |
     /// | --- | --- |
     /// | failed for the n-th time | 5 s, doubling, at most 5 min; at least what the service asked for |
+    /// | the same without a connection | 5 s, doubling, at most 30 s |
     /// | within the looks after a wake-up | 5, 20, 60 s, at most the interval |
     /// | news, or up to 5 quiet polls | the interval |
     /// | more quiet polls | 2, 3, 4, 5 times the interval |
     pub(super) fn next(&mut self, outcome: Outcome, interval: Duration) -> Duration {
-        if let Outcome::Failed(asked) = outcome {
+        if let Outcome::Failed(Failure { asked, unreached }) = outcome {
             self.failures = self.failures.saturating_add(1);
-            let backoff = FIRST_BACKOFF.saturating_mul(1 << (self.failures - 1).min(16)).min(LAST_BACKOFF);
+            let longest = if unreached { LAST_BACKOFF_UNREACHED } else { LAST_BACKOFF };
+            let backoff = FIRST_BACKOFF.saturating_mul(1 << (self.failures - 1).min(16)).min(longest);
             return backoff.max(asked.unwrap_or_default());
         }
         self.failures = 0;
@@ -107,12 +121,15 @@ mod tests {
     #[test]
     fn failures_back_off_and_obey_the_service() {
         let mut rhythm = Rhythm::default();
-        let pauses: Vec<u64> = (0..8).map(|_| seconds(&mut rhythm, Outcome::Failed(None))).collect();
+        let failed = Outcome::Failed(Failure::default());
+        let pauses: Vec<u64> = (0..8).map(|_| seconds(&mut rhythm, failed)).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        let asked = Outcome::Failed(Some(Duration::from_secs(1000)));
+        let unreached = Outcome::Failed(Failure { unreached: true, asked: None });
+        assert_eq!(seconds(&mut rhythm, unreached), 30, "a network that is back is noticed soon");
+        let asked = Outcome::Failed(Failure { asked: Some(Duration::from_secs(1000)), unreached: false });
         assert_eq!(seconds(&mut rhythm, asked), 1000);
         assert_eq!(seconds(&mut rhythm, Outcome::Quiet), 60);
-        assert_eq!(seconds(&mut rhythm, Outcome::Failed(None)), 5);
+        assert_eq!(seconds(&mut rhythm, failed), 5);
     }
 
     #[test]

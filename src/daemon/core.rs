@@ -15,6 +15,7 @@ use crate::changes::{self, Poller};
 use crate::index::{Index, NoticeSink};
 use crate::journal::uploader::{UploadSettings, Uploader};
 use crate::journal::{Journal, JournalSettings, Opening, Recovered};
+use crate::remote::layers::observe::Counters;
 use crate::remote::stack::Opened;
 use crate::remote::{DriveIdentity, Remote};
 use crate::volume::{CachedVersions, KernelSink, Parts, Volume, VolumeSettings};
@@ -139,6 +140,12 @@ impl Core {
                 poller.touch();
             }
         });
+        let doubted = Arc::downgrade(&poller);
+        volume.on_doubt(move || {
+            if let Some(poller) = doubted.upgrade() {
+                poller.doubt();
+            }
+        });
         Ok(Self { volume, journal, index, uploader, poller, cache, remote, recovered, clock })
     }
 
@@ -154,6 +161,16 @@ impl Core {
         tokio::spawn(async move {
             if let Ok(listing) = volume.open_dir(Ino::ROOT).await {
                 volume.release_dir(listing);
+            }
+        });
+    }
+
+    /// What the service answers anybody tells those who have given up for a while that it can be reached.
+    pub fn listen_to(&self, counters: &Counters) {
+        let poller = Arc::downgrade(&self.poller);
+        counters.on_answer(move || {
+            if let Some(poller) = poller.upgrade() {
+                poller.reached();
             }
         });
     }

@@ -204,6 +204,7 @@ impl Daemon {
         report(&core);
         core.prepare().await;
         // Before the mount, so that whoever sees the mount finds the socket.
+        core.listen_to(&opened.counters);
         let control = control::Server::start(&places.control_socket(), core.answers(&mountpoint, &opened))
             .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
             .ok();

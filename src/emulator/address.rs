@@ -115,6 +115,9 @@ fn in_drive(drive: DriveAddress, path: &str) -> Result<Address, Refusal> {
     };
     let (names, by_path, rest) = match rest.strip_prefix(':') {
         None => (Vec::new(), false, rest),
+        // rclone asks so for a folder that it is about to move, and is answered; with a second colon nobody is
+        // (`newOptsCallWithIDPath` and `DirMove` in rclone's backend/onedrive/onedrive.go).
+        Some("/") if matches!(start, Start::Item(_)) => (Vec::new(), false, ""),
         Some(rest) => {
             let (path, rest) = rest.split_once(':').unwrap_or((rest, ""));
             let path =
@@ -162,6 +165,8 @@ mod tests {
         assert_eq!((at.start, at.names, rest.len()), (Start::Item("X!1".into()), vec!["a%2Fb".to_owned()], 0));
         let (at, _) = item("/drives/d/items/root:/a:");
         assert_eq!((at.start, at.names.len()), (Start::Root, 1));
+        let (at, rest) = item("/drives/d/items/X%211:/");
+        assert_eq!((at.start, at.by_path, rest.len()), (Start::Item("X!1".into()), false, 0));
         let (at, rest) = item("/me/drive/special/documents/children");
         assert_eq!((at.start, rest), (Start::Special("documents".into()), vec!["children".to_owned()]));
     }
@@ -169,7 +174,9 @@ mod tests {
     #[test]
     fn what_is_malformed_is_refused() {
         for path in [
+            "/me/drive/root:/",
             "/me/drive/root:/:",
+            "/drives/d/items/1:/:",
             "/drives/d/items/1:/:/content",
             "/me/drive/root:/a%zz",
             "/me/drive/root:/a//b",

@@ -163,7 +163,8 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Makes an inode number stand for an identity, taking it from whichever held it.
+    /// Makes an inode number stand for an identity, taking it from whichever held it; those who watch hear of it as of a
+    /// move that leads nowhere.
     ///
     /// This is how a file that was saved under a temporary name takes over the item it replaced.
     ///
@@ -187,6 +188,11 @@ impl<'a> Txn<'a> {
                 let numbers = [ino.0 as i64, old as i64];
                 self.sql.prepare_cached("UPDATE items SET ino = ?1 WHERE ino = ?2")?.execute(numbers)?;
                 self.sql.prepare_cached("UPDATE items SET parent = ?1 WHERE parent = ?2")?.execute(numbers)?;
+                // Whoever has looked it up knows it by its old number, or does not see it where an intent had that.
+                if let Some(row) = self.by_ino(ino)? {
+                    let what = What::Moved { from: row.parent, name: row.name.clone() };
+                    self.notices.push(Notice { ino, parent: row.parent, name: row.name, what });
+                }
             }
             None => self.reserve(ino, &key)?,
         }

@@ -13,8 +13,8 @@
 //! - Bytes go to the disk before the log that speaks of them; a file is removed after the log that says so.
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
-//! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `store` and `spool`
-//! (the files), `commit` (the group commit), `recover` (start-up), `uploader` (the worker), `burst` (what is held
+//! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `reveal` (what an
+//! intent has hidden), `store` and `spool` (the files), `commit` (the group commit), `recover` (start-up), `uploader` (the worker), `burst` (what is held
 //! until the user says so), `report` and `discard` (what people see of all this, and how they take it back).
 
 use std::collections::{HashMap, HashSet};
@@ -45,6 +45,7 @@ mod overlay;
 mod queue;
 mod recover;
 pub mod report;
+mod reveal;
 mod salvage;
 mod shelter;
 mod spool;
@@ -132,6 +133,7 @@ pub struct Journal {
     pending: Arc<Pending>,
     inos: Arc<Numbers>,
     index: std::sync::OnceLock<Arc<Index>>,
+    revealed: std::sync::OnceLock<reveal::Revealed>,
     /// Rings when there may be something to do for the uploader. Whoever finds something rings for the next.
     pub(crate) wake: Arc<Notify>,
     /// Moves with every change of an intent: for those who wait for something to settle.
@@ -385,11 +387,12 @@ impl Journal {
                 draft.set_ino(row.ino);
             }
         }
-        let mut items = Vec::new();
+        let (mut items, mut before) = (Vec::new(), Vec::new());
         for ino in touched {
             if let Some(old) = state.overlay.take(ino) {
                 state.queue.take(&old, self.settings.debounce);
-                items.extend(old.item);
+                items.extend(old.item.clone());
+                before.push(old);
             }
         }
         for intent in batch.put {
@@ -398,6 +401,7 @@ impl Journal {
             state.overlay.put(intent);
         }
         self.say_what_is_wanted(&state.overlay, items);
+        self.reveal(&state.overlay, &before);
         for id in batch.retire {
             if let Some(draft) = state.drafts.remove(&id) {
                 let path = draft.path().to_owned();

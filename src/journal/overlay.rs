@@ -8,12 +8,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::intent::{Intent, Kind};
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name::fold;
+use crate::index::Row;
 
 /// The names that an intent's item holds in the cloud, or may hold because it was sent there without an answer.
 fn held_by(intent: &Intent) -> impl Iterator<Item = (&ItemId, &str)> {
     let base = intent.base.iter().map(|base| (&base.parent, base.name.as_str()));
     let sent = intent.sent.iter().filter_map(|sent| sent.place.as_ref()).map(|(parent, name)| (parent, name.as_str()));
     base.chain(sent)
+}
+
+/// Whether what is there may be what an intent has sent there without an answer.
+pub(super) fn has_sent(intent: &Intent, parent: &ItemId, name: &str, version: Option<&ContentTag>) -> bool {
+    let Some(sent) = intent.sent.as_ref().filter(|_| intent.item.is_none()) else { return false };
+    let there = sent.place.as_ref().is_some_and(|(at, called)| at == parent && called == name);
+    there && (intent.kind == Kind::Folder || version.is_some_and(|tag| sent.versions.contains(tag)))
 }
 
 /// The intents of a journal.
@@ -123,12 +131,14 @@ impl Overlay {
     /// Whether what is there may be what an intent has sent there without an answer: then the intent says where it is,
     /// and whether it is to be seen at all.
     pub fn may_have_sent(&self, parent: &ItemId, name: &str, version: Option<&ContentTag>) -> bool {
-        self.holders(parent, name).filter(|intent| intent.item.is_none()).any(|intent| {
-            intent.sent.as_ref().is_some_and(|sent| {
-                let there = sent.place.as_ref().is_some_and(|(at, called)| at == parent && called == name);
-                there && (intent.kind == Kind::Folder || version.is_some_and(|tag| sent.versions.contains(tag)))
-            })
-        })
+        self.holders(parent, name).any(|intent| has_sent(intent, parent, name, version))
+    }
+
+    /// Whether an intent says where the item of a row is, whose folder is `folder` in the cloud: then the row does not.
+    pub fn covers(&self, folder: Option<&ItemId>, row: &Row) -> bool {
+        self.get(row.ino).is_some()
+            || self.by_item(&row.id).is_some()
+            || folder.is_some_and(|folder| self.may_have_sent(folder, &row.name, row.content_tag.as_ref()))
     }
 
     /// The intents whose items are still in this folder of the cloud.

@@ -158,6 +158,7 @@ impl Journal {
             pending,
             inos,
             index: OnceLock::new(),
+            revealed: OnceLock::new(),
             wake: Arc::default(),
             changed: tokio::sync::watch::channel(0).0,
         });

@@ -58,7 +58,19 @@ impl Volume {
                     self.tell_size(ino, pin.told, actual).await;
                     pin.size = actual;
                 }
-                other => return Ok(other?),
+                Err(error) => {
+                    // What is shown has gone or changed, and nobody has said so yet.
+                    let is_contradicted = match &error {
+                        FetchError::Stale => true,
+                        FetchError::Remote(error) => error.kind == RemoteErrorKind::NotFound,
+                        _ => false,
+                    };
+                    if is_contradicted {
+                        self.in_doubt();
+                    }
+                    return Err(error.into());
+                }
+                Ok(bytes) => return Ok(bytes),
             }
         }
     }

@@ -329,6 +329,8 @@ pub struct Volume {
     room: AtomicI64,
     /// Called when somebody looks at the drive.
     used: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Called when the service does not have what the index shows.
+    doubted: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Volume {
@@ -359,6 +361,7 @@ impl Volume {
             fresh: AtomicBool::new(false),
             room: AtomicI64::new(0),
             used: OnceLock::new(),
+            doubted: OnceLock::new(),
         });
         // What the volume fetches with must not keep it alive.
         let told = Arc::downgrade(&volume);
@@ -367,12 +370,29 @@ impl Volume {
                 volume.disown_pages(key);
             }
         });
+        let told = Arc::downgrade(&volume);
+        volume.journal.on_revealed(move |parent, name| {
+            if let Some(volume) = told.upgrade() {
+                volume.tell_revealed(parent, name);
+            }
+        });
         volume
     }
 
     /// Sets what is called, often and from any thread, when somebody looks at the drive. Once.
     pub fn on_use(&self, f: impl Fn() + Send + Sync + 'static) {
         let _ = self.used.set(Box::new(f));
+    }
+
+    /// Sets what is called, from any thread, when the service does not have what is shown here. Once.
+    pub fn on_doubt(&self, f: impl Fn() + Send + Sync + 'static) {
+        let _ = self.doubted.set(Box::new(f));
+    }
+
+    fn in_doubt(&self) {
+        if let Some(doubted) = self.doubted.get() {
+            doubted();
+        }
     }
 
     fn in_use(&self) {

@@ -9,6 +9,7 @@
 //! | content, no handle open | pages |
 //! | content, handle open | attributes only; pages are dropped at the next open |
 //! | content was wrong as it came | pages, handle open or not |
+//! | our own work is out of the way of something | entry |
 //! | anything about a node that has an intent | nothing: the kernel is looking at our own work |
 
 use super::names::shown;
@@ -81,6 +82,15 @@ impl Volume {
                 }
                 What::Added | What::Meta | What::Content => {}
             }
+        }
+    }
+
+    /// A name that nothing had is that of something again, because our own work is out of its way. Only touches the queue
+    /// to the kernel: the journal is locked.
+    pub(super) fn tell_revealed(&self, parent: Ino, name: &str) {
+        if parent == Ino::ROOT || self.kernel_knows(parent) {
+            self.kernel.post(KernelNotice::Entry { parent, name: shown(name) });
+            self.kernel.post(KernelNotice::Attributes(parent));
         }
     }
 

@@ -17,7 +17,7 @@ use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name::{fold, is_plain, map, to_local};
 use crate::index::Row;
 use crate::journal::intent::Base;
-use crate::journal::{Draft, Intent, Kind, Known, Moment, OpenedOn, Overlay, Subject};
+use crate::journal::{Draft, Intent, Kind, Known, Moment, OpenedOn, Subject};
 use crate::remote::{Change, ChangeSource, Item, ItemKind, list_all, look_up_all};
 
 /// A node of the tree.
@@ -263,7 +263,7 @@ impl Volume {
             let placed: Vec<Placed> = now.overlay().placed_in(parent).map(|intent| Placed::of(now, intent)).collect();
             if !now.overlay().is_empty() {
                 let folder = now.resolve(parent);
-                rows.retain(|row| !covers(now.overlay(), folder.as_ref(), row));
+                rows.retain(|row| !now.overlay().covers(folder.as_ref(), row));
             }
             let rows = without_twins(rows, &placed);
             (placed, rows)
@@ -506,12 +506,5 @@ fn is_unmapped(row: &Row) -> bool {
 
 /// Whether an intent says where the item of a row is, so that the row does not.
 fn is_covered(now: &Moment<'_>, row: &Row) -> bool {
-    !now.overlay().is_empty() && covers(now.overlay(), now.resolve(row.parent).as_ref(), row)
-}
-
-/// Whether an intent says where the item of a row is, whose folder is `folder` in the cloud.
-fn covers(overlay: &Overlay, folder: Option<&ItemId>, row: &Row) -> bool {
-    overlay.get(row.ino).is_some()
-        || overlay.by_item(&row.id).is_some()
-        || folder.is_some_and(|folder| overlay.may_have_sent(folder, &row.name, row.content_tag.as_ref()))
+    !now.overlay().is_empty() && now.overlay().covers(now.resolve(row.parent).as_ref(), row)
 }

@@ -143,6 +143,9 @@ fn trip(flavour: Flavour) {
     assert_eq!(drive.read_file("box/again.txt").expect("it was copied"), b"Dear Sir or Madam\n");
     other.run(&["deletefile", "cloud:box/again.txt"]);
     assert!(drive.stat("box/again.txt").is_none());
+    other.run(&["moveto", "cloud:box/sub/folder", "cloud:box/other/place"]);
+    assert!(drive.stat("box/other/place/20 % & more #1.txt").is_some(), "a folder is moved as a whole");
+    assert!(drive.stat("box/sub/folder").is_none());
     other.run(&["delete", "cloud:box/sub"]);
     assert!(drive.stat("box/sub/12 MiB.bin").is_none(), "delete removes the files");
     other.run(&["purge", "cloud:box"]);
@@ -195,6 +198,8 @@ fn rclone_mounts() {
         wait("it is in the cloud", &|| drive.read_file("new/after.txt").as_deref() == Some(b"made here"));
         fs::rename(at.join("new/after.txt"), at.join("new/renamed.txt")).unwrap();
         wait("the rename is in the cloud", &|| drive.read_file("new/renamed.txt").as_deref() == Some(b"made here"));
+        fs::rename(at.join("new"), at.join("old")).unwrap();
+        wait("so is that of the folder", &|| drive.read_file("old/renamed.txt").as_deref() == Some(b"made here"));
         fs::remove_file(at.join("here/before.txt")).unwrap();
         wait("the removal is in the cloud", &|| drive.stat("here/before.txt").is_none());
     }));

@@ -12,17 +12,23 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use onedrive_mount::daemon::core::Core;
 use onedrive_mount::emulator::{Course, Fault, Flavour, ReadLag, Rule, When};
 use onedrive_mount::journal::Progress;
+use onedrive_mount::volume::VolumeResult;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError};
 
 use self::ledger::{Local, MARK, Remote, Shared, Size, book, elsewhere, here};
 use crate::world::generated;
+use crate::world::kernel::Believer;
 use crate::world::model::Node;
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
 use crate::world::{MANY_FRAGMENTS, User, World, time_passes};
+
+/// Few, so that they meet.
+const NAMES: [&str; 4] = ["a", "b", "A", "c.txt"];
 
 /// What happens in the middle of one of our requests.
 #[derive(Clone, Debug)]
@@ -50,7 +56,8 @@ enum Op {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    let name = prop_oneof![4 => Just("a"), 4 => Just("b"), 1 => Just("A"), 2 => Just("c.txt")];
+    let [a, b, other_a, c] = NAMES;
+    let name = prop_oneof![4 => Just(a), 4 => Just(b), 1 => Just(other_a), 2 => Just(c)];
     prop::collection::vec(name, 1..=3).prop_map(|names| names.join("/"))
 }
 
@@ -99,7 +106,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 struct Play {
     world: World,
-    core: Option<onedrive_mount::daemon::core::Core>,
+    core: Option<Core>,
+    kernel: Arc<Believer>,
     flavour: Side,
     ledger: Shared,
     trace: bool,
@@ -123,12 +131,30 @@ fn may_double(ops: &[Op]) -> bool {
 impl Play {
     async fn restart(&mut self) {
         drop(self.core.take());
-        self.core = Some(self.world.open().await);
+        self.kernel = Arc::default();
+        self.core = Some(self.world.open_heard(self.kernel.clone()).await);
         let _ = self.core().poller.prepare().await;
     }
 
-    fn core(&self) -> &onedrive_mount::daemon::core::Core {
+    fn core(&self) -> &Core {
         self.core.as_ref().expect("it runs")
+    }
+
+    /// Our user does something, on a kernel that believes what it was told.
+    async fn mine(&self, core: &Core, local: &Local) -> VolumeResult<()> {
+        let paths = local.paths();
+        self.kernel.does(core, &paths).await;
+        let outcome = here(&User(core), &self.ledger, local).await;
+        self.kernel.does(core, &paths).await;
+        outcome
+    }
+
+    /// What programs have been told is still so, or they have been told otherwise; and they look again.
+    async fn believed(&self) -> Result<(), TestCaseError> {
+        let errors = self.kernel.errors(self.core()).await;
+        prop_assert!(errors.is_empty(), "the kernel believes what is not so: {errors:#?}");
+        self.kernel.look(self.core(), &NAMES).await;
+        Ok(())
     }
 
     /// One step of the uploader, with what happens in the middle of its requests; whether there was anything to do.
@@ -194,7 +220,7 @@ impl Play {
                     Some(act) = asked.recv() => {
                         match act {
                             Act::Local(local) => {
-                                let outcome = here(&User(core), &self.ledger, &local).await;
+                                let outcome = self.mine(core, &local).await;
                                 if self.trace { eprintln!("    in the middle: {local:?}: {outcome:?}"); }
                             }
                             _ => {
@@ -225,7 +251,7 @@ impl Play {
         }
         match op {
             Op::Local(local) => {
-                let outcome = here(&User(self.core()), &self.ledger, &local).await;
+                let outcome = self.mine(self.core(), &local).await;
                 if self.trace {
                     eprintln!("    {outcome:?}");
                 }
@@ -249,7 +275,7 @@ impl Play {
             Op::Offline(locals) => {
                 self.world.emulator.set_online(false);
                 for local in locals {
-                    let outcome = here(&User(self.core()), &self.ledger, &local).await;
+                    let outcome = self.mine(self.core(), &local).await;
                     if self.trace {
                         eprintln!("    offline: {local:?}: {outcome:?}");
                     }
@@ -402,12 +428,15 @@ async fn play(flavour: Side, ops: Vec<Op>, trace: bool) -> Result<(), TestCaseEr
     world.debounce = Duration::ZERO;
     world.how = MANY_FRAGMENTS;
     let may_double = may_double(&ops);
-    let mut play = Play { world, core: None, flavour, ledger: Shared::default(), trace, may_double };
+    let mut play =
+        Play { world, core: None, kernel: Arc::default(), flavour, ledger: Shared::default(), trace, may_double };
     play.restart().await;
     for op in ops {
         play.play(op).await;
+        play.believed().await?;
     }
-    play.check().await
+    play.check().await?;
+    play.believed().await
 }
 
 fn run(flavour: Side, cases: u32) {

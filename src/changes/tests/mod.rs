@@ -361,6 +361,39 @@ async fn the_task_polls_in_its_rhythm_backs_off_and_wakes_up() {
     assert_eq!(polls(&world, 1).await, 1);
     assert!(world.poller.health().borrow().trouble.is_none());
 
+    // After many failures the pause is minutes; that somebody else is answered shortens it, and not below a quarter of one.
+    let busy = || RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, "an error page");
+    for pause in [60, 5, 10, 20, 40, 80] {
+        world.feed.state().failures.push_back(busy());
+        assert_eq!(polls(&world, pause).await, 1);
+    }
+    assert_eq!(polls(&world, 3).await, 0);
+    world.poller.reached();
+    assert_eq!(polls(&world, 11).await, 0);
+    world.feed.state().failures.push_back(busy());
+    assert_eq!(polls(&world, 1).await, 1);
+    world
+        .feed
+        .state()
+        .failures
+        .push_back(RemoteError { advice: Advice::RetryAfter(Duration::from_secs(400)), ..busy() });
+    world.poller.reached();
+    assert_eq!(polls(&world, 0).await, 0);
+    assert_eq!(polls(&world, 15).await, 1);
+    world.poller.reached();
+    assert_eq!(polls(&world, 399).await, 0, "what the service asks for comes first");
+    assert_eq!(polls(&world, 1).await, 1);
+    world.poller.reached();
+    assert_eq!(polls(&world, 59).await, 0, "nothing has failed");
+
+    // What is shown and is not there any more.
+    world.poller.doubt();
+    assert_eq!(polls(&world, 1).await, 1);
+    world.poller.doubt();
+    world.poller.doubt();
+    assert_eq!(polls(&world, 14).await, 0, "however often it is said");
+    assert_eq!(polls(&world, 1).await, 1);
+
     switch.stop();
     task.await.expect("ends");
 }

@@ -4,8 +4,8 @@
 //! however often it was repeated inside.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -86,7 +86,7 @@ impl Operation {
 }
 
 /// Running totals since the start of the program. Read at any time; members are not of one instant.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Counters {
     calls: [AtomicU64; Operation::ALL.len()],
     failures: [AtomicU64; Operation::ALL.len()],
@@ -96,6 +96,7 @@ pub struct Counters {
     bytes_out: AtomicU64,
     last_contact: AtomicU64,
     offline_since: AtomicU64,
+    answered: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// Stands for "never" in the times.
@@ -142,6 +143,11 @@ impl Counters {
         moment(&self.offline_since)
     }
 
+    /// Sets what is called, often and from any thread, when the service has done what it was asked for. Once.
+    pub fn on_answer(&self, f: impl Fn() + Send + Sync + 'static) {
+        let _ = self.answered.set(Box::new(f));
+    }
+
     fn begin(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::Relaxed);
         Running(self.clone())
@@ -167,6 +173,11 @@ impl Counters {
         }
         if kind == Some(RemoteErrorKind::Throttled) {
             self.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+        if kind.is_none()
+            && let Some(answered) = self.answered.get()
+        {
+            answered();
         }
     }
 }

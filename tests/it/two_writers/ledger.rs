@@ -24,6 +24,19 @@ pub(super) enum Local {
     Rename(String, String),
 }
 
+impl Local {
+    /// The paths whose names or files it changes.
+    pub(super) fn paths(&self) -> Vec<String> {
+        match self {
+            Self::Save(path, _) => vec![path.clone(), format!("{path}.tmp")],
+            Self::Rename(from, to) => vec![from.clone(), to.clone()],
+            Self::Mkdir(path) | Self::Write(path, _) | Self::Patch(path) | Self::Unlink(path) | Self::Rmdir(path) => {
+                vec![path.clone()]
+            }
+        }
+    }
+}
+
 /// What the other device does; it sees the cloud as it is.
 #[derive(Clone, Debug)]
 pub(super) enum Remote {

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod desk;
 pub mod disk;
 pub mod generated;
+pub mod kernel;
 pub mod model;
 pub mod mount;
 pub mod ops;
