@@ -28,6 +28,8 @@ struct Inner {
     generation: u64,
     urgent: bool,
     stopped: bool,
+    /// The thread waits for anything to do. Once there is, what more comes is no news to it: it has a round to make.
+    idle: bool,
     drafts: HashMap<SpoolId, Arc<Draft>>,
     remove: Vec<(SpoolId, PathBuf)>,
 }
@@ -50,25 +52,29 @@ impl Pending {
 
     /// Something was written to the log.
     pub(super) fn mark(&self) {
-        self.lock().generation += 1;
-        self.changed.notify_one();
+        self.more(&mut self.lock());
+    }
+
+    fn more(&self, inner: &mut Inner) {
+        inner.generation += 1;
+        if std::mem::take(&mut inner.idle) {
+            self.changed.notify_one();
+        }
     }
 
     /// The bytes of a draft need syncing.
     pub(super) fn mark_draft(&self, draft: &Arc<Draft>) {
         let mut inner = self.lock();
-        inner.generation += 1;
         inner.drafts.insert(draft.id, draft.clone());
-        self.changed.notify_one();
+        self.more(&mut inner);
     }
 
     /// A file is to be removed once the log that says so is durable.
     pub(super) fn remove_later(&self, id: SpoolId, path: PathBuf) {
         let mut inner = self.lock();
-        inner.generation += 1;
         inner.drafts.remove(&id);
         inner.remove.push((id, path));
-        self.changed.notify_one();
+        self.more(&mut inner);
     }
 
     /// Asks for a round now; the receiver sees a number of at least the returned one when it is done.
@@ -93,9 +99,11 @@ impl Pending {
                 if inner.stopped {
                     return None;
                 }
+                inner.idle = true;
                 inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
+            inner.idle = false;
             break;
         }
         if !inner.urgent && !inner.stopped {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::coalesce::{self, Outcome};
+use super::queue::due_at;
 use super::store::{Batch, SpoolBase};
 use super::{Draft, Intent, Journal, JournalResult, Progress, SpoolId, State, Subject};
 use crate::base::clock::Timestamp;
@@ -80,7 +81,10 @@ impl Journal {
             if *count == 0 {
                 state.writers.remove(&ino);
                 state.sessions.remove(&ino);
-                self.wake.notify_one();
+                let due = state.overlay.get(ino).and_then(|intent| due_at(intent, self.settings.debounce));
+                if state.rest.is_broken_by(due.into_iter()) {
+                    self.wake.notify_one();
+                }
             }
         }
     }

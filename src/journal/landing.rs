@@ -65,7 +65,7 @@ impl Journal {
     pub(super) fn pick(&self) -> Pick {
         let now = self.now();
         let mut state = self.lock();
-        let pick = {
+        let (pick, rest) = {
             let state = &*state;
             let ready = |intent: &Intent| {
                 !state.busy.contains_key(&intent.ino)
@@ -79,6 +79,7 @@ impl Journal {
             };
             state.queue.pick(&state.overlay, now, &ready, Cloud { resolve: &resolve, above: &above })
         };
+        state.rest = rest;
         if let Pick::Work(intent, step) = &pick {
             let place = match step {
                 Step::Create { parent, .. } | Step::MakeFolder { parent } => {
@@ -309,6 +310,8 @@ impl Journal {
             }
         }
         self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
+        // The index has told of the place where it was in the cloud; here it may have stood elsewhere.
+        self.tell_gone(&intent);
         drop(state);
         self.forget_mode(ino);
         Ok(landed)

@@ -67,7 +67,7 @@ pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
 pub use sums::DamagedDraft;
 
 use commit::Pending;
-use queue::Queue;
+use queue::{Queue, Rest, due_at};
 use store::{Batch, Store};
 
 /// The result of journal calls.
@@ -144,6 +144,8 @@ pub struct Journal {
 struct State {
     overlay: Overlay,
     queue: Queue,
+    /// What the last look at the queue has left.
+    rest: Rest,
     drafts: HashMap<SpoolId, Arc<Draft>>,
     /// How many handles may write an inode.
     writers: HashMap<Ino, u32>,
@@ -395,6 +397,8 @@ impl Journal {
                 before.push(old);
             }
         }
+        let dues = batch.put.iter().filter_map(|intent| due_at(intent, self.settings.debounce));
+        let is_called_for = state.rest.is_broken_by(dues);
         for intent in batch.put {
             state.queue.put(&intent, self.settings.debounce);
             items.extend(intent.item.clone());
@@ -417,8 +421,10 @@ impl Journal {
         }
         self.pending.mark();
         self.changed.send_modify(|generation| *generation += 1);
-        // One looks, and calls the next if there is work for more.
-        self.wake.notify_one();
+        if is_called_for {
+            // One looks, and calls the next if there is work for more.
+            self.wake.notify_one();
+        }
         Ok(())
     }
 

@@ -66,7 +66,10 @@ impl Journal {
             // Its content did not survive the last crash (what is left of it is kept); an empty file was never wanted.
             let mut state = self.lock();
             self.free(&mut state, ino);
-            return self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() });
+            let gone = state.overlay.get(ino).cloned();
+            self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
+            gone.iter().for_each(|gone| self.tell_gone(gone));
+            return Ok(());
         }
         // A lagging service may have it all the same: then it is met when it is sent again, and known by its version.
         self.amend(ino, |intent, _| {

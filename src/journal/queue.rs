@@ -49,6 +49,26 @@ pub enum Pick {
     Idle,
 }
 
+/// What a look at the queue has left: until when those who look may rest, whatever is stored that is due later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Rest {
+    /// Nothing is due before this.
+    Until(Timestamp),
+    /// Something is due and waits for something else: any change may be what it waits for.
+    #[default]
+    Restless,
+}
+
+impl Rest {
+    /// Whether a change that stores intents due at these times is a reason to look again.
+    pub fn is_broken_by(self, mut dues: impl Iterator<Item = Timestamp>) -> bool {
+        match self {
+            Self::Until(until) => dues.any(|due| due < until),
+            Self::Restless => true,
+        }
+    }
+}
+
 /// When an intent is due, if it is waiting for anything but the user.
 pub fn due_at(intent: &Intent, debounce: Duration) -> Option<Timestamp> {
     if matches!(intent.progress, Progress::Parked(_)) || (intent.local_only && !intent.deleted) {
@@ -94,16 +114,26 @@ impl Queue {
 
     /// The next thing to do. `ready` says whether an intent may be touched at all (nobody writes it, no request
     /// about it is under way).
-    pub fn pick(&self, overlay: &Overlay, now: Timestamp, ready: &dyn Fn(&Intent) -> bool, cloud: Cloud<'_>) -> Pick {
+    pub fn pick(
+        &self,
+        overlay: &Overlay,
+        now: Timestamp,
+        ready: &dyn Fn(&Intent) -> bool,
+        cloud: Cloud<'_>,
+    ) -> (Pick, Rest) {
         let order = Order { overlay, cloud };
-        let mut outcome = Pick::Idle;
+        let mut outcome = (Pick::Idle, Rest::Until(Timestamp(i64::MAX)));
         let mut held_up: Vec<Ino> = Vec::new();
         for (due, ino) in &self.due {
             let Some(intent) = overlay.get(*ino) else { continue };
             if *due > now && !is_of_another_calendar(intent, *due, now) {
-                outcome = Pick::Wait(*due);
+                outcome.0 = Pick::Wait(*due);
+                if outcome.1 != Rest::Restless {
+                    outcome.1 = Rest::Until(*due);
+                }
                 break;
             }
+            outcome.1 = Rest::Restless;
             if !ready(intent) {
                 continue;
             }
@@ -111,17 +141,20 @@ impl Queue {
             let step = next_step(intent, parent.as_ref());
             match step {
                 Step::Rest | Step::AwaitParent => {}
-                Step::Settled | Step::FindSent => return Pick::Work(Box::new(intent.clone()), step),
+                Step::Settled | Step::FindSent => return (Pick::Work(Box::new(intent.clone()), step), Rest::Restless),
                 _ if order.is_being_replaced(intent, &step) => {}
                 _ if !order.any_awaited(intent, &mut |_| true) => {
-                    return Pick::Work(Box::new(intent.clone()), step);
+                    return (Pick::Work(Box::new(intent.clone()), step), Rest::Restless);
                 }
                 _ => held_up.extend(order.may_step_aside(intent, &step).then_some(*ino)),
             }
         }
         // Nothing can be done now: is that because of a circle?
         let one = order.in_a_circle(&held_up).and_then(|ino| overlay.get(ino));
-        one.and_then(|intent| aside(intent, cloud)).unwrap_or(outcome)
+        match one.and_then(|intent| aside(intent, cloud)) {
+            Some(pick) => (pick, Rest::Restless),
+            None => outcome,
+        }
     }
 }
 
@@ -197,7 +230,7 @@ mod tests {
         // What has no intent here is called after the folder it is in.
         let above = |item: &ItemId| item.id.rsplit_once('/').map(|(above, _)| id(above));
         let cloud = Cloud { resolve: &resolve, above: &above };
-        world.1.pick(&world.0, Timestamp::from_seconds(now as i64), &|_| true, cloud)
+        world.1.pick(&world.0, Timestamp::from_seconds(now as i64), &|_| true, cloud).0
     }
 
     #[test]
@@ -205,6 +238,23 @@ mod tests {
         let world = world(vec![placed(5, "a", None)]);
         assert!(matches!(pick(&world, 1), Pick::Wait(at) if at == Timestamp::from_seconds(2)));
         assert!(matches!(pick(&world, 2), Pick::Work(intent, Step::Create { .. }) if intent.ino == Ino(5)));
+    }
+
+    #[test]
+    fn who_has_looked_rests_until_something_is_due_sooner_or_is_waited_for() {
+        let at = Timestamp::from_seconds;
+        let rest = |world: &(Overlay, Queue), now| {
+            let cloud = Cloud { resolve: &|ino| (ino == Ino(1)).then(|| id("root")), above: &|_| None };
+            world.1.pick(&world.0, at(now), &|intent| intent.ino != Ino(9), cloud).1
+        };
+        let young = world(vec![placed(5, "a", None)]);
+        assert_eq!(rest(&young, 1), Rest::Until(at(2)));
+        assert!(!rest(&young, 1).is_broken_by([at(2), at(3)].into_iter()));
+        assert!(rest(&young, 1).is_broken_by([at(3), at(1)].into_iter()));
+        assert!(!rest(&world(vec![]), 1).is_broken_by([].into_iter()), "something is gone that nobody waited for");
+        assert_eq!(rest(&young, 2), Rest::Restless, "there is work");
+        let written = world(vec![placed(9, "b", None), Intent { changed: at(100), ..placed(5, "a", None) }]);
+        assert_eq!(rest(&written, 50), Rest::Restless, "its close may come at any time");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{Intent, Journal, Overlay};
 use crate::base::ids::Ino;
 use crate::index::{Index, IndexResult, Row};
 
-/// Hears of names that have come to light, each with its folder. Called with the journal locked, when whoever asks will
+/// Hears of names that have come to light, or whose intent is gone with what it stood for, each with its folder. Called with the journal locked, when whoever asks will
 /// be told of them; must not ask the journal.
 pub(super) type Revealed = Box<dyn Fn(Ino, &str) + Send + Sync>;
 
@@ -25,6 +25,13 @@ impl Journal {
     /// Sets who hears of names that have come to light. Once.
     pub fn on_revealed(&self, f: impl Fn(Ino, &str) + Send + Sync + 'static) {
         let _ = self.revealed.set(Box::new(f));
+    }
+
+    /// Tells that what stood under a name is gone with its intent, though no program has removed it.
+    pub(super) fn tell_gone(&self, intent: &Intent) {
+        if let Some(revealed) = self.revealed.get().filter(|_| intent.is_live()) {
+            revealed(intent.parent, &intent.name);
+        }
     }
 
     /// Tells of what has come to light since these intents were as they are here.

@@ -483,6 +483,23 @@ fn a_session_whose_address_was_lost_holds_its_name_only_for_a_while() {
     }
 }
 
+/// What the generator found once in two thousand cases.
+#[test]
+fn a_file_that_is_gone_there_is_shown_no_longer_where_it_was_moved_here() {
+    let runtime = generated::runtime(4);
+    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into()] {
+        let ops = vec![
+            Op::Local(Local::Mkdir("a".into())),
+            Op::Step(Vec::new()),
+            Op::Local(Local::Write("b".into(), Size::Small)),
+            Op::Step(Vec::new()),
+            Op::Remote(Remote::Remove("b".into())),
+            Op::Local(Local::Rename("b".into(), "a/a".into())),
+        ];
+        runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
+    }
+}
+
 /// What the generator found once in five thousand cases.
 #[test]
 fn a_version_that_comes_under_a_name_we_have_left_outlives_a_folder_made_there() {
