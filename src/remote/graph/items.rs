@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use lru::LruCache;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -33,11 +34,13 @@ impl Graph {
             DriveChoice::Id(id) => format!("/drives/{}", encode_id(DriveId::new(id).as_str())),
         };
         let url = self.http.graph_url(&format!("{path}?$select=id,driveType,owner"))?;
-        let drive: WireDrive = self.ask(&Ask::get(url, "find the drive")).await?.parse()?;
+        let root_url = self.http.graph_url(&format!("{path}/root?$select={SELECT}"))?;
+        // Side by side: somebody waits for the first look at a new mount.
+        let (drive, root) = (Ask::get(url, "find the drive"), look(root_url, "find the root of the drive"));
+        let (drive, root) = try_join(self.ask(&drive), self.ask(&root)).await?;
+        let (drive, root): (WireDrive, WireItem) = (drive.parse()?, root.parse()?);
         let id = drive.id.as_deref().filter(|id| !id.is_empty() && is_sound_id(id));
         let id = DriveId::new(id.ok_or_else(|| RemoteError::protocol("the service named a drive without an id"))?);
-        let url = self.drive_url(&id, &format!("/root?$select={SELECT}"))?;
-        let root: WireItem = self.ask(&look(url, "find the root of the drive")).await?.parse()?;
         Ok(DriveIdentity {
             root: ItemId::new(&id, root.item_id(&id)?.id),
             drive: id,

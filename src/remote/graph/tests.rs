@@ -63,7 +63,7 @@ async fn the_identity_is_the_drive_and_its_root() {
             200,
             r#"{"id":"A1B2C3D4E5F6071","driveType":"personal","owner":{"user":{"displayName":"Ada","email":"a@x.example"}}}"#,
         ),
-        "/v1.0/drives/0a1b2c3d4e5f6071/root" => Answer::new(
+        "/v1.0/me/drive/root" => Answer::new(
             200,
             r#"{"id":"0A1B2C3D4E5F6071!sEA8CC6","name":"root","root":{},"folder":{},
             "parentReference":{"driveId":"0a1b2c3d4e5f6071"}}"#,

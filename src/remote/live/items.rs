@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -112,10 +113,11 @@ pub(super) fn identified(reply: Reply) -> RemoteResult<Reply> {
 
 impl Live {
     pub(super) async fn fetch_identity(&self) -> RemoteResult<DriveIdentity> {
-        let user: WireUser = self.ask(&look(self.url("me", "")?, "ask who is signed in")).await?.parse()?;
+        let user = look(self.url("me", "")?, "ask who is signed in");
+        let root = look(self.url("me/skydrive", "")?, "find the root of the drive");
+        let (user, root) = try_join(self.ask(&user), self.ask(&root)).await?;
+        let (user, root): (WireUser, WireObject) = (user.parse()?, root.parse()?);
         let drive = user.drive()?;
-        let url = self.url("me/skydrive", "")?;
-        let root: WireObject = self.ask(&look(url, "find the root of the drive")).await?.parse()?;
         Ok(DriveIdentity {
             root: root.item_id(&drive)?,
             drive,
