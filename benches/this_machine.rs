@@ -13,9 +13,10 @@ use std::fs;
 use std::io::{Read, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use onedrive_mount::emulator::{Content, DriveHandle, Emulator, Flavour, Options};
+use onedrive_mount::emulator::{Content, Course, DriveHandle, Emulator, Flavour, Options, When};
 
 use stage::{Daemon, Home, median};
 
@@ -187,6 +188,31 @@ fn scenarios(top: &Path, only: &[String]) {
     }
 }
 
+/// Milliseconds from the moment at which the service has an answer that tells of a new file, until a program that was
+/// told that there is none is told that there is.
+fn news(at: &Path, emulator: &Emulator) -> Vec<f64> {
+    let told = Arc::new(Mutex::new(None::<Instant>));
+    let last = told.clone();
+    emulator.set_witness(Some(Arc::new(move |moment| {
+        if moment.when == When::After && moment.target.contains("delta") {
+            *last.lock().expect("an instant") = Some(Instant::now());
+        }
+        Course::Go
+    })));
+    let figures = each(20, |n| {
+        let (name, begun) = (format!("news {n}"), Instant::now());
+        assert!(!at.join(&name).exists());
+        emulator.drive().create_file(&format!("/{name}"), *b"x");
+        while !at.join(&name).exists() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{name} is not heard of");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        told.lock().expect("an instant").expect("somebody has asked").elapsed().as_secs_f64() * 1e3
+    });
+    emulator.set_witness(None);
+    figures
+}
+
 fn wait_for_rest(daemon: &Daemon) {
     // The debounce of uploads, and what they do.
     let mut before = daemon.processor_time();
@@ -254,6 +280,20 @@ fn main() {
             .expect("a string grows");
     }
     text.push_str(&last);
+    home.set("poll_interval: 1s");
+    let daemon = home.mount(None);
+    wait_for_rest(&daemon);
+    let mut news = news(&daemon.at, &emulator);
+    news.sort_by(f64::total_cmp);
+    writeln!(
+        text,
+        "\nA file made elsewhere is there for a program that has just looked for it in vain {:.1} ms after the answer that \
+         tells of it was ready, {:.1} ms at the slowest of {}.",
+        news[news.len() / 2],
+        news[news.len() - 1],
+        news.len()
+    )
+    .expect("a string grows");
     println!("{text}");
     if arguments.is_empty() {
         fs::write("docs/this-machine.md", format!("{INTRODUCTION}{text}")).expect("docs/this-machine.md is written");

@@ -322,6 +322,13 @@ impl Home {
         });
     }
 
+    /// Adds a line to the settings.
+    pub fn set(&self, line: &str) {
+        let settings = self.places().settings;
+        let text = std::fs::read_to_string(&settings).expect("signed in");
+        std::fs::write(&settings, format!("{text}{line}\n")).expect("a settings file");
+    }
+
     /// Starts the daemon, pinned to these processors if any are named; returns when the mount answers, with how long
     /// that took from the start of the process to the first listing of the root.
     pub fn mount(&self, processors: Option<&str>) -> Daemon {

@@ -380,7 +380,7 @@ async fn the_feed_starts_and_continues_and_starts_over() {
         let host = seen.header("host").expect("a host");
         match path(seen) {
             "/v1.0/me/drive" => Answer::new(200, r#"{"id":"b!D","driveType":"business"}"#),
-            "/v1.0/drives/b!D/root" => Answer::new(200, r#"{"id":"R","name":"root","root":{},"folder":{}}"#),
+            "/v1.0/me/drive/root" => Answer::new(200, r#"{"id":"R","name":"root","root":{},"folder":{}}"#),
             "/v1.0/gone" => refusal(410, "resyncRequired"),
             "/v1.0/lost" => refusal(404, "itemNotFound"),
             _ => {
