@@ -14,30 +14,28 @@
 //!
 //! Not here: what happens to local work when its base has moved. The journal decides that when it sends.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::ids::Cursor;
 use crate::base::tasks::Stop;
 use crate::index::{Index, IndexError, Notice, NoticeSink, meta};
 use crate::remote::{
-    Advice, Change, ChangePage, ChangeSource, Item, Next, Remote, RemoteError, RemoteErrorKind, Start, URGENCY,
-    Urgency, look_up_all,
+    Advice, Change, ChangeSource, Next, Remote, RemoteError, RemoteErrorKind, Start, URGENCY, Urgency,
 };
 
 mod apply;
+mod chain;
 pub mod plan;
 mod resync;
 mod rhythm;
 #[cfg(test)]
 mod tests;
 
+use chain::read_chain;
 use resync::{Enumeration, Unfound, Why};
 use rhythm::{Failure, Outcome, Rhythm};
 
@@ -446,54 +444,6 @@ impl Poller {
         Ok(Some(count))
     }
 
-    /// Asks again about items that we have just changed or deleted and that the chain shows otherwise: either the
-    /// chain is older than what we did, or somebody has changed or restored them since. As long as neither can be told
-    /// for one of them the chain is read again from where it began; what we did is not recent for ever. Returns what was
-    /// in doubt, too.
-    async fn without_ghosts(&self, chain: Chain, from: &Cursor) -> Result<(Chain, Vec<apply::Doubt>), Trouble> {
-        /// Many more are no echoes of our own.
-        const ASKED: usize = 500;
-        let (index, now) = (self.index.clone(), self.clock.now());
-        let (doubted, mut chain) = on_disk(move || {
-            let doubted = index.write(|txn| apply::doubted(txn, &chain.changes, now))?.0;
-            Ok((doubted, chain))
-        })
-        .await?;
-        let asked = doubted.iter().take(ASKED).map(|doubt| &doubt.id);
-        let answers: Vec<_> = look_up_all(&*self.remote, asked).collect().await;
-        for (doubt, (_, answer)) in doubted.iter().zip(answers) {
-            let answer = answer?;
-            let said = chain.changes.iter().rev().find_map(|change| match change {
-                Change::Is(item) if item.id == doubt.id => Some(item.meta_tag.clone()),
-                _ => None,
-            });
-            let (index, id) = (self.index.clone(), doubt.id.clone());
-            let open = match &answer {
-                Change::Is(item) if said.as_ref() == Some(&item.meta_tag) => false,
-                Change::Is(item) if doubt.is_open(item) => true,
-                // Older than what we know: whoever was asked is behind.
-                Change::Is(Item { meta_tag, .. }) => {
-                    let tag = meta_tag.clone();
-                    on_disk(move || index.is_overtaken(&id, &tag, now)).await?
-                }
-                // Not to be seen yet.
-                Change::Gone(_) => on_disk(move || index.is_newborn(&id, now)).await?,
-            };
-            if open {
-                chain.changes.retain(|change| !matches!(change, Change::Is(item) if item.id == doubt.id));
-                chain.cursor = from.clone();
-                continue;
-            }
-            // What we have deleted while this was asked is not restored.
-            if matches!(answer, Change::Is(_)) && doubt.was_deleted() {
-                let (index, id) = (self.index.clone(), doubt.id.clone());
-                on_disk(move || index.write(|txn| txn.forget_echo(&id))).await?;
-            }
-            chain.changes.push(answer);
-        }
-        Ok((chain, doubted))
-    }
-
     async fn take_first_cursor(&self) -> Result<(), Trouble> {
         if self.index.cursor()?.is_some() {
             return Ok(());
@@ -584,35 +534,4 @@ async fn on_disk<T: Send + 'static>(
             Err(_) => Err(RemoteError::new(RemoteErrorKind::Local, Advice::GiveUp, "the program is ending").into()),
         },
     }
-}
-
-/// A chain that was read to its end.
-struct Chain {
-    changes: Vec<Change>,
-    cursor: Cursor,
-}
-
-/// Follows the feed from a cursor to its end.
-async fn read_chain(remote: &dyn Remote, from: &Cursor) -> Result<Chain, RemoteError> {
-    let mut changes = Vec::new();
-    let mut seen = HashSet::new();
-    let mut page = remote.changes(Start::Cursor(from)).await?;
-    for _ in 0..MAX_PAGES {
-        let ChangePage { changes: more, next } = page;
-        if changes.len() + more.len() > MAX_CHANGES {
-            let context = "the feed has more news than a new listing of the drive would take";
-            return Err(RemoteError::new(RemoteErrorKind::Expired, Advice::Resync, context));
-        }
-        changes.extend(more);
-        match next {
-            Next::Done(cursor) => return Ok(Chain { changes, cursor }),
-            Next::More(link) => {
-                if !seen.insert(link.expose().clone()) {
-                    return Err(RemoteError::protocol("the feed's pages lead in a circle"));
-                }
-                page = remote.changes(Start::Link(&link)).await?;
-            }
-        }
-    }
-    Err(RemoteError::protocol("the feed of changes has no end"))
 }

@@ -274,6 +274,26 @@ async fn what_we_have_deleted_does_not_come_back_as_a_ghost_but_does_if_it_was_r
     assert_eq!(world.tree(), ["/a m0"], "restored in exactly the old state");
 }
 
+/// Else a program that makes files and deletes them holds up all news, and each of the files is asked for at every poll.
+#[tokio::test]
+async fn what_we_have_made_and_deleted_a_moment_ago_holds_up_no_news() {
+    let world = World::new();
+    world.poller.prepare().await.expect("prepared");
+    let until = world.clock.now().plus(Duration::from_secs(300));
+    let made_and_deleted = world.index.write(|txn| {
+        txn.expect_echo(&id("short"), &MetaTag(String::new()), false, until)?;
+        txn.expect_echo(&id("short"), &MetaTag("m1".into()), true, until)
+    });
+    made_and_deleted.expect("written");
+    world.feed.is(Item { meta_tag: MetaTag("between".into()), ..file("short", "root", 1) });
+    world.feed.is(file("theirs", "root", 1));
+    world.feed.state().gone_unnoticed = vec![id("short")];
+    world.poll().await;
+    assert_eq!(world.tree(), ["/theirs m1"]);
+    let all = Cursor(format!("cursor:{}", world.feed.state().log.len()));
+    assert_eq!(world.index.cursor().expect("reads"), Some(all), "the next poll asks for what comes after it");
+}
+
 #[tokio::test]
 async fn what_we_delete_while_it_is_asked_about_does_not_come_back() {
     let world = World::new();

@@ -74,10 +74,18 @@ enum Rule {
     Once,
 }
 
+/// What we have done with an item a moment ago.
+#[derive(Clone, Copy)]
+struct Lately {
+    at: Mono,
+    /// We have deleted it, else made it.
+    gone: bool,
+}
+
 /// Whether an unknown item is believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Missing {
-    /// At once.
+    /// At once: nobody is surprised, or we have deleted it ourselves.
     Believe,
     /// After two more looks: about one in a hundred valid ids is unknown for a moment.
     Doubt,
@@ -171,7 +179,7 @@ pub struct Retrying {
     inner: SharedRemote,
     clock: Arc<dyn Clock>,
     entropy: Entropy,
-    fresh: Mutex<HashMap<ItemId, Mono>>,
+    fresh: Mutex<HashMap<ItemId, Lately>>,
     offline: AtomicBool,
 }
 
@@ -241,20 +249,30 @@ impl Retrying {
 
     /// Remembers an item as made just now.
     fn made(&self, item: &Item) {
+        self.note(&item.id, false);
+    }
+
+    fn note(&self, item: &ItemId, gone: bool) {
         let now = self.clock.monotonic();
         let mut fresh = self.lock();
         if fresh.len() >= MAX_FRESH {
-            fresh.retain(|_, made| since(*made, now) < FRESH);
+            fresh.retain(|_, lately| since(lately.at, now) < FRESH);
         }
-        if fresh.len() < MAX_FRESH {
-            fresh.insert(item.id.clone(), now);
+        if fresh.len() < MAX_FRESH || fresh.contains_key(item) {
+            fresh.insert(item.clone(), Lately { at: now, gone });
         }
     }
 
     fn missing(&self, id: &ItemId, otherwise: Missing) -> Missing {
         let now = self.clock.monotonic();
         match self.lock().get(id) {
-            Some(made) if since(*made, now) < FRESH => Missing::Fresh,
+            Some(lately) if since(lately.at, now) < FRESH => {
+                if lately.gone {
+                    Missing::Believe
+                } else {
+                    Missing::Fresh
+                }
+            }
             _ => otherwise,
         }
     }
@@ -266,7 +284,7 @@ impl Retrying {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ItemId, Mono>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ItemId, Lately>> {
         self.fresh.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -369,7 +387,9 @@ impl Remote for Retrying {
     }
 
     async fn delete(&self, item: &ItemId, pre: &Precondition) -> RemoteResult<()> {
-        self.run(Rule::Harmless, Missing::Believe, || self.inner.delete(item, pre)).await
+        self.run(Rule::Harmless, Missing::Believe, || self.inner.delete(item, pre)).await?;
+        self.note(item, true);
+        Ok(())
     }
 
     async fn quota(&self) -> RemoteResult<Quota> {

@@ -143,6 +143,10 @@ async fn freshness_passes() {
     let (layer, _, clock) = layer([]);
     layer.make_folder(&item("P").id, "N").await.expect("made");
     assert_eq!(layer.missing_target(&target()), Missing::Fresh);
+    layer.delete(&item("N").id, &Precondition::None).await.expect("deleted");
+    assert_eq!(layer.missing_target(&target()), Missing::Believe, "we know why");
+    layer.make_folder(&item("P").id, "N").await.expect("made");
+    assert_eq!(layer.missing_target(&target()), Missing::Fresh);
     clock.advance(FRESH);
     assert_eq!(layer.missing_target(&target()), Missing::Doubt);
 }

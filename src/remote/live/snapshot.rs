@@ -178,11 +178,22 @@ impl Snapshot {
         self.logged
     }
 
-    /// What came after a position; `None` if that is not known any more.
-    pub(super) fn since(&self, position: u64) -> Option<Vec<Change>> {
+    /// What came after a position; `None` if that is not known any more. Without what was listed and is forgotten since:
+    /// who has deleted it knows that it is gone, and would have to ask whether it is back.
+    pub(super) fn since(&mut self, position: u64) -> Option<Vec<Change>> {
         let first = self.logged - self.log.len() as u64;
         let skip = position.checked_sub(first).filter(|_| position <= self.logged)?;
-        Some(self.log.iter().skip(skip as usize).cloned().collect())
+        let changes: Vec<Change> = self.log.iter().skip(skip as usize).cloned().collect();
+        Some(changes.into_iter().filter(|change| self.is_held(change)).collect())
+    }
+
+    /// Whether what was told of is still known to be where it was told to be; of what is gone there is nothing to hold.
+    fn is_held(&mut self, change: &Change) -> bool {
+        let Change::Is(item) = change else { return true };
+        let Some(parent) = &item.parent else { return true };
+        let (key, parent) = (self.key(&item.id), self.key(parent));
+        let is_in = |folder: &Folder| folder.children.binary_search_by_key(&key, |child| child.key).is_ok();
+        self.folders.get(&parent).is_some_and(is_in)
     }
 
     /// Takes a complete listing of a folder that was begun at `epoch`. What has changed goes into the log; with `whole`

@@ -52,6 +52,16 @@ fn what_is_missing_stays_known_until_it_was_looked_for() {
 }
 
 #[test]
+fn what_we_have_deleted_is_not_told_of_as_it_was() {
+    let mut snapshot = Snapshot::default();
+    let (short, stays) = (item(&file(1, "a", 5, T)), item(&file(2, "b", 5, T)));
+    take(&mut snapshot, &[short, stays.clone()]);
+    snapshot.forget(&file_id(1), None);
+    assert_eq!(snapshot.since(0), Some(vec![Change::Is(stays.clone())]));
+    assert_eq!(snapshot.since(1), Some(vec![Change::Is(stays)]), "positions are what they were");
+}
+
+#[test]
 fn a_listing_does_not_judge_what_we_are_changing() {
     let mut snapshot = Snapshot::default();
     let old = item(&file(1, "a", 5, T));

@@ -1,0 +1,96 @@
+//! A chain of changes: read to its end, and cleared of what it shows from before our own changes.
+
+use std::collections::HashSet;
+
+use futures_util::StreamExt as _;
+
+use super::{MAX_CHANGES, MAX_PAGES, Poller, Trouble, apply, on_disk};
+use crate::base::ids::Cursor;
+use crate::remote::{Advice, Change, ChangePage, Item, Next, Remote, RemoteError, RemoteErrorKind, Start, look_up_all};
+
+/// A chain that was read to its end.
+pub(super) struct Chain {
+    pub(super) changes: Vec<Change>,
+    pub(super) cursor: Cursor,
+}
+
+impl Poller {
+    /// Asks again about items that we have just changed or deleted and that the chain shows otherwise: either the
+    /// chain is older than what we did, or somebody has changed or restored them since. As long as neither can be told
+    /// for one of them the chain is read again from where it began; what we did is not recent for ever. Returns what was
+    /// in doubt, too.
+    pub(super) async fn without_ghosts(
+        &self,
+        chain: Chain,
+        from: &Cursor,
+    ) -> Result<(Chain, Vec<apply::Doubt>), Trouble> {
+        /// Many more are no echoes of our own.
+        const ASKED: usize = 500;
+        let (index, now) = (self.index.clone(), self.clock.now());
+        let (doubted, mut chain) = on_disk(move || {
+            let doubted = index.write(|txn| apply::doubted(txn, &chain.changes, now))?.0;
+            Ok((doubted, chain))
+        })
+        .await?;
+        let asked = doubted.iter().take(ASKED).map(|doubt| &doubt.id);
+        let answers: Vec<_> = look_up_all(&*self.remote, asked).collect().await;
+        for (doubt, (_, answer)) in doubted.iter().zip(answers) {
+            let answer = answer?;
+            let said = chain.changes.iter().rev().find_map(|change| match change {
+                Change::Is(item) if item.id == doubt.id => Some(item.meta_tag.clone()),
+                _ => None,
+            });
+            let (index, id) = (self.index.clone(), doubt.id.clone());
+            let open = match &answer {
+                Change::Is(item) if said.as_ref() == Some(&item.meta_tag) => false,
+                Change::Is(item) if doubt.is_open(item) => true,
+                // Older than what we know: whoever was asked is behind.
+                Change::Is(Item { meta_tag, .. }) => {
+                    let tag = meta_tag.clone();
+                    on_disk(move || index.is_overtaken(&id, &tag, now)).await?
+                }
+                // It is as we have made it.
+                Change::Gone(_) if doubt.was_deleted() => false,
+                // Not to be seen yet.
+                Change::Gone(_) => on_disk(move || index.is_newborn(&id, now)).await?,
+            };
+            if open {
+                chain.changes.retain(|change| !matches!(change, Change::Is(item) if item.id == doubt.id));
+                chain.cursor = from.clone();
+                continue;
+            }
+            // What we have deleted while this was asked is not restored.
+            if matches!(answer, Change::Is(_)) && doubt.was_deleted() {
+                let (index, id) = (self.index.clone(), doubt.id.clone());
+                on_disk(move || index.write(|txn| txn.forget_echo(&id))).await?;
+            }
+            chain.changes.push(answer);
+        }
+        Ok((chain, doubted))
+    }
+}
+
+/// Follows the feed from a cursor to its end.
+pub(super) async fn read_chain(remote: &dyn Remote, from: &Cursor) -> Result<Chain, RemoteError> {
+    let mut changes = Vec::new();
+    let mut seen = HashSet::new();
+    let mut page = remote.changes(Start::Cursor(from)).await?;
+    for _ in 0..MAX_PAGES {
+        let ChangePage { changes: more, next } = page;
+        if changes.len() + more.len() > MAX_CHANGES {
+            let context = "the feed has more news than a new listing of the drive would take";
+            return Err(RemoteError::new(RemoteErrorKind::Expired, Advice::Resync, context));
+        }
+        changes.extend(more);
+        match next {
+            Next::Done(cursor) => return Ok(Chain { changes, cursor }),
+            Next::More(link) => {
+                if !seen.insert(link.expose().clone()) {
+                    return Err(RemoteError::protocol("the feed's pages lead in a circle"));
+                }
+                page = remote.changes(Start::Link(&link)).await?;
+            }
+        }
+    }
+    Err(RemoteError::protocol("the feed of changes has no end"))
+}
