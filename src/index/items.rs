@@ -188,10 +188,11 @@ impl<'a> Txn<'a> {
                 let numbers = [ino.0 as i64, old as i64];
                 self.sql.prepare_cached("UPDATE items SET ino = ?1 WHERE ino = ?2")?.execute(numbers)?;
                 self.sql.prepare_cached("UPDATE items SET parent = ?1 WHERE parent = ?2")?.execute(numbers)?;
-                // Whoever has looked it up knows it by its old number, or does not see it where an intent had that.
-                if let Some(row) = self.by_ino(ino)? {
+                // Whoever has looked it up knows it by its old number, or does not see it where an intent had that; and
+                // what is in it was in a folder of another number.
+                for row in self.by_ino(ino)?.into_iter().chain(self.children(ino)?) {
                     let what = What::Moved { from: row.parent, name: row.name.clone() };
-                    self.notices.push(Notice { ino, parent: row.parent, name: row.name, what });
+                    self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what });
                 }
             }
             None => self.reserve(ino, &key)?,

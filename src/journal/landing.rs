@@ -310,8 +310,11 @@ impl Journal {
             }
         }
         self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
-        // The index has told of the place where it was in the cloud; here it may have stood elsewhere.
-        self.tell_gone(&intent);
+        if intent.is_live() {
+            // The index tells of the place where it was in the cloud; here it may have stood elsewhere.
+            let Intent { parent, name, .. } = intent;
+            landed.notices.push(Notice { ino, parent, name, what: What::Removed });
+        }
         drop(state);
         self.forget_mode(ino);
         Ok(landed)

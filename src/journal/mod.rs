@@ -394,11 +394,12 @@ impl Journal {
             if let Some(old) = state.overlay.take(ino) {
                 state.queue.take(&old, self.settings.debounce);
                 items.extend(old.item.clone());
-                before.push(old);
+                let settled = batch.settled.iter().find(|settled| settled.ino == ino).cloned();
+                before.push((settled.unwrap_or_else(|| old.clone()), old));
             }
         }
         let dues = batch.put.iter().filter_map(|intent| due_at(intent, self.settings.debounce));
-        let is_called_for = state.rest.is_broken_by(dues);
+        let is_called_for = state.rest.is_broken_by(self.now(), dues);
         for intent in batch.put {
             state.queue.put(&intent, self.settings.debounce);
             items.extend(intent.item.clone());

@@ -251,8 +251,8 @@ impl Journal {
             },
         };
         Self::note_place_under_way(&state, &mut outcome.put, ino);
-        self.drop_settled(&state, &mut outcome);
-        self.join_with(&mut state, outcome, along)?;
+        let settled = self.drop_settled(&state, &mut outcome);
+        self.join_with(&mut state, outcome, Batch { settled, ..along })?;
         Ok(true)
     }
 
@@ -307,27 +307,26 @@ impl Journal {
         }
         let mut outcome = Outcome { put: vec![a, b], drop: Vec::new() };
         inos.into_iter().for_each(|ino| Self::note_place_under_way(&state, &mut outcome.put, ino));
-        self.drop_settled(&state, &mut outcome);
-        self.join(&mut state, outcome)
+        let settled = self.drop_settled(&state, &mut outcome);
+        self.join_with(&mut state, outcome, Batch { settled, ..Batch::default() })
     }
 
     /// Intents that want nothing (renamed there and back again) are dropped, unless the rename may have reached the cloud:
     /// then it is looked for, and undone there.
-    pub(super) fn drop_settled(&self, state: &State, outcome: &mut Outcome) {
-        let settled: Vec<Ino> = outcome
-            .put
-            .iter()
-            .filter(|intent| {
-                intent.item.is_some()
-                    && !intent.deleted
-                    && intent.drafting.is_none()
-                    && !state.busy.contains_key(&intent.ino)
-                    && next_step(intent, self.resolve_in(&state.overlay, intent.parent).as_ref()) == Step::Settled
-            })
-            .map(|intent| intent.ino)
-            .collect();
-        outcome.put.retain(|intent| !settled.contains(&intent.ino));
-        outcome.drop.extend(settled);
+    /// Returns them.
+    pub(super) fn drop_settled(&self, state: &State, outcome: &mut Outcome) -> Vec<Intent> {
+        let is_settled = |intent: &Intent| {
+            intent.item.is_some()
+                && !intent.deleted
+                && intent.drafting.is_none()
+                && !state.busy.contains_key(&intent.ino)
+                && next_step(intent, self.resolve_in(&state.overlay, intent.parent).as_ref()) == Step::Settled
+        };
+        let (settled, put) = std::mem::take(&mut outcome.put).into_iter().partition(is_settled);
+        outcome.put = put;
+        let settled: Vec<Intent> = settled;
+        outcome.drop.extend(settled.iter().map(|intent| intent.ino));
+        settled
     }
 
     /// Sets the modification time.

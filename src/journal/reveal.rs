@@ -7,7 +7,7 @@
 //!
 //! | the intent | what may come to light |
 //! | --- | --- |
-//! | is gone | the row of its inode, elsewhere than where the intent stood |
+//! | is gone | the row of its inode, elsewhere than where the intent stood at last |
 //! | stands for another item now, or for none | the row of the one it stood for |
 //! | knows now what became of what it had sent | what is there |
 //! | stands elsewhere, or is gone | what else has the name it stood under |
@@ -34,12 +34,16 @@ impl Journal {
         }
     }
 
-    /// Tells of what has come to light since these intents were as they are here.
-    pub(super) fn reveal(&self, overlay: &Overlay, before: &[Intent]) {
+    /// Tells of what has come to light since these intents were as they are here; of each, as it stood at last and as it
+    /// was stored.
+    pub(super) fn reveal(&self, overlay: &Overlay, before: &[(Intent, Intent)]) {
         let (Some(revealed), Some(index)) = (self.revealed.get(), self.index.get()) else { return };
-        for old in before {
-            match uncovered(index, overlay, old) {
-                Ok(rows) => {
+        for (last, old) in before {
+            match uncovered(index, overlay, (last, old)) {
+                Ok((rows, is_left)) => {
+                    if is_left && overlay.at(last.parent, &last.name).is_none() {
+                        revealed(last.parent, &last.name);
+                    }
                     for row in rows {
                         let folder = self.resolve_in(overlay, row.parent);
                         if overlay.at(row.parent, &row.name).is_none() && !overlay.covers(folder.as_ref(), &row) {
@@ -54,15 +58,16 @@ impl Journal {
     }
 }
 
-/// What `old` has hidden and may hide no longer.
-fn uncovered(index: &Index, overlay: &Overlay, old: &Intent) -> IndexResult<Vec<Row>> {
+/// What `old` has hidden and may hide no longer; and whether it is seen elsewhere now than where it stood at last.
+fn uncovered(index: &Index, overlay: &Overlay, (last, old): (&Intent, &Intent)) -> IndexResult<(Vec<Row>, bool)> {
     let now = overlay.get(old.ino);
-    let stood = |row: &Row| old.is_live() && row.parent == old.parent && row.name == old.name;
+    let stood = |row: &Row| last.is_live() && row.parent == last.parent && row.name == last.name;
     let mut rows = Vec::new();
     if now.is_none() {
-        // Where it stood it goes on being seen.
+        // Where it stood it goes on being seen, and whoever stands on it must not be told that it is news.
         rows.extend(index.by_ino(old.ino)?.filter(|row| !stood(row)));
     }
+    let is_left = last.is_live() && !rows.is_empty();
     if let Some(item) = &old.item
         && now.is_some_and(|now| now.item.as_ref() != Some(item))
     {
@@ -81,5 +86,5 @@ fn uncovered(index: &Index, overlay: &Overlay, old: &Intent) -> IndexResult<Vec<
     if old.is_live() && !stands_there {
         rows.extend(index.child(old.parent, &old.name)?.filter(|row| row.ino != old.ino));
     }
-    Ok(rows)
+    Ok((rows, is_left))
 }

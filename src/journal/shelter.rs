@@ -124,8 +124,8 @@ impl Journal {
             notices.push(Notice { ino, parent: theirs.parent, name, what: What::Moved { from, name: old } });
             intent.base = Some(theirs.base);
             let mut outcome = Outcome { put: vec![intent], drop: Vec::new() };
-            self.drop_settled(state, &mut outcome);
-            self.join(state, outcome)?;
+            let settled = self.drop_settled(state, &mut outcome);
+            self.join_with(state, outcome, Batch { settled, ..Batch::default() })?;
         }
         Ok(notices)
     }

@@ -130,6 +130,9 @@ pub struct Batch {
     pub spools: Vec<SpoolRow>,
     /// Spools whose file is to be removed: their content is acknowledged or discarded.
     pub retire: Vec<SpoolId>,
+    /// Intents of those to drop, as they were when nothing was left of them to do: that is where they stood at last. Not
+    /// stored.
+    pub settled: Vec<Intent>,
     /// Content that is replaced, and what replaces it: the old is kept until the new survives power loss. Not stored;
     /// the rows of both say it by being of one inode.
     pub supersede: Vec<(SpoolId, SpoolId)>,

@@ -135,11 +135,12 @@ impl Uploader {
     /// taken up again by the next start.
     pub async fn work(self: Arc<Self>) {
         while !self.stopping.load(Ordering::Acquire) {
-            let woken = self.journal.wake.notified();
-            tokio::pin!(woken);
+            let mut woken = Box::pin(self.journal.wake.notified());
             woken.as_mut().enable();
             match self.journal.pick() {
                 Pick::Work(intent, step) => {
+                    // What wakes somebody from now on must not wake one who works.
+                    drop(woken);
                     self.journal.wake.notify_one();
                     let ino = intent.ino;
                     let guard = Busy { journal: &self.journal, ino, armed: true };

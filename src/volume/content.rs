@@ -65,7 +65,7 @@ impl Volume {
                         FetchError::Remote(error) => error.kind == RemoteErrorKind::NotFound,
                         _ => false,
                     };
-                    if is_contradicted {
+                    if is_contradicted && self.shows(&pin.key) {
                         self.in_doubt();
                     }
                     return Err(error.into());
@@ -73,6 +73,12 @@ impl Volume {
                 Ok(bytes) => return Ok(bytes),
             }
         }
+    }
+
+    /// Whether the index still has this version: a handle may be open on one that is long gone.
+    fn shows(&self, key: &CacheKey) -> bool {
+        let row = self.index.by_id(&key.item).ok().flatten();
+        row.is_some_and(|row| row.content_tag.as_ref() == Some(&key.tag))
     }
 
     /// The size that the bytes of a version have, if it is known to be another one than the service reports.

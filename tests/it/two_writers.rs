@@ -473,6 +473,23 @@ fn no_version_is_lost_between_two_writers_on_live_connect() {
     run(Side::LIVE, 40);
 }
 
+/// What somebody has looked for in our folder in vain is there when it turns out that theirs is the same one.
+#[test]
+fn what_is_in_a_folder_that_both_have_made_is_there_for_who_has_looked_before() {
+    let runtime = generated::runtime(4);
+    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
+        for polls in 0..2 {
+            let mut ops = vec![
+                Op::Local(Local::Mkdir("a".into())),
+                Op::Remote(Remote::Mkdir("a".into())),
+                Op::Remote(Remote::Write("a/b".into())),
+            ];
+            ops.extend((0..polls).map(|_| Op::Poll));
+            runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
+        }
+    }
+}
+
 /// What the generator finds once in a thousand cases.
 #[test]
 fn a_session_whose_address_was_lost_holds_its_name_only_for_a_while() {

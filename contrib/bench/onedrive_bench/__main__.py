@@ -64,17 +64,19 @@ def workbench(kept):
         and subprocess.run(["mount", "-o", "loop", image, point], **quiet).returncode == 0
     if not own:
         print("the mounts work on the disk as it is; as root they get a file system of their own", file=sys.stderr)
+    failed = True
     try:
         yield point
+        failed = False
     finally:
-        if kept():
+        if failed or kept():
             logs = Path(tempfile.mkdtemp(prefix="onedrive-bench-logs-"))
             for log in point.rglob("*.log"):
                 shutil.copy(log, logs / "-".join(log.relative_to(point).parts))
             print(f"logs are in {logs}", file=sys.stderr)
-        if own:
-            subprocess.run(["umount", point], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        # Not what cannot be unmounted: that may be another's files by now.
+        if not own or subprocess.run(["umount", "-R", point], check=False).returncode == 0:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use self::feed::{Feed, file, folder, id, root};
 use super::*;
 use crate::base::clock::ManualClock;
-use crate::base::ids::{ContentTag, Ino, InoSource, ItemId, MetaTag};
+use crate::base::ids::{ContentTag, Cursor, Ino, InoSource, ItemId, MetaTag};
 use crate::index::What;
 use crate::remote::{Item, ItemKind};
 
@@ -405,6 +405,16 @@ async fn the_task_polls_in_its_rhythm_backs_off_and_wakes_up() {
     assert_eq!(polls(&world, 1).await, 1);
     world.poller.reached();
     assert_eq!(polls(&world, 59).await, 0, "nothing has failed");
+
+    // What it is answered itself, before an attempt fails, is no reason to try again.
+    world.poller.failing.store(true, Ordering::Relaxed);
+    world.poller.asking.store(true, Ordering::Relaxed);
+    world.poller.reached();
+    world.poller.asking.store(false, Ordering::Relaxed);
+    assert!(world.poller.failing.load(Ordering::Relaxed));
+    assert_eq!(polls(&world, 1).await, 1, "the usual interval");
+    assert!(!world.poller.failing.load(Ordering::Relaxed));
+    assert_eq!(polls(&world, 59).await, 0);
 
     // What is shown and is not there any more.
     world.poller.doubt();
