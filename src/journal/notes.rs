@@ -7,6 +7,7 @@ use super::intent::{Progress, Sent};
 use super::store::Batch;
 use super::{Journal, JournalResult, Kind};
 use crate::base::ids::{ContentTag, Ino, ItemId};
+use crate::remote::Item;
 
 impl Journal {
     /// Something is about to be sent whose answer may be lost: from now on it may be in the cloud. The inode stays
@@ -80,6 +81,23 @@ impl Journal {
     /// The service said for certain that it did not take what was sent. The inode stays busy.
     pub(super) fn not_taken(&self, ino: Ino) -> JournalResult<()> {
         self.note(ino, |intent, _| intent.sent = None)
+    }
+
+    /// The item of another intent was met where it is passing through: after the first of two steps of a move with a new
+    /// name, say. That is the name it holds from now on, and whoever wants that waits for it, in a circle perhaps, which is
+    /// broken then. What is known of its content and version stays.
+    pub(super) fn note_passing(&self, item: &Item) -> JournalResult<()> {
+        let mut state = self.lock();
+        let passing = state.overlay.by_item(&item.id).map(|intent| intent.ino);
+        let (Some(ino), Some(parent)) = (passing, &item.parent) else { return Ok(()) };
+        if state.busy.contains_key(&ino) {
+            return Ok(());
+        }
+        self.alter(&mut state, ino, |intent, _| {
+            if let Some(base) = &mut intent.base {
+                (base.parent, base.name) = (parent.clone(), item.name.clone());
+            }
+        })
     }
 
     /// An upload session has come this far. The inode stays busy.

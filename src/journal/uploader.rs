@@ -299,7 +299,8 @@ impl Uploader {
             self.journal.view(|all| all.by_item(&theirs.id).is_some_and(leaves))
                 || self.journal.has_left(theirs, intent.ino, self.clock.now())
         };
-        if theirs.is_some_and(is_ours) {
+        if let Some(passing) = theirs.filter(|theirs| is_ours(theirs)) {
+            self.journal.note_passing(passing)?;
             let context = "the name is held by something that is on its way to another place";
             return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context).into());
         }

@@ -316,7 +316,10 @@ impl Live {
             Ok(listed) => listed,
             Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
                 return match self.stat_surely(At::Id(folder)).await {
-                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => Ok(None),
+                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
+                        lock(&self.followed.state).snapshot.forget_unheld(folder);
+                        Ok(None)
+                    }
                     Err(failure) => Err(failure),
                     Ok(_) => {
                         let context = "cannot list a folder: the service shows it and does not find it";

@@ -150,6 +150,16 @@ impl Snapshot {
         }
     }
 
+    /// A folder is gone. If it is in the listing of no other one its absence would never be noticed, and it would have its
+    /// turn for ever.
+    pub(super) fn forget_unheld(&mut self, folder: &ItemId) {
+        let key = self.key(folder);
+        let holds = |known: &Folder| known.children.binary_search_by_key(&key, |child| child.key).is_ok();
+        if !self.folders.values().any(holds) {
+            self.forget(folder, None);
+        }
+    }
+
     /// An item lies elsewhere now, with all that is below it.
     pub(super) fn leave(&mut self, id: &ItemId, from: &ItemId) {
         let (key, from) = (self.key(id), self.key(from));

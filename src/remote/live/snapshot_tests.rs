@@ -52,6 +52,21 @@ fn what_is_missing_stays_known_until_it_was_looked_for() {
 }
 
 #[test]
+fn a_folder_that_was_listed_while_we_deleted_it_has_no_turn_any_more() {
+    let mut snapshot = Snapshot::default();
+    take(&mut snapshot, &[item(&folder(2, "f", 0))]);
+    snapshot.forget(&folder_id(2), None);
+    // Its listing was under way.
+    snapshot.take(&folder_id(2), &[], &HashMap::new(), 0, false);
+    assert!(snapshot.oldest(9).contains(&folder_id(2)));
+    snapshot.forget_unheld(&folder_id(2));
+    assert_eq!(snapshot.oldest(9), [root_id()]);
+    take(&mut snapshot, &[item(&folder(3, "g", 0))]);
+    snapshot.forget_unheld(&folder_id(3));
+    assert_eq!(take(&mut snapshot, &[]).missing, [folder_id(3)], "its own folder shows that it is gone");
+}
+
+#[test]
 fn what_we_have_deleted_is_not_told_of_as_it_was() {
     let mut snapshot = Snapshot::default();
     let (short, stays) = (item(&file(1, "a", 5, T)), item(&file(2, "b", 5, T)));
