@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use onedrive_mount::emulator::{Fault, Host, Network, ReadLag, Rule, RuleId, When};
+use tokio::net::TcpStream;
 
 use crate::late::{Bench, FLAVOURS};
 use crate::volume_model::local_tree_of;
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
-use crate::world::{User, World, time_passes};
+use crate::world::{User, World, eventually, time_passes};
 
 const SIDES: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
 
@@ -19,8 +20,18 @@ impl Bench {
         self.world.emulator.faults().add(Rule::always("*", "*", Fault::status(When::Before, 404, "itemNotFound")))
     }
 
-    fn network(&self, network: Network) {
+    /// The network is like this from now on. A door that opens again has opened on return: on a busy machine that can
+    /// take longer than a client in a hurry has patience for.
+    async fn network(&self, network: Network) {
         self.world.emulator.set_network(network);
+        if network == Network::Up {
+            let endpoints = self.world.emulator.endpoints();
+            for door in [endpoints.graph, endpoints.bits] {
+                let door = reqwest::Url::parse(&door).expect("an address");
+                let address = door.socket_addrs(|| None).expect("an address")[0];
+                eventually("the service is there again", async || TcpStream::connect(address).await.is_ok()).await;
+            }
+        }
     }
 }
 
@@ -42,14 +53,14 @@ async fn a_folder_that_joins_another_is_used_without_the_network() {
             }
             // It is not empty, so it is not taken for ours; asked for again it is there, and the two join.
             bench.steps(8).await;
-            bench.network(Network::Refusing);
+            bench.network(Network::Refusing).await;
             let mut names = bench.user().list("d").await.expect("lists");
             names.sort();
             assert_eq!(names, ["ours", "theirs"], "{:?}", bench.left());
             bench.user().unlink("d/ours").await.expect("removes");
             bench.user().unlink("d/theirs").await.expect("removes");
             bench.user().rmdir("d").await.expect("removes the folder");
-            bench.network(Network::Up);
+            bench.network(Network::Up).await;
             bench.rests_with(&[]).await;
         }
     }
@@ -133,9 +144,9 @@ async fn what_arrived_unseen_is_found_after_many_failures_and_one_late_look() {
             } else {
                 bench.user().unlink("a").await.expect("removes");
             }
-            bench.network(Network::Refusing);
+            bench.network(Network::Refusing).await;
             bench.steps(5).await;
-            bench.network(Network::Up);
+            bench.network(Network::Up).await;
             bench.read_lag(true);
             bench.steps(1).await;
             bench.read_lag(false);
@@ -152,9 +163,9 @@ async fn one_refusal_after_many_failures_is_no_conflict() {
         bench.user().write("a", b"first").await.expect("writes");
         bench.steps(3).await;
         bench.user().rename("a", "b").await.expect("renames");
-        bench.network(Network::Refusing);
+        bench.network(Network::Refusing).await;
         bench.steps(6).await;
-        bench.network(Network::Up);
+        bench.network(Network::Up).await;
         let refusal = Fault::status(When::Before, 409, "nameAlreadyExists");
         bench.world.emulator.faults().add(Rule::once("PATCH", "*", refusal));
         bench.steps(1).await;
