@@ -124,8 +124,6 @@ pub struct Poller {
     hint: Notify,
     /// The last attempt failed, and the service has not answered anybody else since.
     failing: AtomicBool,
-    /// An attempt is under way: what is answered now is its own, and says nothing new.
-    asking: AtomicBool,
     health: watch::Sender<Health>,
 }
 
@@ -160,7 +158,6 @@ impl Poller {
             stretched: AtomicBool::new(false),
             hint: Notify::new(),
             failing: AtomicBool::new(false),
-            asking: AtomicBool::new(false),
             health: watch::channel(Health::default()).0,
         }
     }
@@ -188,7 +185,8 @@ impl Poller {
     /// Says that the service has answered somebody. After failures the feed is not asked for minutes; with this it is as
     /// soon as the network is back. Never blocks; cheap enough for every answer.
     pub fn reached(&self) {
-        let is_called_for = self.failing.load(Ordering::Relaxed) && !self.asking.load(Ordering::Relaxed);
+        // During a turn what is answered is its own, and says nothing new.
+        let is_called_for = self.failing.load(Ordering::Relaxed) && self.turn.try_lock().is_ok();
         if is_called_for && self.failing.swap(false, Ordering::Relaxed) {
             self.hint.notify_one();
         }
@@ -235,13 +233,11 @@ impl Poller {
         loop {
             let now = self.clock.monotonic();
             if now >= poll_at {
-                self.asking.store(true, Ordering::Relaxed);
                 let outcome = tokio::select! {
                     biased;
                     () = stop.requested() => return,
                     outcome = self.poll_in_turn() => outcome,
                 };
-                self.asking.store(false, Ordering::Relaxed);
                 self.failing.store(false, Ordering::Relaxed);
                 let pause = rhythm.next(outcome, self.settings.interval);
                 self.stretched.store(rhythm.is_stretched(), Ordering::Relaxed);
@@ -251,13 +247,11 @@ impl Poller {
             }
             let enumerating = self.has_pages_to_fetch().await;
             if enumerating && now >= page_at {
-                self.asking.store(true, Ordering::Relaxed);
                 let outcome = tokio::select! {
                     biased;
                     () = stop.requested() => return,
                     outcome = self.page_in_turn() => outcome,
                 };
-                self.asking.store(false, Ordering::Relaxed);
                 let pause = match outcome {
                     Outcome::Failed(_) => page_rhythm.next(outcome, Duration::ZERO),
                     Outcome::News | Outcome::Quiet => page_rhythm.next(Outcome::News, Duration::ZERO),

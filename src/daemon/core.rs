@@ -133,19 +133,8 @@ impl Core {
         );
         let rhythm = changes::Settings { interval: settings.poll_interval, ..changes::Settings::default() };
         let poller = Arc::new(Poller::new(remote.clone(), index.clone(), sink, clock.clone(), rhythm));
-        // The poller tells the volume what is new, so it must not be kept alive by it.
-        let used = Arc::downgrade(&poller);
-        volume.on_use(move || {
-            if let Some(poller) = used.upgrade() {
-                poller.touch();
-            }
-        });
-        let doubted = Arc::downgrade(&poller);
-        volume.on_doubt(move || {
-            if let Some(poller) = doubted.upgrade() {
-                poller.doubt();
-            }
-        });
+        volume.on_use(tells(&poller, Poller::touch));
+        volume.on_doubt(tells(&poller, Poller::doubt));
         Ok(Self { volume, journal, index, uploader, poller, cache, remote, recovered, clock })
     }
 
@@ -167,12 +156,7 @@ impl Core {
 
     /// What the service answers anybody tells those who have given up for a while that it can be reached.
     pub fn listen_to(&self, counters: &Counters) {
-        let poller = Arc::downgrade(&self.poller);
-        counters.on_answer(move || {
-            if let Some(poller) = poller.upgrade() {
-                poller.reached();
-            }
-        });
+        counters.on_answer(tells(&self.poller, Poller::reached));
     }
 
     /// Everything that may be asked about this drive through the control socket. `opened` is what its remote was
@@ -208,6 +192,16 @@ impl Core {
         tasks.spawn("budget", |stop| until_stopped(budget, stop));
         let quota = watch_quota(self.remote.clone(), self.volume.clone(), self.journal.clone(), self.clock.clone());
         tasks.spawn("quota", |stop| until_stopped(quota, stop));
+    }
+}
+
+/// Tells a poller something. Whoever is told of what is new by it must not keep it alive.
+fn tells(poller: &Arc<Poller>, what: fn(&Poller)) -> impl Fn() + Send + Sync + 'static {
+    let poller = Arc::downgrade(poller);
+    move || {
+        if let Some(poller) = poller.upgrade() {
+            what(&poller);
+        }
     }
 }
 

@@ -82,9 +82,7 @@ impl Journal {
                 state.writers.remove(&ino);
                 state.sessions.remove(&ino);
                 let due = state.overlay.get(ino).and_then(|intent| due_at(intent, self.settings.debounce));
-                if state.rest.is_broken_by(self.now(), due.into_iter()) {
-                    self.wake.notify_one();
-                }
+                self.call_for(&state, due);
             }
         }
     }

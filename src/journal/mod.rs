@@ -14,8 +14,9 @@
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
 //! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `reveal` (what an
-//! intent has hidden), `store` and `spool` (the files), `commit` (the group commit), `recover` (start-up), `uploader` (the worker), `burst` (what is held
-//! until the user says so), `report` and `discard` (what people see of all this, and how they take it back).
+//! intent has hidden), `store` and `spool` (the files), `commit` (the group commit), `recover` (start-up), `uploader`
+//! (the worker), `burst` (what is held until the user says so), `report` and `discard` (what people see of all this, and
+//! how they take it back).
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};
 pub use sums::DamagedDraft;
 
 use commit::Pending;
-use queue::{Queue, Rest, due_at};
+use queue::{Queue, Rest};
 use store::{Batch, Store};
 
 /// The result of journal calls.
@@ -394,19 +395,17 @@ impl Journal {
             if let Some(old) = state.overlay.take(ino) {
                 state.queue.take(&old, self.settings.debounce);
                 items.extend(old.item.clone());
-                let settled = batch.settled.iter().find(|settled| settled.ino == ino).cloned();
-                before.push((settled.unwrap_or_else(|| old.clone()), old));
+                before.push(old);
             }
         }
-        let dues = batch.put.iter().filter_map(|intent| due_at(intent, self.settings.debounce));
-        let is_called_for = state.rest.is_broken_by(self.now(), dues);
+        let mut dues = Vec::new();
         for intent in batch.put {
-            state.queue.put(&intent, self.settings.debounce);
+            dues.extend(state.queue.put(&intent, self.settings.debounce));
             items.extend(intent.item.clone());
             state.overlay.put(intent);
         }
         self.say_what_is_wanted(&state.overlay, items);
-        self.reveal(&state.overlay, &before);
+        self.reveal(&state.overlay, &before, &batch.settled);
         for id in batch.retire {
             if let Some(draft) = state.drafts.remove(&id) {
                 let path = draft.path().to_owned();
@@ -422,11 +421,16 @@ impl Journal {
         }
         self.pending.mark();
         self.changed.send_modify(|generation| *generation += 1);
-        if is_called_for {
-            // One looks, and calls the next if there is work for more.
+        self.call_for(state, dues);
+        Ok(())
+    }
+
+    /// Calls an uploader if intents that are due at these times are a reason to look. One looks, and calls the next if
+    /// there is work for more.
+    fn call_for(&self, state: &State, dues: impl IntoIterator<Item = Timestamp>) {
+        if state.rest.is_broken_by(self.now(), dues) {
             self.wake.notify_one();
         }
-        Ok(())
     }
 
     /// Where two items may have one name, the index decides who is shown under it, and has to know where the user wants

@@ -251,8 +251,7 @@ impl Journal {
             },
         };
         Self::note_place_under_way(&state, &mut outcome.put, ino);
-        let settled = self.drop_settled(&state, &mut outcome);
-        self.join_with(&mut state, outcome, Batch { settled, ..along })?;
+        self.settle_and_join(&mut state, outcome, along)?;
         Ok(true)
     }
 
@@ -307,14 +306,12 @@ impl Journal {
         }
         let mut outcome = Outcome { put: vec![a, b], drop: Vec::new() };
         inos.into_iter().for_each(|ino| Self::note_place_under_way(&state, &mut outcome.put, ino));
-        let settled = self.drop_settled(&state, &mut outcome);
-        self.join_with(&mut state, outcome, Batch { settled, ..Batch::default() })
+        self.settle_and_join(&mut state, outcome, Batch::default())
     }
 
-    /// Intents that want nothing (renamed there and back again) are dropped, unless the rename may have reached the cloud:
-    /// then it is looked for, and undone there.
-    /// Returns them.
-    pub(super) fn drop_settled(&self, state: &State, outcome: &mut Outcome) -> Vec<Intent> {
+    /// Stores an outcome without the intents that want nothing (renamed there and back again): they are dropped, unless
+    /// the rename may have reached the cloud. Then it is looked for, and undone there.
+    pub(super) fn settle_and_join(&self, state: &mut State, outcome: Outcome, along: Batch) -> JournalResult<()> {
         let is_settled = |intent: &Intent| {
             intent.item.is_some()
                 && !intent.deleted
@@ -322,11 +319,10 @@ impl Journal {
                 && !state.busy.contains_key(&intent.ino)
                 && next_step(intent, self.resolve_in(&state.overlay, intent.parent).as_ref()) == Step::Settled
         };
-        let (settled, put) = std::mem::take(&mut outcome.put).into_iter().partition(is_settled);
-        outcome.put = put;
-        let settled: Vec<Intent> = settled;
-        outcome.drop.extend(settled.iter().map(|intent| intent.ino));
-        settled
+        let Outcome { put, mut drop } = outcome;
+        let (settled, put): (Vec<_>, Vec<_>) = put.into_iter().partition(is_settled);
+        drop.extend(settled.iter().map(|intent| intent.ino));
+        self.join_with(state, Outcome { put, drop }, Batch { settled, ..along })
     }
 
     /// Sets the modification time.

@@ -62,9 +62,9 @@ pub enum Rest {
 impl Rest {
     /// Whether a change that stores intents due at these times is a reason to look again. It always is when the rest
     /// should be over: whoever rests counts the time that passes, and the calendar may have been put forward.
-    pub fn is_broken_by(self, now: Timestamp, mut dues: impl Iterator<Item = Timestamp>) -> bool {
+    pub fn is_broken_by(self, now: Timestamp, dues: impl IntoIterator<Item = Timestamp>) -> bool {
         match self {
-            Self::Until(until) => until <= now || dues.any(|due| due < until),
+            Self::Until(until) => until <= now || dues.into_iter().any(|due| due < until),
             Self::Restless => true,
         }
     }
@@ -99,11 +99,11 @@ pub fn backoff(attempts: u32, spread: f64) -> Duration {
 }
 
 impl Queue {
-    /// An intent was stored.
-    pub fn put(&mut self, intent: &Intent, debounce: Duration) {
-        if let Some(due) = due_at(intent, debounce) {
-            self.due.insert((due, intent.ino));
-        }
+    /// An intent was stored; returns when it is due.
+    pub fn put(&mut self, intent: &Intent, debounce: Duration) -> Option<Timestamp> {
+        let due = due_at(intent, debounce)?;
+        self.due.insert((due, intent.ino));
+        Some(due)
     }
 
     /// An intent was replaced or dropped.
@@ -250,10 +250,10 @@ mod tests {
         };
         let young = world(vec![placed(5, "a", None)]);
         assert_eq!(rest(&young, 1), Rest::Until(at(2)));
-        assert!(!rest(&young, 1).is_broken_by(at(1), [at(2), at(3)].into_iter()));
-        assert!(rest(&young, 1).is_broken_by(at(1), [at(3), at(1)].into_iter()));
-        assert!(rest(&young, 1).is_broken_by(at(2), [at(3)].into_iter()), "the calendar was put forward");
-        assert!(!rest(&world(vec![]), 1).is_broken_by(at(1), [].into_iter()), "gone, and nobody waited for it");
+        assert!(!rest(&young, 1).is_broken_by(at(1), [at(2), at(3)]));
+        assert!(rest(&young, 1).is_broken_by(at(1), [at(3), at(1)]));
+        assert!(rest(&young, 1).is_broken_by(at(2), [at(3)]), "the calendar was put forward");
+        assert!(!rest(&world(vec![]), 1).is_broken_by(at(1), []), "gone, and nobody waited for it");
         assert_eq!(rest(&young, 2), Rest::Restless, "there is work");
         let written = world(vec![placed(9, "b", None), Intent { changed: at(100), ..placed(5, "a", None) }]);
         assert_eq!(rest(&written, 50), Rest::Restless, "its close may come at any time");

@@ -17,8 +17,8 @@ use super::{Intent, Journal, Overlay};
 use crate::base::ids::Ino;
 use crate::index::{Index, IndexResult, Row};
 
-/// Hears of names that have come to light, or whose intent is gone with what it stood for, each with its folder. Called with the journal locked, when whoever asks will
-/// be told of them; must not ask the journal.
+/// Hears of names that have come to light, or whose intent is gone with what it stood for, each with its folder. Called
+/// with the journal locked, when whoever asks will be told of them; must not ask the journal.
 pub(super) type Revealed = Box<dyn Fn(Ino, &str) + Send + Sync>;
 
 impl Journal {
@@ -34,11 +34,12 @@ impl Journal {
         }
     }
 
-    /// Tells of what has come to light since these intents were as they are here; of each, as it stood at last and as it
-    /// was stored.
-    pub(super) fn reveal(&self, overlay: &Overlay, before: &[(Intent, Intent)]) {
+    /// Tells of what has come to light since these intents were stored as they are here. Some have changed since, and
+    /// were `settled` as that.
+    pub(super) fn reveal(&self, overlay: &Overlay, before: &[Intent], settled: &[Intent]) {
         let (Some(revealed), Some(index)) = (self.revealed.get(), self.index.get()) else { return };
-        for (last, old) in before {
+        for old in before {
+            let last = settled.iter().find(|last| last.ino == old.ino).unwrap_or(old);
             match uncovered(index, overlay, (last, old)) {
                 Ok((rows, is_left)) => {
                     if is_left && overlay.at(last.parent, &last.name).is_none() {

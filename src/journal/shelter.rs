@@ -123,9 +123,7 @@ impl Journal {
             let name = intent.name.clone();
             notices.push(Notice { ino, parent: theirs.parent, name, what: What::Moved { from, name: old } });
             intent.base = Some(theirs.base);
-            let mut outcome = Outcome { put: vec![intent], drop: Vec::new() };
-            let settled = self.drop_settled(state, &mut outcome);
-            self.join_with(state, outcome, Batch { settled, ..Batch::default() })?;
+            self.settle_and_join(state, Outcome { put: vec![intent], drop: Vec::new() }, Batch::default())?;
         }
         Ok(notices)
     }

@@ -49,10 +49,10 @@ def machine() -> str:
 
 @contextmanager
 def workbench(kept):
-    """A folder for the mounts, on a new ext4 of its own where that can be made (by root). What the disk held and what was
-    deleted there lately would else be measured too: an ext4 without a journal does not use the inodes again that were
-    freed in the last minutes, and looks at each of them whenever a file is made (`recently_deleted` in the kernel's
-    fs/ext4/ialloc.c). After some runs that made a new file thirty times as dear."""
+    """A folder for the mounts, and what to call the disk that it is on: a new ext4 of its own where that can be made (by
+    root). What the disk held and what was deleted there lately would else be measured too: an ext4 without a journal does
+    not use the inodes again that were freed in the last minutes, and looks at each of them whenever a file is made
+    (`recently_deleted` in the kernel's fs/ext4/ialloc.c). After some runs that made a new file thirty times as dear."""
     folder = Path(tempfile.mkdtemp(prefix="onedrive-bench-"))
     image, point = folder / "disk.img", folder / "disk"
     point.mkdir()
@@ -62,11 +62,12 @@ def workbench(kept):
     own = os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None \
         and subprocess.run(["mkfs.ext4", "-q", "-F", image], **quiet).returncode == 0 \
         and subprocess.run(["mount", "-o", "loop", image, point], **quiet).returncode == 0
+    disk = "a new ext4 with a journal" if own else "the disk as it was"
     if not own:
         print("the mounts work on the disk as it is; as root they get a file system of their own", file=sys.stderr)
     failed = True
     try:
-        yield point
+        yield point, disk
         failed = False
     finally:
         if failed or kept():
@@ -88,9 +89,9 @@ def main() -> int:
     Ours.program, Rclone.program = chosen.binaries / "onedrive-mount", chosen.rclone
     results = Results(json.loads(STORE.read_text()) if STORE.exists() else {})
     failed = 0
-    with workbench(lambda: chosen.keep or failed > 0) as work:
+    with workbench(lambda: chosen.keep or failed > 0) as (work, disk):
         failed = measure(chosen, names, work, results)
-    return conclude(chosen, results, failed)
+    return conclude(chosen, results, failed, disk)
 
 
 def measure(chosen, names, work, results) -> int:
@@ -132,13 +133,13 @@ def measure(chosen, names, work, results) -> int:
     return failed
 
 
-def conclude(chosen, results, failed) -> int:
+def conclude(chosen, results, failed, disk) -> int:
     """Writes down what was measured."""
     if not chosen.only:
         counts = [len(runs) for clients in results.runs.values() for client, runs in clients.items()
                   if client != "ext4"]
         version = subprocess.run([chosen.rclone, "version"], capture_output=True, text=True, check=True).stdout
-        results.about = {"machine": machine(), "rtt_ms": chosen.rtt, "bytes_per_second": chosen.rate,
+        results.about = {"machine": machine(), "disk": disk, "rtt_ms": chosen.rtt, "bytes_per_second": chosen.rate,
                          "rclone": version.split("\n")[0].removeprefix("rclone v"),
                          "least_runs": min(counts, default=0), "most_runs": max(counts, default=0)}
         STORE.write_text(json.dumps(results.stored(), indent=1) + "\n")

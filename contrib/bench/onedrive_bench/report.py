@@ -139,7 +139,7 @@ Made by `./contrib/bench/run.sh`; figures of single runs are in `benchmarks.json
 line of {about.get('rtt_ms')} ms round-trip time and {about.get('bytes_per_second', 0) / MB:,.0f} MB/s in each direction
 (a new connection costs two round trips more). rclone {about.get('rclone')} with `--vfs-cache-mode full
 --vfs-read-ahead 128M`, everything else as it comes; onedrive-mount with its default settings. Emulator, mount and
-reading program share the machine; caches and the files of the comparison are on a new ext4 with a journal. A file rests
+reading program share the machine; caches and the files of the comparison are on {about.get('disk')}. A file rests
 after its last close before it is sent: 5 s with rclone, 0.5 s with onedrive-mount; both are part of the figures.
 
 Medians of {about.get('least_runs')} to {about.get('most_runs')} runs, taken in turn, each with a fresh mount that has

@@ -408,9 +408,9 @@ async fn the_task_polls_in_its_rhythm_backs_off_and_wakes_up() {
 
     // What it is answered itself, before an attempt fails, is no reason to try again.
     world.poller.failing.store(true, Ordering::Relaxed);
-    world.poller.asking.store(true, Ordering::Relaxed);
+    let turn = world.poller.turn.lock().await;
     world.poller.reached();
-    world.poller.asking.store(false, Ordering::Relaxed);
+    drop(turn);
     assert!(world.poller.failing.load(Ordering::Relaxed));
     assert_eq!(polls(&world, 1).await, 1, "the usual interval");
     assert!(!world.poller.failing.load(Ordering::Relaxed));

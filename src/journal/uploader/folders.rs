@@ -37,12 +37,9 @@ impl Uploader {
             }
             Ok(())
         });
-        let ((), mut notices) = learned.map_err(|error| Setback::Local(error.to_string()))?;
+        let ((), notices) = learned.map_err(|error| Setback::Local(error.to_string()))?;
+        // The folder gets the number of ours only now, and what is in it is told of below that.
         let landed = self.journal.acknowledge(intent.ino, folder, None, false)?;
-        // The folder has the number of ours only now, and its children must not be looked for below another.
-        for notice in &mut notices {
-            notice.parent = intent.ino;
-        }
         self.arrive(landed).await;
         self.sink.absorb(notices);
         Ok(())

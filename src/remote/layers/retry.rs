@@ -74,14 +74,6 @@ enum Rule {
     Once,
 }
 
-/// What we have done with an item a moment ago.
-#[derive(Clone, Copy)]
-struct Lately {
-    at: Mono,
-    /// We have deleted it, else made it.
-    gone: bool,
-}
-
 /// Whether an unknown item is believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Missing {
@@ -179,7 +171,7 @@ pub struct Retrying {
     inner: SharedRemote,
     clock: Arc<dyn Clock>,
     entropy: Entropy,
-    fresh: Mutex<HashMap<ItemId, Lately>>,
+    fresh: Mutex<HashMap<ItemId, (Mono, Missing)>>,
     offline: AtomicBool,
 }
 
@@ -213,7 +205,7 @@ impl Retrying {
                 Err(error) => error,
             };
             self.offline.store(error.kind == RemoteErrorKind::Offline, Ordering::Relaxed);
-            let elapsed = since(start, self.clock.monotonic());
+            let elapsed = self.clock.monotonic().since(start);
             let random = (self.entropy)() as f64 / u64::MAX as f64;
             match verdict(&error, rule, missing, budget, attempt, elapsed, random) {
                 Verdict::Stop => return Err(error),
@@ -234,7 +226,7 @@ impl Retrying {
         call: impl Future<Output = RemoteResult<T>> + Send,
     ) -> RemoteResult<T> {
         let whole = if self.offline.load(Ordering::Relaxed) { OFFLINE_DEADLINE } else { INTERACTIVE_DEADLINE };
-        let left = whole.saturating_sub(since(start, self.clock.monotonic()));
+        let left = whole.saturating_sub(self.clock.monotonic().since(start));
         match select(Box::pin(call), self.clock.sleep(left)).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => {
@@ -249,30 +241,25 @@ impl Retrying {
 
     /// Remembers an item as made just now.
     fn made(&self, item: &Item) {
-        self.note(&item.id, false);
+        self.note(&item.id, Missing::Fresh);
     }
 
-    fn note(&self, item: &ItemId, gone: bool) {
+    /// What it means from now on, for a while, if an item is unknown.
+    fn note(&self, item: &ItemId, missing: Missing) {
         let now = self.clock.monotonic();
         let mut fresh = self.lock();
         if fresh.len() >= MAX_FRESH {
-            fresh.retain(|_, lately| since(lately.at, now) < FRESH);
+            fresh.retain(|_, (at, _)| now.since(*at) < FRESH);
         }
         if fresh.len() < MAX_FRESH || fresh.contains_key(item) {
-            fresh.insert(item.clone(), Lately { at: now, gone });
+            fresh.insert(item.clone(), (now, missing));
         }
     }
 
     fn missing(&self, id: &ItemId, otherwise: Missing) -> Missing {
         let now = self.clock.monotonic();
         match self.lock().get(id) {
-            Some(lately) if since(lately.at, now) < FRESH => {
-                if lately.gone {
-                    Missing::Believe
-                } else {
-                    Missing::Fresh
-                }
-            }
+            Some((at, missing)) if now.since(*at) < FRESH => *missing,
             _ => otherwise,
         }
     }
@@ -284,13 +271,9 @@ impl Retrying {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ItemId, Lately>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ItemId, (Mono, Missing)>> {
         self.fresh.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-fn since(start: Mono, now: Mono) -> Duration {
-    Duration::from_nanos(now.0.saturating_sub(start.0))
 }
 
 #[async_trait]
@@ -388,7 +371,7 @@ impl Remote for Retrying {
 
     async fn delete(&self, item: &ItemId, pre: &Precondition) -> RemoteResult<()> {
         self.run(Rule::Harmless, Missing::Believe, || self.inner.delete(item, pre)).await?;
-        self.note(item, true);
+        self.note(item, Missing::Believe);
         Ok(())
     }
 

@@ -48,6 +48,13 @@ pub(super) struct Folder {
     children: Vec<Child>,
 }
 
+impl Folder {
+    /// Where a child is among the others, or would be.
+    fn find(&self, key: Key) -> Result<usize, usize> {
+        self.children.binary_search_by_key(&key, |child| child.key)
+    }
+}
+
 /// What a listing has shown.
 #[derive(Default)]
 pub(super) struct Shown {
@@ -117,7 +124,7 @@ impl Snapshot {
         let parent = item.parent.as_ref().map(|parent| self.key(parent));
         if let Some(parent) = parent {
             let folder = self.folders.entry(parent).or_default();
-            if let Err(at) = folder.children.binary_search_by_key(&key, |child| child.key) {
+            if let Err(at) = folder.find(key) {
                 folder.children.insert(at, Child { key, print: 0 });
             }
         }
@@ -154,8 +161,7 @@ impl Snapshot {
     /// turn for ever.
     pub(super) fn forget_unheld(&mut self, folder: &ItemId) {
         let key = self.key(folder);
-        let holds = |known: &Folder| known.children.binary_search_by_key(&key, |child| child.key).is_ok();
-        if !self.folders.values().any(holds) {
+        if !self.folders.values().any(|other| other.find(key).is_ok()) {
             self.forget(folder, None);
         }
     }
@@ -168,7 +174,7 @@ impl Snapshot {
 
     fn take_out(&mut self, key: Key, from: Key) {
         if let Some(folder) = self.folders.get_mut(&from)
-            && let Ok(at) = folder.children.binary_search_by_key(&key, |child| child.key)
+            && let Ok(at) = folder.find(key)
         {
             folder.children.remove(at);
         }
@@ -202,8 +208,7 @@ impl Snapshot {
         let Change::Is(item) = change else { return true };
         let Some(parent) = &item.parent else { return true };
         let (key, parent) = (self.key(&item.id), self.key(parent));
-        let is_in = |folder: &Folder| folder.children.binary_search_by_key(&key, |child| child.key).is_ok();
-        self.folders.get(&parent).is_some_and(is_in)
+        self.folders.get(&parent).is_some_and(|folder| folder.find(key).is_ok())
     }
 
     /// Takes a complete listing of a folder that was begun at `epoch`. What has changed goes into the log; with `whole`
