@@ -156,3 +156,13 @@ fn random_operations_agree_with_the_reference_on_a_business_drive() {
 fn random_operations_agree_with_the_reference_on_live_connect() {
     run(Side::LIVE, 30);
 }
+
+/// What the generator found on Live Connect once in two thousand cases.
+#[test]
+fn another_version_of_the_same_size_is_seen() {
+    let runtime = generated::runtime(2);
+    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
+        let ops = ["one", "two", "six"].map(|text| Op::Elsewhere(Remote::Write("a".into(), text.into())));
+        runtime.block_on(play(flavour, ops.into())).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
+    }
+}

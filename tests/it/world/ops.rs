@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use onedrive_mount::emulator::{self, DriveHandle};
 use proptest::prelude::*;
@@ -106,7 +107,11 @@ fn remote_path(path: &str) -> String {
 pub fn play_elsewhere(drive: &DriveHandle, model: &mut Model, remote: &Remote) {
     match remote {
         Remote::Write(path, bytes) => {
+            let before = model.0.get(path).cloned();
             if model.write(path, bytes).is_ok() {
+                if matches!(before, Some(Node::File(old)) if old.len() == bytes.len() && old != *bytes) {
+                    let_another_second_begin();
+                }
                 drive.write_file(&remote_path(path), bytes.clone());
             }
         }
@@ -130,6 +135,13 @@ pub fn play_elsewhere(drive: &DriveHandle, model: &mut Model, remote: &Remote) {
             }
         }
     }
+}
+
+/// Live Connect knows a version by a whole second and a size: two of one size are told apart only if they were stored in
+/// different seconds, and the reference does not know of that.
+fn let_another_second_begin() {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
+    std::thread::sleep(Duration::from_nanos(1_000_000_000 - u64::from(since_epoch.subsec_nanos())));
 }
 
 /// Operations that are calls of our user's programs and change something.
