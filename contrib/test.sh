@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
 done
 
 need_rust
-need cc sqlite3 vim rsync git tar python3 setfattr setpriv tmux pgrep
+need cc sqlite3 vim rsync git tar python3 setfattr setpriv tmux pgrep strace
 need_fuse
 # A test that finds its mount stuck cuts the connection here.
 mountpoint -q /sys/fs/fuse/connections || as_root mount -t fusectl fusectl /sys/fs/fuse/connections || true
@@ -58,6 +58,12 @@ step "build" cargo test --locked --no-run
 step "tests" cargo test --locked --no-fail-fast --lib --bins --test "*" "$@"
 if [ "$(id -u)" -ne 0 ]; then
     not_run "a really full disk; another user at the door" "only root can try them"
+fi
+# Where a container forbids it, it is said at the end.
+if strace -f -o /dev/null -e trace=none true 2>/dev/null; then
+    step "deaths in the middle of a commit" cargo test --locked --test it -- --ignored --nocapture killed_in_the_middle
+else
+    not_run "deaths in the middle of a commit" "strace may not trace here"
 fi
 step "documentation examples" cargo test --locked --doc
 

@@ -4,18 +4,19 @@
 #
 #   contrib/trials.sh [short|full] [TRIAL...]
 #
-# TRIAL: power kills deaths writers faults flips hostile large fuzz soak; all if none is named. `full` takes some five
-# hours on two cores, `short` (the default) a quarter of an hour; POWER_POINTS, KILLS and so on, if set, say otherwise.
+# TRIAL: power kills commits deaths writers faults flips hostile large fuzz soak; all if none is named. `full` takes
+# some five hours on two cores, `short` (the default) a quarter of an hour; POWER_POINTS, KILLS and so on, if set, say
+# otherwise. `commits` needs strace.
 # A trial that was not run keeps its line from the run before.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
 size=short
-case ${1-} in short | full) size=$1; shift ;; -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case ${1-} in short | full) size=$1; shift ;; -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 pick() { if [ "$size" = full ]; then echo "$2"; else echo "$1"; fi; }
 
 trials=("$@")
-[ ${#trials[@]} -gt 0 ] || trials=(power kills deaths writers faults flips hostile large fuzz soak)
+[ ${#trials[@]} -gt 0 ] || trials=(power kills commits deaths writers faults flips hostile large fuzz soak)
 out=docs/trials.md
 rows=$(mktemp -d)
 log=$(mktemp)
@@ -57,6 +58,10 @@ for name in "${trials[@]}"; do
         kills)
             KILLS=${KILLS:-$(pick 50 500)} trial kills 'the daemon of a real mount killed at a random moment' \
                 'real kills, .*: ([0-9]+), and' it kills ;;
+        commits)
+            KILLS=${KILLS:-$(pick 30 300)} trial commits \
+                'the daemon of a real mount killed at a counted change of a file, SQLite'"'"'s among them' \
+                'at a counted change of a file, .*: ([0-9]+)' it --ignored killed_in_the_middle ;;
         deaths)
             CRASH_CASES=${CRASH_CASES:-$(pick 100 1500)} trial deaths \
                 'death at the n-th change of the disk or moment of an exchange' \
@@ -86,7 +91,7 @@ for name in "${trials[@]}"; do
 done
 
 # A line of the run before stays where this one has none.
-for name in power kills deaths writers faults flips hostile large fuzz soak; do
+for name in power kills commits deaths writers faults flips hostile large fuzz soak; do
     if [ ! -f "$rows/$name" ] && [ -f "$out" ]; then
         sed -n "/^$name$/{n;p;}" "$out" >"$rows/$name"
         [ -s "$rows/$name" ] || rm -f "$rows/$name"

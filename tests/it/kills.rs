@@ -1,5 +1,6 @@
 //! Real deaths: the daemon of a real mount is killed at random moments of random system calls, or while it starts on
-//! what the death before left; then the next one heals the mount point and goes on.
+//! what the death before left; or at the n-th change that one of its threads is about to make to a file, which is where
+//! SQLite dies in the middle of a commit or a checkpoint. Then the next one heals the mount point and goes on.
 //!
 //! After each death every call that had returned is found, whole and in its place; the one that was under way is there
 //! or not. Every few deaths everything comes to rest, and the cloud has the same tree. Some contents are long enough to
@@ -10,7 +11,9 @@
 //! be sent, and the requests that the service saw; the daemon's files are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ use proptest::prelude::*;
 use crate::mount_model::local_tree;
 use crate::world::generated::{self, Dice, Source};
 use crate::world::model::{Model, Node};
-use crate::world::mount::{Home, Start};
+use crate::world::mount::{Home, Mount, Start, program};
 use crate::world::ops::{Op, call, cloud_tree, lengthen, outcomes, play, system_calls};
 use crate::world::service::{Service, uploaded_within};
 use crate::world::side::Side;
@@ -169,7 +172,46 @@ fn begun(found: &BTreeMap<String, Node>, possible: &[Model], under_way: Option<&
     })
 }
 
-fn run(flavour: Side, deaths: u32) {
+/// How the daemon dies.
+#[derive(Clone, Copy, PartialEq)]
+enum Death {
+    /// At a moment that has nothing to do with it.
+    Moment,
+    /// When one of its threads is about to change a file for the n-th time.
+    Change,
+}
+
+/// Every way in which a file or a folder is changed or made durable, SQLite's among them. Those that this machine's
+/// kernel does not have are left out.
+const CHANGES: &str =
+    "pwrite64,pwritev,fdatasync,fsync,ftruncate,fallocate,?unlink,unlinkat,?rename,?renameat,renameat2,?link,linkat";
+
+/// The daemon, which will be killed by the kernel in place of the `at`-th change that one of its threads makes.
+fn doomed(home: &Home, at: u64) -> PathBuf {
+    let script = home.path("doomed");
+    let words = format!(
+        "#!/bin/sh\nexec strace -f -D -qqq -e signal=none -o /dev/null -e trace={CHANGES} -e inject={CHANGES}:signal=KILL:when={at} '{}' \"$@\"\n",
+        program().display()
+    );
+    std::fs::write(&script, words).expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    script
+}
+
+/// Puts one in the place of `mount`, with what that has left; `None` if it died while it started.
+fn succeed(mount: Mount, home: &Home, dice: &mut Dice) -> Option<Mount> {
+    mount.crash();
+    let most = if dice.below(4) == 0 { 200 } else { 40 };
+    match Start::with(TALKATIVE).through(doomed(home, 1 + dice.below(most))).try_mount(home) {
+        Ok(mount) => Some(mount),
+        Err(refused) => {
+            assert_eq!(refused.status.signal(), Some(9), "it ended by itself:\n{}", refused.log);
+            None
+        }
+    }
+}
+
+fn run(flavour: Side, deaths: u32, how: Death) {
     let deaths = generated::asked("KILLS").unwrap_or(deaths);
     let seed = generated::seed("KILL_SEED");
     let mut dice = Dice(seed);
@@ -178,7 +220,7 @@ fn run(flavour: Side, deaths: u32) {
     let service = Service::new(flavour);
     let home = service.home("upload:\n  debounce: 20ms\n  fragment_size: 640 KiB\n");
     let (mut possible, mut last) = (vec![Model::default()], None);
-    let (mut starting, mut history, mut said) = (0, Vec::new(), String::new());
+    let (mut starting, mut by_change, mut history, mut said) = (0, 0, Vec::new(), String::new());
     for death in 0..=deaths {
         if dice.below(5) == 0 {
             starting += 1;
@@ -224,13 +266,33 @@ fn run(flavour: Side, deaths: u32) {
             assert!(mount.stop().success());
             break;
         }
+        let mut mount = match how {
+            Death::Moment => mount,
+            Death::Change => match succeed(mount, &home, &mut dice) {
+                Some(mount) => mount,
+                None => {
+                    by_change += 1;
+                    history.push("killed at a change while starting".to_owned());
+                    (possible, last) = (vec![model], None);
+                    continue;
+                }
+            },
+        };
         let state = Mutex::new(Work::on(model));
         let mut ops = source.draw();
         ops.iter_mut().for_each(|op| lengthen(op, 16, &mut dice));
         let top = mount.at().to_owned();
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| ops.iter().all(|op| step(&top, op, &state)));
-            std::thread::sleep(Duration::from_millis(dice.below(160)));
+            match how {
+                Death::Moment => std::thread::sleep(Duration::from_millis(dice.below(160))),
+                Death::Change => {
+                    while !worker.is_finished() && !mount.has_ended() {
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    by_change += u32::from(mount.has_ended());
+                }
+            }
             said += &mount.crash();
             worker.join().expect("the worker is content");
         });
@@ -244,21 +306,33 @@ fn run(flavour: Side, deaths: u32) {
         last = under_way;
     }
     println!("real kills, {flavour:?}: {deaths}, and {starting} more while starting, nothing lost");
+    if how == Death::Change {
+        println!("of them at a counted change of a file, {flavour:?}: {by_change}");
+        assert!(by_change > 0, "none has died at a change");
+    }
 }
 
 #[test]
 fn a_daemon_that_is_killed_again_and_again_loses_nothing_on_a_personal_drive() {
-    run(Flavour::PersonalNew.into(), 15);
+    run(Flavour::PersonalNew.into(), 15, Death::Moment);
 }
 
 #[test]
 fn a_daemon_that_is_killed_again_and_again_loses_nothing_on_a_business_drive() {
-    run(Flavour::Business.into(), 15);
+    run(Flavour::Business.into(), 15, Death::Moment);
 }
 
 #[test]
 fn a_daemon_that_is_killed_again_and_again_loses_nothing_on_live_connect() {
-    run(Side::LIVE, 8);
+    run(Side::LIVE, 8, Death::Moment);
+}
+
+#[test]
+#[ignore = "it needs strace and the right to trace: contrib/test.sh and contrib/trials.sh run it"]
+fn a_daemon_that_is_killed_in_the_middle_of_a_commit_loses_nothing() {
+    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
+        run(flavour, 10, Death::Change);
+    }
 }
 
 #[test]

@@ -239,6 +239,12 @@ impl Mount {
         self.wait_for_end()
     }
 
+    /// Whether the daemon has died by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut().expect("it was started");
+        child.try_wait().expect("the daemon is our child").is_some()
+    }
+
     /// Kills the daemon as a crash would, and leaves the dead mount where it is. Returns what it had said.
     pub fn crash(mut self) -> String {
         self.signal(Signal::KILL);
