@@ -94,11 +94,12 @@ impl Doubt {
     }
 }
 
-/// What is known of an item that a change of ours would change: its folder, its name and its tags.
+/// What is known of an item that a change of ours would change: its folder, its name and its tags. Not that it stands aside
+/// for a namesake, which others bring about.
 pub(super) type State = (Ino, String, MetaTag, Option<ContentTag>);
 
 pub(super) fn state_of(row: &Row) -> State {
-    (row.parent, row.name.clone(), row.meta_tag.clone(), row.content_tag.clone())
+    (row.parent, row.plain_name(), row.meta_tag.clone(), row.content_tag.clone())
 }
 
 /// Items of a chain of which it is to be asked what they are now: we have changed or deleted them a moment ago, and the

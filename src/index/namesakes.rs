@@ -154,6 +154,15 @@ fn waits_for(name: &str, id: &ItemId) -> Vec<String> {
     name.match_indices(&mark).map(without).filter(|other| aside(other, id) == name).collect()
 }
 
+/// The name that an item of this name has when it stands aside for nobody.
+pub(super) fn plain(name: &str, id: &ItemId) -> String {
+    let mut plain = name.to_owned();
+    while let Some(other) = waits_for(&plain, id).pop() {
+        plain = other;
+    }
+    plain
+}
+
 /// Who may stand aside in a folder. One look at all that is in it, in each transaction: when a large folder is emptied, a
 /// look for each that goes would take minutes.
 fn all_aside(txn: &Txn<'_>, parent: Ino) -> IndexResult<Aside> {

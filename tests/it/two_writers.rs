@@ -504,6 +504,21 @@ fn a_session_whose_address_was_lost_holds_its_name_only_for_a_while() {
 
 /// What the generator found once in two thousand cases.
 #[test]
+fn what_takes_the_place_of_a_file_of_ours_stands_there_alone() {
+    let runtime = generated::runtime(4);
+    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
+        let ops = vec![
+            Op::Local(Local::Write("b".into(), Size::Small)),
+            Op::Step(Vec::new()),
+            Op::Remote(Remote::Remove("b".into())),
+            Op::Remote(Remote::Write("b".into())),
+        ];
+        runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
+    }
+}
+
+/// What the generator found once in two thousand cases.
+#[test]
 fn a_file_that_is_gone_there_is_shown_no_longer_where_it_was_moved_here() {
     let runtime = generated::runtime(4);
     // Live Connect has no feed that says what is gone: what was made a moment ago is looked for over minutes there.
