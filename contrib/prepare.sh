@@ -82,6 +82,13 @@ need_fuse() {
     fi
 }
 
+# Through this a connection whose daemon cannot die is cut, by the daemon's undertaker and by the tests' watchdog. systemd
+# mounts it everywhere; containers go without.
+need_fuse_control() {
+    mountpoint -q /sys/fs/fuse/connections || as_root mount -t fusectl fusectl /sys/fs/fuse/connections ||
+        say "the FUSE control file system cannot be mounted: a mount that hangs will stay"
+}
+
 # Where cargo puts what it builds.
 target_dir() {
     cargo metadata --format-version 1 --no-deps --offline 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'

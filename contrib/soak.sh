@@ -7,5 +7,10 @@
 # machine. See tests/it/soak.rs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=contrib/prepare.sh
+. contrib/prepare.sh
+need_rust
+need_fuse
+need_fuse_control
 export SOAK_MINUTES=${1:-60}
 exec cargo test --locked --test it -- --include-ignored --nocapture --test-threads 1 soak::

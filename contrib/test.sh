@@ -29,8 +29,7 @@ done
 need_rust
 need cc sqlite3 vim rsync git tar python3 setfattr setpriv tmux pgrep strace
 need_fuse
-# A test that finds its mount stuck cuts the connection here.
-mountpoint -q /sys/fs/fuse/connections || as_root mount -t fusectl fusectl /sys/fs/fuse/connections || true
+need_fuse_control
 
 # What was mounted before, perhaps by a run that was cut off, is not ours to judge.
 mounts() { awk '/ - fuse[^ ]* onedrive /{print $5}' /proc/self/mountinfo | sort; }

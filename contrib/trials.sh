@@ -10,6 +10,8 @@
 # A trial that was not run keeps its line from the run before.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
+# shellcheck source=contrib/prepare.sh
+. contrib/prepare.sh
 
 size=short
 case ${1-} in short | full) size=$1; shift ;; -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
@@ -17,6 +19,9 @@ pick() { if [ "$size" = full ]; then echo "$2"; else echo "$1"; fi; }
 
 trials=("$@")
 [ ${#trials[@]} -gt 0 ] || trials=(power kills commits deaths writers faults flips hostile large fuzz soak)
+need_rust
+need_fuse
+need_fuse_control
 out=docs/trials.md
 rows=$(mktemp -d)
 log=$(mktemp)
@@ -59,6 +64,7 @@ for name in "${trials[@]}"; do
             KILLS=${KILLS:-$(pick 50 500)} trial kills 'the daemon of a real mount killed at a random moment' \
                 'real kills, .*: ([0-9]+), and' it kills ;;
         commits)
+            need strace
             KILLS=${KILLS:-$(pick 30 300)} trial commits \
                 'the daemon of a real mount killed at a counted change of a file, SQLite'"'"'s among them' \
                 'at a counted change of a file, .*: ([0-9]+)' it --ignored killed_in_the_middle ;;
