@@ -12,7 +12,7 @@
 //! | not in the cloud | not in the cloud | target is dropped |
 //! | not in the cloud | in the cloud | source takes the target's item: one replace |
 //! | in the cloud, all its bytes here as a draft | in the cloud | the same, and the source's old item is deleted afterwards |
-//! | in the cloud, clean, or edited and not all here | in the cloud | target is deleted, then source renamed |
+//! | in the cloud, clean (and too large to be sent again, or not here), or edited and not all here | in the cloud | target is deleted, then source renamed |
 //! | anything | new, and under way right now | target is deleted when its answer arrives, or handed on then (see [`heir_of`]) |
 //! | folder | folder | target (empty) is deleted, source renamed |
 

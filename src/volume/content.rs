@@ -17,6 +17,10 @@ use crate::journal::uploader::Versions;
 use crate::journal::{Draft, SpoolBase};
 use crate::remote::{Advice, RemoteError, RemoteErrorKind};
 
+/// The most bytes of a clean file that are sent again to keep the identity of the one it is renamed over: 32 MiB. Copying
+/// them holds up other names for a moment, and a document is worth that; a film is deleted and renamed instead.
+const MOST_SENT_AGAIN: u64 = 32 << 20;
+
 impl From<FetchError> for VolumeError {
     fn from(error: FetchError) -> Self {
         match error {
@@ -133,15 +137,15 @@ impl Volume {
         }
     }
 
-    /// A file is about to be renamed over another: if it is clean and all its bytes are here it becomes an edit, so
-    /// that the target keeps its identity in the cloud. Says whether it is one now.
+    /// A file is about to be renamed over another: if it is clean, all its bytes are here and they are not too many to be
+    /// sent again, it becomes an edit, so that the target keeps its identity in the cloud. Says whether it is one now.
     pub(super) fn bring_bytes_for_takeover(&self, source: &Seen, target: &Seen) -> VolumeResult<bool> {
         if source.kind != NodeKind::File || target.kind != NodeKind::File || target.item.is_none() {
             return Ok(false);
         }
         let Some((item, tag, size)) = &source.version else { return Ok(true) };
         let key = CacheKey { item: item.clone(), tag: tag.clone() };
-        if !self.cache.is_complete(&key, *size) && *size > 0 {
+        if *size > MOST_SENT_AGAIN || !self.cache.is_complete(&key, *size) {
             return Ok(false);
         }
         let modified = source.modified;

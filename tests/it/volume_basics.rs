@@ -70,6 +70,44 @@ async fn saving_by_rename_is_one_new_version_of_the_same_item() {
     }
 }
 
+/// To keep the other's identity a clean file is sent again, which is worth it for a document and not for a film.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_that_is_renamed_over_another_is_neither_copied_nor_sent_again() {
+    for flavour in FLAVOURS {
+        let world = World::new(flavour).await;
+        let drive = world.emulator.drive();
+        let content = |length: usize| (0..length).map(|at| (at >> 9) as u8 ^ at as u8).collect::<Vec<u8>>();
+        let (film, note) = (content(33 << 20), content(1 << 20));
+        let film_id = drive.create_file("/film.part.mkv", film.clone());
+        drive.create_file("/note.new", note.clone());
+        for name in ["/film.mkv", "/note.txt"] {
+            drive.create_file(name, b"what was there");
+        }
+        let note_id = drive.stat("/note.txt").expect("there").id;
+        let running = world.run().await;
+        let user = User(&running.core);
+        assert!(user.read("film.part.mkv").await.expect("read") == film);
+        assert!(user.read("note.new").await.expect("read") == note);
+        world.emulator.forget_requests();
+        user.rename("film.part.mkv", "film.mkv").await.expect("rename");
+        let ino = user.walk("film.mkv").await.expect("there");
+        assert!(running.core.journal.content(ino).is_none(), "{flavour:?}: it was copied");
+        assert!(user.read("film.mkv").await.expect("read") == film);
+        running.settle().await;
+        let sent: u64 = world.emulator.requests().iter().map(|request| request.bytes_in).sum();
+        assert!(sent < 100_000, "{flavour:?}: {sent} bytes were sent");
+        assert_eq!(drive.stat("/film.mkv").expect("there").id, film_id);
+        user.rename("note.new", "note.txt").await.expect("rename");
+        running.settle().await;
+        assert_eq!(drive.stat("/note.txt").expect("there").id, note_id, "{flavour:?}: links to it go on working");
+        assert!(drive.read_file("/film.mkv").as_deref() == Some(&film[..]));
+        assert!(drive.read_file("/note.txt").as_deref() == Some(&note[..]));
+        assert!(user.read("film.mkv").await.expect("read") == film);
+        assert_eq!(user.list("").await.expect("list"), ["film.mkv", "note.txt"]);
+        running.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_in_the_middle_of_a_large_file_keeps_the_rest() {
     let world = World::new(Flavour::Business).await;
