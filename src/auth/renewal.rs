@@ -214,8 +214,10 @@ impl Shared {
             return Ok(Some(tokens.clone()));
         }
         let stored = self.stored()?;
-        self.known().tokens.clone_from(&stored);
-        Ok(stored)
+        // While the file was read others may have been fetched, which are newer.
+        let mut known = self.known();
+        known.tokens = known.tokens.take().or(stored);
+        Ok(known.tokens.clone())
     }
 
     /// The tokens of the file, if they are ours to use.
