@@ -56,7 +56,7 @@ if [ $checks = yes ]; then step "checks" ./contrib/check; else not_run checks "-
 step "build" cargo test --locked --no-run
 step "tests" cargo test --locked --no-fail-fast --lib --bins --test "*" "$@"
 if [ "$(id -u)" -ne 0 ]; then
-    not_run "a really full disk; another user at the door" "only root can try them"
+    not_run "a really full disk; another user at the door; a forced unmount" "only root can try them"
 fi
 # Where a container forbids it, it is said at the end.
 if strace -f -o /dev/null -e trace=none true 2>/dev/null; then

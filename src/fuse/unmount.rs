@@ -73,12 +73,30 @@ pub fn detach(at: &Path, device_minor: Option<u32>) -> Result<(), UnmountError> 
     if still_there() { Err(UnmountError::Refused { at: at.to_owned(), cause: refused }) } else { Ok(()) }
 }
 
-/// Cuts the connection of a mount: everything that waits for an answer fails at once.
+/// Cuts the connection of a mount: everything that waits for an answer fails at once. Through the kernel's control files,
+/// or, where those are not mounted, as in many containers, by force.
 ///
 /// # Errors
-/// When the control file system is not mounted, or the mount is somebody else's.
+/// When neither is possible, or the mount is somebody else's.
 pub fn abort(device_minor: u32) -> io::Result<()> {
-    std::fs::write(format!("{CONNECTIONS}/{device_minor}/abort"), "1")
+    match std::fs::write(format!("{CONNECTIONS}/{device_minor}/abort"), "1") {
+        Err(unknown) if unknown.kind() == io::ErrorKind::NotFound => force(device_minor).or(Err(unknown)),
+        told => told,
+    }
+}
+
+/// The same for root: the kernel begins a forced unmount by ending the connection (`fuse_umount_begin` in its
+/// fs/fuse/inode.c), and ends it only if nobody uses the mount. It may be there afterwards, dead.
+///
+/// # Errors
+/// When this is not root, or no mount of ours has that number.
+pub fn force(device_minor: u32) -> io::Result<()> {
+    let ours = mounts::table()?.into_iter().find(|entry| entry.device_minor == device_minor && entry.is_ours());
+    let at = ours.ok_or(io::ErrorKind::NotFound)?.at;
+    match rustix::mount::unmount(&at, UnmountFlags::FORCE | UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(rustix::io::Errno::BUSY) => Ok(()),
+        Err(refused) => Err(refused.into()),
+    }
 }
 
 /// Runs the setuid helper; the error is what it said.

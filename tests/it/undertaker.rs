@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use onedrive_mount::emulator::Flavour;
+use onedrive_mount::fuse::unmount;
 
 use crate::world::service::Service;
 
@@ -61,6 +62,31 @@ fn the_mount_of_a_daemon_that_cannot_die_is_cut() {
     let mount = service.mount(&home);
     assert_eq!(fs::read(mount.at().join("document.txt")).expect("healed"), b"its words");
     assert!(mount.stop().success());
+}
+
+/// As it is where the kernel's control files are not mounted. Only root may do it; contrib/test.sh says so to others.
+#[test]
+fn a_connection_can_be_cut_by_force() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: only root may unmount by force");
+        return;
+    }
+    let service = Service::new(Flavour::PersonalNew);
+    service.drive().write_file("/document.txt", b"its words".to_vec());
+    let home = service.home("");
+    let mount = service.mount(&home);
+    let minor = rustix::fs::minor(fs::metadata(mount.at()).expect("a mount").dev());
+    let daemon = rustix::process::Pid::from_raw(mount.pid() as i32).expect("a process");
+    rustix::process::kill_process(daemon, rustix::process::Signal::STOP).expect("it stands still");
+    let (document, begun) = (mount.at().join("document.txt"), Instant::now());
+    let user = std::thread::spawn(move || fs::read(document));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!user.is_finished(), "who stands still answers nothing");
+    unmount::force(minor).expect("root may");
+    user.join().expect("no panic").expect_err("the connection is gone");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    rustix::process::kill_process(daemon, rustix::process::Signal::CONT).expect("it goes on");
+    mount.crash();
 }
 
 /// The undertaker must not hold what the daemon holds: the mount would outlive it.
