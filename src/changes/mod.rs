@@ -348,7 +348,7 @@ impl Poller {
             turn.expired = false;
             return (Ok(false), 0);
         };
-        match enumeration.step(&self.remote, &self.index, &*self.clock).await {
+        match enumeration.step(&self.remote, &self.index, &*self.clock, &mut turn.unfound).await {
             Ok(step) => {
                 let listed = enumeration.listed;
                 if step.finished {
@@ -362,7 +362,6 @@ impl Poller {
                     .await;
                     turn.enumeration = None;
                     turn.expired = false;
-                    turn.unfound = step.unfound;
                 }
                 let (now, count) = (self.clock.now(), step.notices.len());
                 self.hand_on(step.notices);

@@ -137,8 +137,12 @@ fn last_of_each(chain: Vec<Change>) -> Vec<Change> {
 /// Whether the index would not look different afterwards. Times are compared in seconds, because the
 /// service keeps no more.
 fn is_same(row: &Row, parent: Option<&ItemId>, item: &Item) -> bool {
-    let placed_same = item.parent.is_none() || (parent == item.parent.as_ref() && row.name == item.name);
-    placed_same
+    (item.parent.is_none() || row.name == item.name) && says_the_same(row, parent, item)
+}
+
+/// The same, whatever it is called.
+fn says_the_same(row: &Row, parent: Option<&ItemId>, item: &Item) -> bool {
+    (item.parent.is_none() || parent == item.parent.as_ref())
         && row.kind == item.kind
         && row.content_tag == item.content_tag
         && row.meta_tag == item.meta_tag
@@ -154,14 +158,15 @@ fn keeps_our_time(row: &Row, item: &Item) -> bool {
 }
 
 /// Whether a state says something of an item that is not known: of a file anything, of a folder its place. A folder's tag
-/// moves with what is in it.
+/// moves with what is in it. That an item is shown under another name because it stands aside for a namesake is nothing
+/// that the service could say.
 pub(super) fn is_other(row: &Row, parent: Option<&ItemId>, item: &Item) -> bool {
-    match item.kind {
-        ItemKind::File => !is_same(row, parent, item),
-        ItemKind::Folder | ItemKind::Closed => {
-            item.parent.is_some() && (parent != item.parent.as_ref() || row.name != item.name)
-        }
-    }
+    let is_called_so = item.parent.is_none() || row.name == item.name || row.plain_name() == item.name;
+    let is_as_known = match item.kind {
+        ItemKind::File => says_the_same(row, parent, item),
+        ItemKind::Folder | ItemKind::Closed => item.parent.is_none() || parent == item.parent.as_ref(),
+    };
+    !(is_called_so && is_as_known)
 }
 
 /// Sorts so that no item comes before its folder, as far as the folder is in the list at all. Keeps the

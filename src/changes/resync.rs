@@ -86,16 +86,14 @@ pub(super) struct Enumeration {
 pub(super) struct Step {
     pub(super) notices: Vec<Notice>,
     pub(super) finished: bool,
-    /// At the end: what has to be asked for again.
-    pub(super) unfound: Option<Unfound>,
 }
 
 /// Items that were neither listed nor found, each as it was known then, and that we have made so recently that they may
 /// only not be shown yet.
 ///
 /// The feed may have said that they are gone before the position that it is read from, or say it never, so they are asked
-/// for again, until they are found or not so young any more. Until then the comparison does not count as made: after a
-/// restart in between there is another one.
+/// for again, until they are found or not so young any more. Until then a comparison that ends does not count as made:
+/// after a restart in between there is another one.
 pub(super) struct Unfound {
     items: HashMap<ItemId, State>,
     compared: bool,
@@ -104,9 +102,17 @@ pub(super) struct Unfound {
 }
 
 impl Unfound {
-    fn new(items: HashMap<ItemId, State>, compared: bool, now: Mono) -> Option<Self> {
+    /// Puts these to those that are open already; `compared` says that a comparison waits for them.
+    fn add(open: &mut Option<Self>, items: HashMap<ItemId, State>, compared: bool, now: Mono) {
         let pause = FIRST_PAUSE;
-        (!items.is_empty()).then(|| Self { items, compared, pause, ask_at: now.plus(pause) })
+        match open {
+            None if items.is_empty() => {}
+            None => *open = Some(Self { items, compared, pause, ask_at: now.plus(pause) }),
+            Some(open) => {
+                open.items.extend(items);
+                open.compared |= compared;
+            }
+        }
     }
 
     /// Takes those out of a chain that are said to be gone and are so young that they may only not be shown yet. To be
@@ -137,10 +143,7 @@ impl Unfound {
         })
         .await?;
         chain.retain(|change| !matches!(change, Change::Gone(id) if young.contains_key(id)));
-        match open {
-            Some(open) => open.items.extend(young),
-            None => *open = Self::new(young, false, clock.monotonic()),
-        }
+        Self::add(open, young, false, clock.monotonic());
         Ok(())
     }
 
@@ -149,7 +152,8 @@ impl Unfound {
         self.items.is_empty()
     }
 
-    /// Asks for them, if it is time. An item that cannot be looked up is asked for again.
+    /// Asks for them, if it is time. An item that cannot be looked up is asked for again as long as it is young or that may
+    /// pass; then it stays as it is.
     pub(super) async fn settle(
         &mut self,
         remote: &dyn Remote,
@@ -161,13 +165,18 @@ impl Unfound {
         }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.ask_at = clock.monotonic().plus(self.pause);
-        let mut answers = HashMap::new();
+        let (mut answers, mut refused) = (HashMap::new(), HashSet::new());
         {
             let mut asked = pin!(look_up_all(remote, self.items.keys()));
             while let Some((id, answer)) = asked.next().await {
                 match answer {
                     Ok(answer) => drop(answers.insert(id, answer)),
-                    Err(error) => tracing::debug!(item = ?id, %error, "an item in question cannot be looked up yet"),
+                    Err(error) => {
+                        tracing::debug!(item = ?id, %error, "an item in question cannot be looked up");
+                        if !error.is_transient() {
+                            refused.insert(id);
+                        }
+                    }
                 }
             }
         }
@@ -181,8 +190,10 @@ impl Unfound {
                         // Found, by us or by what the feed said.
                         _ if changed => {}
                         Some(Change::Is(_)) => {}
-                        Some(answer) if !txn.is_newborn(&id, now)? => gone.push(answer),
-                        Some(Change::Gone(_)) | None => drop(left.insert(id, before)),
+                        _ if txn.is_newborn(&id, now)? => drop(left.insert(id, before)),
+                        Some(answer) => gone.push(answer),
+                        None if refused.contains(&id) => {}
+                        None => drop(left.insert(id, before)),
                     }
                 }
                 apply_states(txn, gone, now)?;
@@ -234,7 +245,8 @@ impl Enumeration {
         self.went.insert(hash_of(id));
     }
 
-    /// Fetches and applies one page; the last one also settles what is complete and what is gone.
+    /// Fetches and applies one page; the last one also settles what is complete and what is gone, and puts to `open` what
+    /// has to be asked for again.
     ///
     /// After an error it may be repeated.
     pub(super) async fn step(
@@ -242,6 +254,7 @@ impl Enumeration {
         remote: &Arc<dyn Remote>,
         index: &Arc<Index>,
         clock: &dyn Clock,
+        open: &mut Option<Unfound>,
     ) -> Result<Step, Trouble> {
         let page = match (self.ahead.join_next().await, &self.next) {
             (Some(Ok(Ok(page))), _) => page,
@@ -297,16 +310,16 @@ impl Enumeration {
                 }
                 self.ahead = ahead;
                 self.next = Some(link);
-                Ok(Step { notices, finished: false, unfound: None })
+                Ok(Step { notices, finished: false })
             }
             Next::Done(cursor) => {
                 self.fetched = pages.clone();
                 let mut notices = self.take_page(index, pages, None, now).await?;
                 self.fetched = Vec::new();
-                let (more, unfound) = self.finish(&**remote, index, cursor, now).await?;
+                let (more, unfound) = self.finish(&**remote, index, cursor, now, open.is_some()).await?;
                 notices.extend(more);
-                let unfound = Unfound::new(unfound, self.seen.is_some(), clock.monotonic());
-                Ok(Step { notices, finished: true, unfound })
+                Unfound::add(open, unfound, self.seen.is_some(), clock.monotonic());
+                Ok(Step { notices, finished: true })
             }
         }
     }
@@ -352,6 +365,7 @@ impl Enumeration {
         index: &Arc<Index>,
         cursor: Cursor,
         now: Timestamp,
+        some_open: bool,
     ) -> Result<(Vec<Notice>, HashMap<ItemId, State>), Trouble> {
         let compared = self.seen.is_some();
         let mut questions: Vec<ItemId> = self.doubtful.iter().cloned().collect();
@@ -393,7 +407,7 @@ impl Enumeration {
                 txn.set_all_complete()?;
                 txn.set_meta(meta::ENUMERATED, Some("1"))?;
                 txn.set_meta(meta::ENUMERATION, None)?;
-                if compared && unfound.is_empty() {
+                if compared && unfound.is_empty() && !some_open {
                     note_compared(txn, now)?;
                 }
                 // A comparison leaves a position that is still good. Where everything known comes from this

@@ -11,11 +11,13 @@
 //! | content was wrong as it came | pages, handle open or not |
 //! | our own work is out of the way of something | entry |
 //! | anything about a node that has an intent | nothing: the kernel is looking at our own work |
+//! | something comes to a name, or leaves it, that has our own work | no entry: the kernel would take the ground from under who stands there |
 
 use super::names::shown;
 use super::{KernelNotice, Volume, locked};
 use crate::base::ids::Ino;
 use crate::index::{Notice, NoticeSink, What};
+use crate::journal::Intent;
 
 impl Volume {
     /// Hands notices to the kernel. Called with no lock held.
@@ -42,28 +44,30 @@ impl Volume {
         for notice in notices {
             let knows_folder = notice.parent == Ino::ROOT || self.kernel_knows(notice.parent);
             let knows_node = self.kernel_knows(notice.ino);
-            let name = shown(&notice.name);
-            match notice.what {
-                What::Added if knows_folder => {
-                    self.kernel.post(KernelNotice::Entry { parent: notice.parent, name });
-                    self.kernel.post(KernelNotice::Attributes(notice.parent));
+            let tell_entry = |parent: Ino, name: &str| {
+                let is_other = |intent: &Intent| intent.ino != notice.ino && intent.name == name;
+                if !self.journal.view(|overlay| overlay.at(parent, name).is_some_and(is_other)) {
+                    self.kernel.post(KernelNotice::Entry { parent, name: shown(name) });
                 }
+                self.kernel.post(KernelNotice::Attributes(parent));
+            };
+            match notice.what {
+                What::Added if knows_folder => tell_entry(notice.parent, &notice.name),
                 What::Removed => {
                     if knows_folder {
+                        let name = shown(&notice.name);
                         self.kernel.post(KernelNotice::Deleted { parent: notice.parent, child: notice.ino, name });
                         self.kernel.post(KernelNotice::Attributes(notice.parent));
                     }
                     locked(&self.times).pop(&notice.ino);
                     self.touch();
                 }
-                What::Moved { from, name: old } => {
+                What::Moved { from, ref name } => {
                     if from == Ino::ROOT || self.kernel_knows(from) {
-                        self.kernel.post(KernelNotice::Entry { parent: from, name: shown(&old) });
-                        self.kernel.post(KernelNotice::Attributes(from));
+                        tell_entry(from, name);
                     }
                     if knows_folder {
-                        self.kernel.post(KernelNotice::Entry { parent: notice.parent, name });
-                        self.kernel.post(KernelNotice::Attributes(notice.parent));
+                        tell_entry(notice.parent, &notice.name);
                     }
                     if knows_node {
                         self.kernel.post(KernelNotice::Attributes(notice.ino));

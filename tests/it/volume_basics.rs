@@ -528,3 +528,39 @@ async fn an_upload_outlasts_a_service_that_takes_nothing_for_a_while() {
     assert_eq!(stored.map(|request| request.bytes_in).sum::<u64>(), content.len() as u64, "nothing twice");
     running.stop().await;
 }
+
+/// Two devices make the same folder with the same folder in it. What stands on ours stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_out_of_a_folder_of_ours_because_others_have_made_it_too() {
+    for flavour in FLAVOURS {
+        let mut world = World::new(flavour).await;
+        world.debounce = std::time::Duration::ZERO;
+        let ear = Arc::new(Ear::default());
+        let core = world.open_heard(ear.clone()).await;
+        core.prepare().await;
+        core.poller.prepare().await.expect("a cursor");
+        let user = User(&core);
+        user.list("").await.expect("the root");
+        user.mkdir("N").await.expect("made");
+        user.mkdir("N/sub").await.expect("made");
+        let folder = user.walk("N").await.expect("there");
+        user.walk("N/sub").await.expect("there");
+        world.emulator.drive().create_folder("/N");
+        world.emulator.drive().create_folder("/N/sub");
+        world.emulator.drive().create_folder("/N/theirs");
+        ear.0.lock().expect("whole").clear();
+        for _ in 0..4 {
+            while core.uploader.step().await {}
+            core.poller.poll_now().await.expect("polls");
+        }
+        assert_eq!(core.journal.backlog(), (0, 0));
+        assert_eq!(user.list("N").await.expect("lists"), ["sub", "theirs"]);
+        let told = |of: &str| {
+            let ear = ear.0.lock().expect("whole");
+            let is = |notice: &&KernelNotice| matches!(notice, KernelNotice::Entry { parent, name } if *parent == folder && name == of);
+            ear.iter().filter(is).count()
+        };
+        assert_eq!(told("sub"), 0, "{flavour:?}");
+        assert!(told("theirs") > 0, "{flavour:?}: what is new comes to light");
+    }
+}

@@ -60,6 +60,8 @@ pub(super) struct FeedState {
     pub(super) gone_unnoticed: Vec<ItemId>,
     /// Items that nobody can be asked about for now.
     pub(super) refused: Vec<ItemId>,
+    /// Items that nobody is told anything of.
+    pub(super) denied: Vec<ItemId>,
     /// Enumerations show the drive as it was at this position.
     pub(super) frozen: Option<usize>,
     pub(super) circle: bool,
@@ -197,6 +199,9 @@ impl Remote for Feed {
         let mut state = self.state();
         if state.refused.contains(id) {
             return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, "not now"));
+        }
+        if state.denied.contains(id) {
+            return Err(RemoteError::new(RemoteErrorKind::Denied, Advice::GiveUp, "not for you"));
         }
         let mut live = state.live();
         live.retain(|id, _| !state.gone_unnoticed.contains(id));

@@ -198,3 +198,50 @@ async fn what_we_made_a_moment_ago_is_not_gone_because_no_listing_shows_it() {
     world.poll().await;
     assert!(world.tree().is_empty(), "but not for ever");
 }
+
+/// A comparison that ends meanwhile has listed it, and does not ask for it.
+#[tokio::test]
+async fn what_is_missed_while_a_comparison_runs_is_asked_for_after_it() {
+    let world = World::of(ChangeSource::Listed);
+    world.feed.is(folder("z", "root"));
+    world.feed.is(file("z1", "z", 1));
+    world.feed.is(file("z2", "z", 1));
+    world.learn().await;
+    world.clock.advance(Duration::from_secs(25 * 3600));
+    land(&world, file("a", "root", 1), "");
+    world.feed.is(file("a", "root", 1));
+    assert!(world.poller.has_pages_to_fetch().await);
+    assert_eq!(world.poller.page_in_turn().await, Outcome::News);
+    assert!(world.poller.has_pages_to_fetch().await, "it has listed the file and not come to its end");
+    world.feed.gone("a");
+    world.poll().await;
+    assert!(world.tree().contains(&"/a m1".to_owned()), "it may only not be shown yet");
+    world.enumerate().await;
+    world.clock.advance(Duration::from_secs(400));
+    world.poll().await;
+    assert_eq!(world.tree(), world.truth());
+    // It does not count as made before that: tomorrow's comes a day later.
+    assert!(!world.poller.has_pages_to_fetch().await);
+}
+
+/// What it asks for and is not told of is left as it is.
+#[tokio::test]
+async fn an_item_that_nobody_may_ask_for_holds_up_no_comparison() {
+    let world = World::of(ChangeSource::Listed);
+    world.learn().await;
+    land(&world, file("made", "root", 1), "");
+    world.feed.gone("made");
+    world.poll().await;
+    world.feed.state().denied = vec![id("made")];
+    world.clock.advance(Duration::from_secs(100));
+    world.poll().await;
+    world.feed.state().denied.clear();
+    world.clock.advance(Duration::from_secs(10));
+    assert_eq!(world.tree(), ["/made m1"], "as long as replicas may lag");
+    world.feed.state().denied = vec![id("made")];
+    world.clock.advance(Duration::from_secs(400));
+    world.poll().await;
+    assert_eq!(world.tree(), ["/made m1"]);
+    world.clock.advance(Duration::from_secs(25 * 3600));
+    assert!(world.poller.has_pages_to_fetch().await, "the next day");
+}

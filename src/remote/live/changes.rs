@@ -327,8 +327,11 @@ impl Live {
                     }
                 };
             }
-            // It is shown, and nothing can be learned of it. That must not hold up all the others.
-            Err(failure) if failure.kind == RemoteErrorKind::NotAnId => return Ok(None),
+            // It is shown, and nothing can be learned of it. That must not hold up all the others; but without the root
+            // there are no others.
+            Err(failure) if failure.kind == RemoteErrorKind::NotAnId && *folder != self.known().await?.root => {
+                return Ok(None);
+            }
             Err(failure) => return Err(failure),
         };
         let mut state = lock(&self.followed.state);

@@ -17,6 +17,8 @@ struct Tree {
     ill: bool,
     /// Listings of the root that leave the first object out.
     skips: usize,
+    /// Requests about the root that do not find it.
+    rootless: usize,
 }
 
 type Shared = Arc<Mutex<Tree>>;
@@ -32,6 +34,10 @@ async fn server(folders: &[(&ItemId, &[String])]) -> (Server, Shared) {
         let at = path(seen).trim_start_matches("/v5.0/").to_owned();
         if tree.ill {
             return refusal(503, "server_busy");
+        }
+        if tree.rootless > 0 && at.starts_with(&root_id().id) {
+            tree.rootless -= 1;
+            return refusal(404, "resource_not_found");
         }
         if let Some(folder) = at.strip_suffix("/files") {
             let Some(mut objects) = tree.folders.get(folder).cloned() else {
@@ -113,6 +119,27 @@ async fn an_error_says_nothing_about_what_is_gone() {
     lock(&tree).folders.insert(root_id().id, vec![file(2, "b", 5, T)]);
     let (news, _) = chain(&live, Start::Cursor(&cursor)).await.expect("looked");
     assert_eq!(news, [Change::Gone(file_id(1))]);
+}
+
+/// Now and then a service does not find what is there; of the root that would mean that nothing is.
+#[tokio::test]
+async fn a_root_that_is_not_found_for_a_moment_says_nothing_about_the_drive() {
+    for times in 1..4 {
+        let (server, tree) = server(&[(&root_id(), &[file(1, "a", 5, T), file(2, "b", 5, T)])]).await;
+        let (live, _) = live(&server);
+        let (_, cursor) = chain(&live, Start::Beginning).await.expect("listed");
+        lock(&tree).folders.insert(root_id().id, vec![file(2, "b", 5, T)]);
+        lock(&tree).rootless = times;
+        chain(&live, Start::Cursor(&cursor)).await.expect_err("it is not known what there is");
+        lock(&tree).rootless = 0;
+        let (news, _) = chain(&live, Start::Cursor(&cursor)).await.expect("looked");
+        assert_eq!(news, [Change::Gone(file_id(1))], "{times}");
+        // Nor does a drive that is listed for the first time end with its root.
+        lock(&tree).rootless = times;
+        if let Ok((all, _)) = chain(&live, Start::Beginning).await {
+            assert_eq!(all.len(), 2, "{times}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -145,14 +145,15 @@ impl Live {
     }
 
     /// Looks at an item, and believes that it is gone only if the service finds the root of the drive: a service that is
-    /// ill may find nothing at all, and then an unknown item says nothing about the item.
+    /// ill may find nothing at all, and then an unknown item says nothing about the item. The root itself is never gone.
     pub(super) async fn stat_surely(&self, at: At<'_>) -> RemoteResult<Item> {
         let unknown = match self.stat_item(at).await {
             Err(failure) if failure.kind == RemoteErrorKind::NotFound && matches!(at, At::Id(_)) => failure,
             other => return other,
         };
-        let root = async { self.fetch(&self.known().await?.root).await };
-        match root.await {
+        let root = &self.known().await?.root;
+        match self.fetch(root).await {
+            Ok(found) if matches!(at, At::Id(asked) if asked == root) => Ok(found),
             Ok(_) => Err(unknown),
             Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
                 let context = "cannot look at an item: the service does not find the root of the drive either";
