@@ -44,6 +44,7 @@ trial() {
         lost=FAILED
         failed=1
         grep -a -A5 'panicked at' "$log" | cut -c1-400 | head -20
+        cp "$log" "$(target_dir)/trial-$name.log" && say "all of it: $(target_dir)/trial-$name.log"
     fi
     local tried
     tried=$(numbers "$pattern")
