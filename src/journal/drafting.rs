@@ -109,6 +109,7 @@ impl Journal {
                         // file goes on, as it would on a local disk.
                         let put = vec![Intent { drafting: intent.sealed, sealed: None, ..intent }];
                         self.apply(&mut state, Batch { put, ..Batch::default() })?;
+                        draft.thaw();
                         return Ok(draft);
                     }
                     Some(sealed) if !fresh => (sealed, intent.name),
@@ -198,6 +199,8 @@ impl Journal {
         let Some(id) = intent.drafting else { return Ok(false) };
         let Some(draft) = state.drafts.get(&id).cloned() else { return Ok(false) };
         let mut intent = intent.clone();
+        // First of all: what is written from now on is not in the row that is stored here.
+        draft.freeze();
         draft.settle_hash();
         draft.promise();
         intent.touch(now);
@@ -210,7 +213,7 @@ impl Journal {
             Some(gone) => coalesce::inherit(&gone, intent, self.inos.next_ino(), now),
             None => Outcome { put: vec![intent], drop: Vec::new() },
         };
-        self.join_with(&mut state, outcome, along)?;
+        self.join_with(&mut state, outcome, along).inspect_err(|_| draft.thaw())?;
         self.pending.mark_draft(&draft);
         Ok(true)
     }

@@ -61,7 +61,7 @@ pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use moment::Moment;
 pub use overlay::Overlay;
 pub use recover::{Opening, Recovered};
-pub use spool::{Draft, Piece};
+pub use spool::{Draft, Piece, SealedDraft};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use store::fuzz as fuzz_row;
 pub use store::{KeptFor, SpoolBase, SpoolRow, StoreError};

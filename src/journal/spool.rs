@@ -5,7 +5,8 @@
 //! filled in before it is sent. Bytes at or beyond `base_limit` are never the base's; where nothing was
 //! written they are zeros.
 //!
-//! Always true: a sealed draft does not change. Filling in missing bytes does not count as change. Bytes that a disk
+//! Always true: a sealed draft does not change: whoever comes to write it then is told so ([`SealedDraft`]) and asks the
+//! journal what to write to. Filling in missing bytes does not count as change. Bytes that a disk
 //! has changed on its own are not handed out, to nobody: each block has a checksum (see `sums`), kept in the draft's
 //! row, and is compared with it before it is sent, and at the first read after a start.
 
@@ -56,9 +57,23 @@ struct Inner {
     sums: BlockSums,
     modified: Timestamp,
     promised: bool,
+    frozen: bool,
     /// Moves with every change of the bytes.
     generation: u64,
     synced: u64,
+}
+
+/// The draft was sealed between the moment when it was handed out to be written and the write: a program has closed another
+/// descriptor of the same open file. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the content was closed while it was being written")]
+pub struct SealedDraft;
+
+impl SealedDraft {
+    /// Whether that is what is behind a failure.
+    pub fn is_behind(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|error| error.is::<Self>())
+    }
 }
 
 /// A part of a read: from the draft, or to be fetched from the base.
@@ -163,10 +178,29 @@ impl Draft {
         self.lock().promised = true;
     }
 
+    /// It is sealed, and does not change from now on.
+    pub(super) fn freeze(&self) {
+        self.lock().frozen = true;
+    }
+
+    /// It is written again: by the handle that began it, or because it has lost its name and nobody will send it.
+    pub(crate) fn thaw(&self) {
+        self.lock().frozen = false;
+    }
+
+    /// What [`Draft::write`], [`Draft::truncate`] and [`Draft::zero`] begin with.
+    fn to_change(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let inner = self.lock();
+        if inner.frozen { Err(io::Error::other(SealedDraft)) } else { Ok(inner) }
+    }
+
     /// Writes bytes. A gap before them becomes zeros.
+    ///
+    /// # Errors
+    /// The disk's, [`DamagedDraft`] and [`SealedDraft`].
     pub fn write(&self, at: u64, bytes: &[u8], now: Timestamp) -> io::Result<()> {
         let _turn = self.turn();
-        let mut inner = self.lock();
+        let mut inner = self.to_change()?;
         let end = at + bytes.len() as u64;
         // A damaged block that is only partly replaced would be summed with its damage.
         self.trust_edges(&mut inner, at..end)?;
@@ -203,9 +237,12 @@ impl Draft {
     }
 
     /// Cuts or extends (with zeros).
+    ///
+    /// # Errors
+    /// As [`Draft::write`].
     pub fn truncate(&self, size: u64, now: Timestamp) -> io::Result<()> {
         let _turn = self.turn();
-        let mut inner = self.lock();
+        let mut inner = self.to_change()?;
         if size < inner.size && !size.is_multiple_of(sums::BLOCK) {
             self.trust(&mut inner, size - 1..size)?;
         }
@@ -228,9 +265,12 @@ impl Draft {
     }
 
     /// Makes a range zeros.
+    ///
+    /// # Errors
+    /// As [`Draft::write`].
     pub fn zero(&self, range: Range<u64>, now: Timestamp) -> io::Result<()> {
         let _turn = self.turn();
-        let mut inner = self.lock();
+        let mut inner = self.to_change()?;
         let end = range.end.min(inner.size);
         if range.start < end {
             self.trust_edges(&mut inner, range.start..end)?;

@@ -79,6 +79,39 @@ async fn a_seal_that_could_not_be_recorded_leaves_the_one_before() {
     assert!(journal.draft(first).is_some_and(|draft| draft.path().exists()), "the seal that counts has its content");
 }
 
+/// Between the moment when a draft is handed out to be written and the write, another descriptor of the same open file may
+/// be closed.
+#[test]
+fn what_is_written_after_a_seal_is_not_written_past_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let before = journal(dir.path());
+    let ino = before.create_file(Ino::ROOT, "document", false).expect("makes");
+    before.add_writer(ino);
+    let handed_out = before.writable(subject(ino), false).expect("a draft");
+    handed_out.write(0, b"the beginning", before.now()).expect("writes");
+    assert!(before.seal(ino).expect("seals"));
+    for change in [
+        handed_out.write(13, b" and the end", before.now()),
+        handed_out.truncate(5, before.now()),
+        handed_out.zero(0..5, before.now()),
+    ] {
+        assert!(SealedDraft::is_behind(&change.expect_err("it is sealed")));
+    }
+    assert_eq!(read(&before, ino).as_deref(), Some(b"the beginning".as_slice()));
+    // Whoever asks again is told to go on with it.
+    let again = before.writable(subject(ino), false).expect("a draft");
+    assert_eq!(again.id, handed_out.id);
+    again.write(13, b" and the end", before.now()).expect("writes");
+    before.store.refuse(true);
+    before.seal(ino).expect_err("nothing can be written");
+    before.store.refuse(false);
+    again.write(25, b".", before.now()).expect("what could not be sealed is not");
+    assert!(before.seal(ino).expect("seals"));
+    drop((before, again, handed_out));
+    let after = journal(dir.path());
+    assert_eq!(read(&after, ino).as_deref(), Some(b"the beginning and the end.".as_slice()));
+}
+
 fn in_the_cloud(id: &str, name: &str, tag: &str) -> Item {
     let drive = DriveId::new("b!drive");
     Item {

@@ -1,5 +1,6 @@
 //! Operations on content: open, read, write, truncate, flush, sync, release.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -11,7 +12,7 @@ use super::{Durability, Extent, OpenHow, Opened, Volume, VolumeError, VolumeResu
 use crate::base::caller::on_behalf_of_now;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::CacheKey;
-use crate::journal::{Draft, ParkReason, Piece, Progress};
+use crate::journal::{Draft, ParkReason, Piece, Progress, SealedDraft};
 
 /// How many bytes may be written before the free space of the local disk is looked at again.
 const ROOM_STEP: i64 = 16 << 20;
@@ -41,13 +42,33 @@ impl Volume {
         }
         let (fh, pages) = self.register_file(&seen, how.read, how.write);
         if how.truncate && seen.size > 0 {
-            let emptied = self.edit(&seen, true).and_then(|draft| Ok(draft.truncate(0, self.clock.now())?));
+            let emptied = self.change(&seen, None, true, |draft| draft.truncate(0, self.clock.now()));
             if let Err(error) = emptied {
                 self.release(ino, fh);
                 return Err(error);
             }
         }
         Ok(Opened { fh, pages })
+    }
+
+    /// Changes content. A program that closes another descriptor of the same open file seals what there is of it; whoever
+    /// was about to write it then looks again what to write to, so that nothing is written that no seal speaks of.
+    fn change(
+        &self,
+        seen: &Seen,
+        handle: Option<&FileHandle>,
+        fresh: bool,
+        how: impl Fn(&Draft) -> io::Result<()>,
+    ) -> VolumeResult<()> {
+        let mut draft = self.edit(seen, fresh)?;
+        loop {
+            match how(&draft) {
+                Err(error) if SealedDraft::is_behind(&error) => {
+                    draft = self.edit(&self.see_through(seen.ino, handle, fresh)?, fresh)?;
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// The draft that writes go to; see [`crate::journal::Journal::writable`].
@@ -68,6 +89,7 @@ impl Volume {
     /// A file without a name can be written as long as it is open.
     fn edit_orphan(&self, seen: &Seen, fresh: bool) -> VolumeResult<Arc<Draft>> {
         if let Some(draft) = locked(&self.open).orphan(seen.ino).and_then(|orphan| orphan.draft.clone()) {
+            draft.thaw();
             return Ok(draft);
         }
         let base = seen.version.clone().filter(|_| !fresh);
@@ -253,8 +275,7 @@ impl Volume {
         self.check_room(bytes.len() as u64)?;
         let seen = self.see_through(ino, handle.as_deref(), false)?;
         self.check_quota(&seen, end)?;
-        let draft = self.edit(&seen, false)?;
-        draft.write(offset, bytes, self.clock.now())?;
+        self.change(&seen, handle.as_deref(), false, |draft| draft.write(offset, bytes, self.clock.now()))?;
         Ok(bytes.len() as u32)
     }
 
@@ -262,7 +283,7 @@ impl Volume {
     pub(super) async fn resize(&self, ino: Ino, fh: Option<Fh>, size: u64) -> VolumeResult<()> {
         let handle = fh.map(|fh| self.handle_of(ino, fh)).transpose()?;
         let seen = self.see_through(ino, handle.as_deref(), size == 0)?;
-        if handle.is_some_and(|handle| !handle.write) {
+        if handle.as_ref().is_some_and(|handle| !handle.write) {
             return Err(VolumeError::Invalid("the handle was not opened for writing"));
         }
         if size > self.remote.caps().max_file {
@@ -277,8 +298,7 @@ impl Volume {
         }
         self.check_room(0)?;
         self.check_quota(&seen, size)?;
-        let draft = self.edit(&seen, size == 0)?;
-        draft.truncate(size, self.clock.now())?;
+        self.change(&seen, handle.as_deref(), size == 0, |draft| draft.truncate(size, self.clock.now()))?;
         if !locked(&self.open).has_writer(ino) && seen.links > 0 {
             // truncate(2) without a handle: there will be no close.
             self.journal.seal(ino)?;
@@ -417,13 +437,12 @@ impl Volume {
         if grows {
             self.check_quota(&seen, extent.end)?;
         }
-        let draft = self.edit(&seen, false)?;
         let now = self.clock.now();
         if grows {
-            draft.truncate(extent.end, now)?;
+            self.change(&seen, Some(&handle), false, |draft| draft.truncate(extent.end.max(draft.size()), now))?;
         }
         if zeroes {
-            draft.zero(extent, now)?;
+            self.change(&seen, Some(&handle), false, |draft| draft.zero(extent.clone(), now))?;
         }
         Ok(())
     }

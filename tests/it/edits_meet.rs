@@ -354,3 +354,42 @@ async fn nobody_waits_while_a_large_file_is_copied() {
     let large = User(&core).read("large").await.expect("reads");
     assert!(large.len() == (1 << 20) + 4 && large.ends_with(b"more"));
 }
+
+/// As a shell does whose commands inherit what the script writes to: they end, and with each a descriptor of it is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_written_while_another_descriptor_is_closed_is_there_after_a_death() {
+    const LINES: u64 = 300;
+    let mut world = World::new(Side::PERSONAL).await;
+    world.debounce = Duration::from_secs(3600);
+    let core = world.open().await;
+    let user = User(&core);
+    user.write("log", b"").await.expect("makes");
+    let ino = user.walk("log").await.expect("there");
+    let how = OpenHow { read: true, write: true, ..OpenHow::default() };
+    let fh = core.volume.open(ino, how).await.expect("opens").fh;
+    let volume = core.volume.clone();
+    let closes = {
+        let volume = volume.clone();
+        // The end of the test ends it where it yields.
+        tokio::spawn(async move {
+            loop {
+                volume.flush(ino, fh).await.expect("closes");
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let stored = rusqlite::Connection::open_with_flags(
+        world.home.path().join("state/journal/journal.db"),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+    )
+    .expect("the journal");
+    for line in 1..=LINES {
+        volume.write_now(ino, Some(fh), (line - 1) * 10, b"123456789\n").expect("writes");
+        volume.flush(ino, fh).await.expect("closes");
+        let rows = "SELECT max(json_extract(row, '$.size')) FROM spools";
+        let size: u64 = stored.query_row(rows, [], |row| row.get(0)).expect("a row");
+        assert_eq!(size, line * 10, "line {line}: a death now would take the end");
+    }
+    closes.abort();
+    volume.release(ino, fh);
+}

@@ -42,6 +42,7 @@ impl Draft {
                 sums: BlockSums::default(),
                 modified: now,
                 promised: false,
+                frozen: false,
                 generation: 1,
                 synced: 0,
             }),
@@ -87,13 +88,14 @@ impl Draft {
                 sums: inner.sums.of_copy(),
                 modified: inner.modified,
                 promised: false,
+                frozen: false,
                 generation: 1,
                 synced: 0,
             }),
         }
     }
 
-    /// A draft found at start-up.
+    /// A draft found at start-up; what was begun before is not written on.
     pub(in crate::journal) fn reopen(
         files: &Arc<SpoolFiles>,
         folder: &Path,
@@ -129,6 +131,7 @@ impl Draft {
                 sums: known.unwrap_or_else(|| BlockSums::unknown(row.present.iter())),
                 modified,
                 promised: row.promised,
+                frozen: true,
                 generation: 1,
                 synced: u64::from(row.synced),
             }),

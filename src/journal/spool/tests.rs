@@ -96,6 +96,7 @@ fn a_flipped_bit_is_found_before_it_is_sent_and_before_it_is_read_again() {
 
     let again = Draft::reopen(&files(), dir.path(), &row, Timestamp(1)).expect("opens");
     assert!(is_damage(again.read(0..10)));
+    again.thaw();
     assert!(is_damage(again.write(20, b"part of the block", Timestamp(2))), "it would be summed with its damage");
     assert!(is_damage(again.truncate(100, Timestamp(2))));
     again.read(sums::BLOCK..sums::BLOCK + 10).expect("other blocks are fine");
