@@ -374,8 +374,19 @@ impl DriveHandle {
     pub fn versions(&self, path: &str) -> Vec<Vec<u8>> {
         let drive = self.cell.lock();
         let index = Self::expect(&drive, path);
-        let versions = drive.items[index as usize].extras.as_ref().map(|extras| extras.versions.clone());
-        versions.unwrap_or_default().iter().map(|version| version.content.to_vec()).collect()
+        Self::former(&drive, index).collect()
+    }
+
+    /// The same of all files in the recycle bin, where a file's history goes with it.
+    pub fn recycled_versions(&self) -> Vec<Vec<u8>> {
+        let drive = self.cell.lock();
+        let files = drive.recycle_bin.iter().flat_map(|&top| drive.subtree(top));
+        files.flat_map(|index| Self::former(&drive, index).collect::<Vec<_>>()).collect()
+    }
+
+    fn former(drive: &Drive, index: Index) -> impl Iterator<Item = Vec<u8>> {
+        let extras = drive.items[index as usize].extras.as_ref();
+        extras.into_iter().flat_map(|extras| extras.versions.iter().map(|version| version.content.to_vec()))
     }
 
     /// The items in the recycle bin, oldest first: those that were deleted, not what lay below them.
