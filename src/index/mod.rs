@@ -105,14 +105,6 @@ pub struct Row {
     pub link_to: Option<ItemId>,
 }
 
-impl Row {
-    /// Its name without what tells it from a namesake: it says where the service has it, and does not change when another
-    /// item of its name comes or goes.
-    pub fn plain_name(&self) -> String {
-        namesakes::plain(&self.name, &self.id)
-    }
-}
-
 /// What happened to an item, for whoever shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Notice {

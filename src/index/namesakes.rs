@@ -154,13 +154,16 @@ fn waits_for(name: &str, id: &ItemId) -> Vec<String> {
     name.match_indices(&mark).map(without).filter(|other| aside(other, id) == name).collect()
 }
 
-/// The name that an item of this name has when it stands aside for nobody.
-pub(super) fn plain(name: &str, id: &ItemId) -> String {
-    let mut plain = name.to_owned();
-    while let Some(other) = waits_for(&plain, id).pop() {
-        plain = other;
+impl Row {
+    /// Its name without what tells it from a namesake: it says where the service has it, and does not change when another
+    /// item of its name comes or goes.
+    pub fn plain_name(&self) -> String {
+        let mut plain = self.name.clone();
+        while let Some(other) = waits_for(&plain, &self.id).pop() {
+            plain = other;
+        }
+        plain
     }
-    plain
 }
 
 /// Who may stand aside in a folder. One look at all that is in it, in each transaction: when a large folder is emptied, a

@@ -8,6 +8,7 @@
 //! | metadata only | attributes |
 //! | content, no handle open | pages |
 //! | content, handle open | attributes only; pages are dropped at the next open |
+//! | content of a node that the kernel does not know | entry (it may have been hidden) |
 //! | content was wrong as it came | pages, handle open or not |
 //! | our own work is out of the way of something | entry |
 //! | anything about a node that has an intent | nothing: the kernel is looking at our own work |
@@ -44,11 +45,14 @@ impl Volume {
         for notice in notices {
             let knows_folder = notice.parent == Ino::ROOT || self.kernel_knows(notice.parent);
             let knows_node = self.kernel_knows(notice.ino);
-            let tell_entry = |parent: Ino, name: &str| {
+            let forget_name = |parent: Ino, name: &str| {
                 let is_other = |intent: &Intent| intent.ino != notice.ino && intent.name == name;
                 if !self.journal.view(|overlay| overlay.at(parent, name).is_some_and(is_other)) {
                     self.kernel.post(KernelNotice::Entry { parent, name: shown(name) });
                 }
+            };
+            let tell_entry = |parent: Ino, name: &str| {
+                forget_name(parent, name);
                 self.kernel.post(KernelNotice::Attributes(parent));
             };
             match notice.what {
@@ -84,6 +88,9 @@ impl Volume {
                         self.kernel.post(KernelNotice::Pages(notice.ino));
                     }
                 }
+                // What we have sent without an answer is not shown when it is deleted here; somebody else's version of it
+                // is, under a name that the kernel may believe to be nothing's.
+                What::Content if knows_folder => forget_name(notice.parent, &notice.name),
                 What::Added | What::Meta | What::Content => {}
             }
         }

@@ -522,6 +522,26 @@ fn what_an_upload_has_replaced_goes_into_the_recycle_bin_with_the_file() {
     }
 }
 
+/// What the generator found once in some thousand cases: what has arrived of ours without an answer is hidden when it is
+/// deleted here, and comes to light when it turns into somebody else's.
+#[test]
+fn what_others_make_of_a_file_that_was_deleted_before_its_answer_came_to_light() {
+    let runtime = generated::runtime(4);
+    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
+        for after in [false, true] {
+            let ops = vec![
+                Op::Local(Local::Save("b".into(), Size::Small)),
+                Op::Step(vec![(0, after, Act::Kill)]),
+                Op::Poll,
+                Op::Local(Local::Unlink("b".into())),
+                Op::Remote(Remote::Write("b".into())),
+                Op::Poll,
+            ];
+            runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
+        }
+    }
+}
+
 /// What the generator found once in two thousand cases.
 #[test]
 fn what_takes_the_place_of_a_file_of_ours_stands_there_alone() {
