@@ -45,6 +45,15 @@ fn a_sign_in_that_is_too_small_is_made_anew() {
 }
 
 /// The lists and the space at their old paths.
+/// What is told of files, but for the addresses of their content, which are others in each second.
+fn without_addresses(mut told: Value) -> Value {
+    for file in told.as_array_mut().expect("a list") {
+        let file = file.as_object_mut().expect("an object");
+        file.retain(|key, _| key != "source" && key != "@microsoft.graph.downloadUrl");
+    }
+    told
+}
+
 fn views(shell: &Shell) {
     shell.stock();
     assert_eq!(shell.ok(&["ls", "me/skydrive/shared"]), "- Ours\n");
@@ -54,7 +63,8 @@ fn views(shell: &Shell) {
     assert!(recent.contains("- notes.txt\n"), "{recent}");
     assert!(recent.lines().is_sorted(), "by name, as every listing: {recent}");
     assert_eq!(shell.ok(&["ls", "-r", "0-1", "me/skydrive/recent_docs"]).lines().count(), 1);
-    assert_eq!(shell.json(&["info", "me/skydrive/recent_docs"]), shell.json(&["recent"]));
+    let recent = |words: &[&str]| without_addresses(shell.json(words));
+    assert_eq!(recent(&["info", "me/skydrive/recent_docs"]), recent(&["recent"]));
     let (space, quota) = (shell.json(&["info", "me/skydrive/quota"]), shell.json(&["quota"]));
     assert_eq!(space, json!({"available": quota["free"], "quota": quota["quota"]}));
     // They are no objects, and a folder of such a name is reached by its name.
