@@ -475,32 +475,36 @@ fn no_version_is_lost_between_two_writers_on_live_connect() {
     run(Side::LIVE, 40);
 }
 
+/// Plays one sequence on drives of these kinds.
+fn on(sides: &[Side], ops: &[Op]) {
+    let runtime = generated::runtime(4);
+    for side in sides {
+        let outcome = runtime.block_on(play(*side, ops.to_vec(), false));
+        outcome.unwrap_or_else(|error| panic!("{side:?}, {ops:?}: {error}"));
+    }
+}
+
+const SIDES: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
+
 /// What somebody has looked for in our folder in vain is there when it turns out that theirs is the same one.
 #[test]
 fn what_is_in_a_folder_that_both_have_made_is_there_for_who_has_looked_before() {
-    let runtime = generated::runtime(4);
-    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
-        for polls in 0..2 {
-            let mut ops = vec![
-                Op::Local(Local::Mkdir("a".into())),
-                Op::Remote(Remote::Mkdir("a".into())),
-                Op::Remote(Remote::Write("a/b".into())),
-            ];
-            ops.extend((0..polls).map(|_| Op::Poll));
-            runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
-        }
+    for polls in 0..2 {
+        let mut ops = vec![
+            Op::Local(Local::Mkdir("a".into())),
+            Op::Remote(Remote::Mkdir("a".into())),
+            Op::Remote(Remote::Write("a/b".into())),
+        ];
+        ops.extend((0..polls).map(|_| Op::Poll));
+        on(&SIDES, &ops);
     }
 }
 
 /// What the generator finds once in a thousand cases.
 #[test]
 fn a_session_whose_address_was_lost_holds_its_name_only_for_a_while() {
-    let runtime = generated::runtime(4);
-    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
-        for lost in 0..4 {
-            let ops = vec![Op::Local(Local::Write("a".into(), Size::Large)), Op::LoseAnswer(lost)];
-            runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}, {lost}: {error}"));
-        }
+    for lost in 0..4 {
+        on(&SIDES, &[Op::Local(Local::Write("a".into(), Size::Large)), Op::LoseAnswer(lost)]);
     }
 }
 
@@ -508,90 +512,74 @@ fn a_session_whose_address_was_lost_holds_its_name_only_for_a_while() {
 /// history, and then our user deletes the file.
 #[test]
 fn what_an_upload_has_replaced_goes_into_the_recycle_bin_with_the_file() {
-    let runtime = generated::runtime(4);
-    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
-        let write = || Local::Write("b".into(), Size::Small);
-        let ops = vec![
-            Op::Local(write()),
-            Op::Offline(vec![write()]),
-            Op::Step(vec![(0, false, Act::Local(write()))]),
-            Op::Step(vec![(1, false, Act::Remote(Remote::Write("b".into())))]),
-            Op::Offline(vec![Local::Unlink("b".into())]),
-        ];
-        runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
-    }
+    let write = || Local::Write("b".into(), Size::Small);
+    let ops = [
+        Op::Local(write()),
+        Op::Offline(vec![write()]),
+        Op::Step(vec![(0, false, Act::Local(write()))]),
+        Op::Step(vec![(1, false, Act::Remote(Remote::Write("b".into())))]),
+        Op::Offline(vec![Local::Unlink("b".into())]),
+    ];
+    on(&SIDES, &ops);
 }
 
 /// What the generator found once in some thousand cases: what has arrived of ours without an answer is hidden when it is
 /// deleted here, and comes to light when it turns into somebody else's.
 #[test]
 fn what_others_make_of_a_file_that_was_deleted_before_its_answer_came_to_light() {
-    let runtime = generated::runtime(4);
-    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
-        for after in [false, true] {
-            let ops = vec![
-                Op::Local(Local::Save("b".into(), Size::Small)),
-                Op::Step(vec![(0, after, Act::Kill)]),
-                Op::Poll,
-                Op::Local(Local::Unlink("b".into())),
-                Op::Remote(Remote::Write("b".into())),
-                Op::Poll,
-            ];
-            runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
-        }
+    for after in [false, true] {
+        let ops = [
+            Op::Local(Local::Save("b".into(), Size::Small)),
+            Op::Step(vec![(0, after, Act::Kill)]),
+            Op::Poll,
+            Op::Local(Local::Unlink("b".into())),
+            Op::Remote(Remote::Write("b".into())),
+            Op::Poll,
+        ];
+        on(&SIDES, &ops);
     }
 }
 
 /// What the generator found once in two thousand cases.
 #[test]
 fn what_takes_the_place_of_a_file_of_ours_stands_there_alone() {
-    let runtime = generated::runtime(4);
-    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
-        let ops = vec![
-            Op::Local(Local::Write("b".into(), Size::Small)),
-            Op::Step(Vec::new()),
-            Op::Remote(Remote::Remove("b".into())),
-            Op::Remote(Remote::Write("b".into())),
-        ];
-        runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
-    }
+    let ops = [
+        Op::Local(Local::Write("b".into(), Size::Small)),
+        Op::Step(Vec::new()),
+        Op::Remote(Remote::Remove("b".into())),
+        Op::Remote(Remote::Write("b".into())),
+    ];
+    on(&SIDES, &ops);
 }
 
 /// What the generator found once in two thousand cases.
 #[test]
 fn a_file_that_is_gone_there_is_shown_no_longer_where_it_was_moved_here() {
-    let runtime = generated::runtime(4);
+    let ops = [
+        Op::Local(Local::Mkdir("a".into())),
+        Op::Step(Vec::new()),
+        Op::Local(Local::Write("b".into(), Size::Small)),
+        Op::Step(Vec::new()),
+        Op::Remote(Remote::Remove("b".into())),
+        Op::Local(Local::Rename("b".into(), "a/a".into())),
+    ];
     // Live Connect has no feed that says what is gone: what was made a moment ago is looked for over minutes there.
-    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into()] {
-        let ops = vec![
-            Op::Local(Local::Mkdir("a".into())),
-            Op::Step(Vec::new()),
-            Op::Local(Local::Write("b".into(), Size::Small)),
-            Op::Step(Vec::new()),
-            Op::Remote(Remote::Remove("b".into())),
-            Op::Local(Local::Rename("b".into(), "a/a".into())),
-        ];
-        runtime.block_on(play(flavour, ops, false)).unwrap_or_else(|error| panic!("{flavour:?}: {error}"));
-    }
+    on(&[Side::PERSONAL, Side::BUSINESS], &ops);
 }
 
 /// What the generator found once in five thousand cases.
 #[test]
 fn a_version_that_comes_under_a_name_we_have_left_outlives_a_folder_made_there() {
-    let runtime = generated::runtime(4);
-    for flavour in [Flavour::PersonalNew.into(), Flavour::Business.into(), Side::LIVE] {
-        for (exchange, after) in [(0, false), (0, true), (1, false), (1, true), (2, false), (2, true)] {
-            let ops = vec![
-                Op::Local(Local::Write("a".into(), Size::Small)),
-                Op::Step(vec![(exchange, after, Act::Kill)]),
-                Op::Local(Local::Rename("a".into(), "b".into())),
-                Op::Step(Vec::new()),
-                Op::Remote(Remote::Write("a".into())),
-                Op::Local(Local::Mkdir("a".into())),
-                Op::Local(Local::Rmdir("a".into())),
-            ];
-            let outcome = runtime.block_on(play(flavour, ops, false));
-            outcome.unwrap_or_else(|error| panic!("{flavour:?}, {exchange}, {after}: {error}"));
-        }
+    for (exchange, after) in [(0, false), (0, true), (1, false), (1, true), (2, false), (2, true)] {
+        let ops = [
+            Op::Local(Local::Write("a".into(), Size::Small)),
+            Op::Step(vec![(exchange, after, Act::Kill)]),
+            Op::Local(Local::Rename("a".into(), "b".into())),
+            Op::Step(Vec::new()),
+            Op::Remote(Remote::Write("a".into())),
+            Op::Local(Local::Mkdir("a".into())),
+            Op::Local(Local::Rmdir("a".into())),
+        ];
+        on(&SIDES, &ops);
     }
 }
