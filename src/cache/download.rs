@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use lru::LruCache;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::fetch::{FetchError, Settings, Want};
 use super::stream::Interest;
@@ -95,6 +95,28 @@ struct Coming {
 struct Slot {
     download: u64,
     sender: watch::Sender<Option<Arrival>>,
+    /// Of readahead.
+    turn: Option<Arc<Turn>>,
+}
+
+/// Whether a readahead has had its turn. While everything more urgent goes first that may take minutes, which nobody
+/// who needs the bytes should wait for.
+#[derive(Default)]
+struct Turn {
+    state: AtomicU8,
+    taken: Notify,
+}
+
+impl Turn {
+    const WAITS: u8 = 0;
+    const ANSWERED: u8 = 1;
+    const TAKEN: u8 = 2;
+
+    /// Ends the wait in one of two ways; `false` if it has ended in the other.
+    fn ends(&self, how: u8) -> bool {
+        let was = self.state.compare_exchange(Self::WAITS, how, Ordering::AcqRel, Ordering::Acquire);
+        was.is_ok() || was == Err(how) && how == Self::ANSWERED
+    }
 }
 
 /// One request (continued if its body breaks off) for neighbouring chunks.
@@ -108,6 +130,8 @@ struct Download {
     demanded_until: u64,
     urgency: Urgency,
     interest: Option<Interest>,
+    /// Of readahead.
+    turn: Option<Arc<Turn>>,
 }
 
 impl Shared {
@@ -223,6 +247,27 @@ impl Shared {
         outcome
     }
 
+    /// Somebody has waited for a chunk for a while. If it is part of a readahead that has had no answer yet, the rest of
+    /// that is requested in the name of who waits, and those who wait find their slot closed and look again.
+    pub(super) fn hurry(self: &Arc<Self>, want: &Want<'_>, chunk: u64) {
+        let mut table = self.lock();
+        let Some(slot) = table.slot(want.key, chunk) else { return };
+        let (id, Some(turn)) = (slot.download, slot.turn.clone()) else { return };
+        if !turn.ends(Turn::TAKEN) {
+            return;
+        }
+        turn.taken.notify_one();
+        let Some(coming) = table.files.get_mut(want.key) else { return };
+        let mut end = chunk;
+        while coming.slots.get(&end).is_some_and(|slot| slot.download == id) {
+            end += 1;
+        }
+        coming.slots.retain(|_, slot| slot.download != id);
+        let download = table.begin(self, want, chunk..end, chunks_of(&want.range).end);
+        drop(table);
+        start(vec![download]);
+    }
+
     fn in_cache(&self, want: &Want<'_>, chunk: u64) -> bool {
         let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(want.size);
         self.cache.missing(want.key, want.size, range).is_empty()
@@ -287,6 +332,8 @@ impl Table {
         shared.running.fetch_add(1, Ordering::Relaxed);
         let id = self.next_download;
         self.next_download += 1;
+        let is_readahead = demanded_until <= chunks.start;
+        let turn = is_readahead.then(Arc::<Turn>::default);
         let download = Download {
             shared: shared.clone(),
             id,
@@ -296,12 +343,13 @@ impl Table {
             demanded_until,
             urgency: want.urgency,
             interest: want.interest.clone(),
+            turn: turn.clone(),
         };
         let coming = self.files.entry(want.key.clone()).or_default();
         for chunk in chunks {
-            coming.slots.insert(chunk, Slot { download: id, sender: watch::channel(None).0 });
+            coming.slots.insert(chunk, Slot { download: id, sender: watch::channel(None).0, turn: turn.clone() });
         }
-        if download.is_readahead() {
+        if is_readahead {
             coming.readahead += 1;
             self.readahead += 1;
         }
@@ -322,13 +370,24 @@ impl Table {
 
 impl Download {
     fn is_readahead(&self) -> bool {
-        self.demanded_until <= self.chunks.start
+        self.turn.is_some()
     }
 
     /// Brings the chunks. Whatever happens, no slot of this download is left afterwards.
     async fn run(self) {
         let urgency = self.urgency;
-        if let Err(error) = URGENCY.scope(urgency, self.bring()).await {
+        let taken = async {
+            match &self.turn {
+                Some(turn) => turn.taken.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = taken => Ok(()),
+            outcome = URGENCY.scope(urgency, self.bring()) => outcome,
+        };
+        if let Err(error) = outcome {
             tracing::debug!(item = ?self.key.item, %error, "content cannot be fetched");
             self.fail(&error);
         }
@@ -367,6 +426,9 @@ impl Download {
     ) -> Result<(), Broken> {
         let asked = *at..end;
         let body = self.shared.remote.read(&self.key.item, &self.key.tag, asked.clone()).await;
+        if self.turn.as_ref().is_some_and(|turn| !turn.ends(Turn::ANSWERED)) {
+            return Ok(());
+        }
         let mut body = body.map_err(|error| Broken::Answer(error.into()))?;
         if let Some(actual) = body.total
             && actual != self.size

@@ -9,7 +9,8 @@
 //! - a first touch fetches what was asked for. Whoever reads on gets a growing window ahead, in several
 //!   parallel requests of lower urgency ([`Urgency::Background`]), which end when the handle is closed or
 //!   jumps;
-//! - a failed readahead is nobody's error: who really needs the bytes asks for them in their own name;
+//! - a failed readahead is nobody's error: who really needs the bytes asks for them in their own name; and so they do
+//!   after a second in which a readahead has not had its turn, because uploads or other readers go first;
 //! - all bytes come from the version named by the key, or the read is [`FetchError::Stale`];
 //! - memory is bounded by the number of requests under way, and by [`Settings::memory`] for content that
 //!   the cache would not keep.
@@ -254,6 +255,8 @@ impl Fetcher {
         /// How often a chunk may be found here and then be damaged or evicted before it was read, or its
         /// readahead fail.
         const ROUNDS: usize = 8;
+        /// How long a readahead that others go before is waited for. On a good line its answer is there by then.
+        const TURN: Duration = Duration::from_secs(1);
         let shared = &self.shared;
         let mut have: BTreeMap<u64, Bytes> = BTreeMap::new();
         for _ in 0..ROUNDS {
@@ -263,7 +266,16 @@ impl Fetcher {
             };
             have.extend(claim.here);
             for (chunk, mut receiver) in claim.coming {
-                let arrived = receiver.wait_for(Option::is_some);
+                let arrived = async {
+                    if want.urgency < Urgency::Background {
+                        tokio::select! {
+                            biased;
+                            _ = receiver.wait_for(Option::is_some) => {}
+                            () = shared.clock.sleep(TURN) => shared.hurry(want, chunk),
+                        }
+                    }
+                    receiver.wait_for(Option::is_some).await.ok().and_then(|arrival| arrival.clone())
+                };
                 let arrived = match &mut patience {
                     None => arrived.await,
                     Some(patience) => tokio::select! {
@@ -272,7 +284,7 @@ impl Fetcher {
                         () = patience => return Err(FetchError::TimedOut),
                     },
                 };
-                match arrived.ok().and_then(|arrival| arrival.clone()) {
+                match arrived {
                     Some(Arrival::Bytes(bytes)) => {
                         have.insert(chunk, bytes);
                     }

@@ -250,7 +250,8 @@ impl<'a> Txn<'a> {
         self.upsert_with(item, None)
     }
 
-    /// Like [`Txn::upsert`], with the exact times that this machine has for it: modification and change.
+    /// Like [`Txn::upsert`], with the exact times that this machine has for it: modification and change. The first counts
+    /// if the service has the same, to the second.
     ///
     /// # Errors
     ///
@@ -285,17 +286,20 @@ impl<'a> Txn<'a> {
         let mut modified = item.modified;
         let mut changed = item.modified;
         if let Some((mtime, ctime)) = local {
+            changed = ctime;
             if mtime.seconds() == modified.seconds() {
                 modified = mtime;
             }
-            changed = ctime;
-        } else if let Some(row) = &old {
+        }
+        if local.is_none_or(|(mtime, _)| mtime != modified)
+            && let Some(row) = &old
+        {
             // The same state with another time: the service cannot be told one, and this machine remembers it.
             let untold = !row.meta_tag.0.is_empty() && row.meta_tag == item.meta_tag;
             if row.modified.seconds() == modified.seconds() || untold && row.content_tag == item.content_tag {
                 modified = row.modified;
             }
-            if row.content_tag == item.content_tag && row.modified == modified {
+            if local.is_none() && row.content_tag == item.content_tag && row.modified == modified {
                 changed = row.changed;
             }
         }

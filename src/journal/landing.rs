@@ -103,16 +103,28 @@ impl Journal {
         self.free(&mut state, ino);
     }
 
-    /// Nothing was left to do about an intent.
-    pub(super) fn settle(&self, ino: Ino) -> JournalResult<()> {
+    /// Nothing was left to do about an intent. What the index says of the item is what is seen from now on; where that
+    /// is something else, those who watch hear of it.
+    pub(super) fn settle(&self, ino: Ino) -> JournalResult<Landed> {
         let mut state = self.lock();
         self.free(&mut state, ino);
-        let Some(intent) = state.overlay.get(ino) else { return Ok(()) };
+        let mut landed = Landed::default();
+        let Some(intent) = state.overlay.get(ino) else { return Ok(landed) };
         let parent = self.resolve_in(&state.overlay, intent.parent);
         if intent.drafting.is_none() && next_step(intent, parent.as_ref()) == Step::Settled {
+            let version = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
+            if let Some(row) = self.index().by_ino(ino).ok().flatten() {
+                let what = match (row.content_tag.as_ref() == version, row.modified == intent.modified) {
+                    (false, _) => Some(What::Content),
+                    (true, false) => Some(What::Meta),
+                    (true, true) => None,
+                };
+                let notice = |what| Notice { ino, parent: row.parent, name: row.name, what };
+                landed.notices.extend(what.map(notice));
+            }
             self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
         }
-        Ok(())
+        Ok(landed)
     }
 
     /// The cloud did what was asked, and `item` is how the item is now. `content` is the spool whose bytes it
@@ -412,11 +424,14 @@ impl Journal {
                 if before.is_some() {
                     expect_echo_of(txn, before.as_ref(), item, now)?;
                 }
-                txn.upsert(item)
+                txn.upsert_with(item, Some((intent.modified, intent.changed)))?;
+                txn.by_ino(ino)
             });
             match written {
-                Ok((_, notices)) => {
-                    landed.notices = notices.into_iter().map(|notice| of_our_own(notice, &intent)).collect()
+                Ok((row, notices)) => {
+                    landed.notices = notices.into_iter().map(|notice| of_our_own(notice, &intent)).collect();
+                    // A time that is not ours to set is the item's.
+                    intent.modified = row.filter(|_| !intent.set_modified).map_or(intent.modified, |row| row.modified);
                 }
                 Err(error) => tracing::warn!(%error, "the index did not take an item that has moved on"),
             }

@@ -179,7 +179,7 @@ impl Uploader {
                 Ok(())
             }
             Step::FindSent => self.find_sent(&intent).await,
-            Step::Settled => self.journal.settle(ino).map_err(Setback::from),
+            Step::Settled => self.journal.settle(ino).map(|landed| self.publish(landed)).map_err(Setback::from),
             Step::MakeFolder { parent } => self.make_folder(&intent, &parent).await,
             Step::Create { parent, spool } => self.send(&intent, Some(parent), spool).await,
             Step::Replace { spool } => self.send(&intent, None, spool).await,

@@ -105,6 +105,22 @@ impl Cloud {
     }
 }
 
+/// A request that waits, until it goes on or is given up.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn unsupported<T>() -> RemoteResult<T> {
     Err(RemoteError::new(RemoteErrorKind::Unsupported, Advice::GiveUp, "this cloud only serves content"))
 }
@@ -120,10 +136,9 @@ impl Remote for Cloud {
         self.state().requests.push((range.clone(), urgency));
         let mut hold = self.hold.subscribe();
         if hold.borrow().is_some_and(|from| urgency >= from) {
-            self.held.fetch_add(1, Ordering::Relaxed);
+            let _held = Held::new(&self.held);
             let free = hold.wait_for(|from| from.is_none_or(|from| urgency < from)).await;
             drop(free);
-            self.held.fetch_sub(1, Ordering::Relaxed);
         }
         let mut state = self.state();
         if let Some((kind, from)) = state.fail

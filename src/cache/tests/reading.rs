@@ -195,6 +195,37 @@ async fn a_failed_readahead_is_nobodys_error() {
     }
 }
 
+/// Eight uploads of a slow line hold every place that readahead could have, for minutes.
+#[tokio::test]
+async fn a_readahead_that_never_has_its_turn_is_not_waited_for() {
+    let world = World::new();
+    let size = 12 * MIB;
+    let (key, bytes) = world.file("film", size);
+    world.cloud.hold(Some(Urgency::Background));
+    let stream = ReadStream::new();
+    let mut waited = Duration::ZERO;
+    for at in (0..size).step_by(CHUNK as usize) {
+        let mut reading = Box::pin(world.fetcher.read(&key, size, at..at + CHUNK, &stream, PATIENCE));
+        let got = loop {
+            tokio::select! {
+                biased;
+                got = &mut reading => break got,
+                () = world.settle() => {}
+            }
+            if let std::task::Poll::Ready(got) = poll!(&mut reading) {
+                break got;
+            }
+            world.place.clock.advance(Duration::from_millis(100));
+            waited += Duration::from_millis(100);
+        };
+        assert!(got.expect("read") == bytes[at as usize..(at + CHUNK) as usize], "at {at}, after {waited:?}");
+    }
+    assert!(waited <= Duration::from_secs(4), "{waited:?} for what needs three parts");
+    assert_eq!(world.cloud.held(), 0, "what is not needed any more does not wait for its turn");
+    world.settle().await;
+    assert_eq!(world.fetcher.running(), 0);
+}
+
 #[tokio::test]
 async fn failures_say_what_happened() {
     let world = World::new();

@@ -35,6 +35,8 @@ pub struct Lanes {
     pub all: usize,
     /// Uploads and background work together.
     pub patient: usize,
+    /// Uploads. A piece of one may take minutes, and news of other devices' changes must not wait for that.
+    pub upload: usize,
     /// Background work.
     pub background: usize,
 }
@@ -42,7 +44,7 @@ pub struct Lanes {
 impl Default for Lanes {
     fn default() -> Self {
         // The service advises four to eight metadata requests and two to four transfers.
-        Self { all: 12, patient: 8, background: 4 }
+        Self { all: 12, patient: 8, upload: 6, background: 4 }
     }
 }
 
@@ -263,7 +265,7 @@ fn has_room(running: &[usize; 3], lanes: &Lanes, urgency: Urgency) -> bool {
     interactive + patient < lanes.all
         && match urgency {
             Urgency::Interactive => true,
-            Urgency::Upload => patient < lanes.patient,
+            Urgency::Upload => patient < lanes.patient && upload < lanes.upload,
             Urgency::Background => patient < lanes.patient && background < lanes.background,
         }
 }

@@ -24,16 +24,17 @@ async fn settle() {
 
 #[test]
 fn the_urgent_have_lanes_of_their_own() {
-    let lanes = Lanes { all: 4, patient: 3, background: 2 };
+    let lanes = Lanes { all: 5, patient: 4, upload: 3, background: 2 };
     use Urgency::*;
     for (running, interactive, upload, background) in [
         ([0, 0, 0], true, true, true),
         ([0, 0, 2], true, true, false),
-        ([0, 1, 2], true, false, false),
-        ([0, 3, 0], true, false, false),
-        ([1, 1, 2], false, false, false),
-        ([4, 0, 0], false, false, false),
-        ([3, 0, 0], true, true, true),
+        ([0, 2, 2], true, false, false),
+        ([0, 3, 0], true, false, true),
+        ([0, 3, 1], true, false, false),
+        ([1, 2, 2], false, false, false),
+        ([5, 0, 0], false, false, false),
+        ([4, 0, 0], true, true, true),
     ] {
         let room = [Interactive, Upload, Background].map(|urgency| has_room(&running, &lanes, urgency));
         assert_eq!(room, [interactive, upload, background], "{running:?}");
@@ -42,7 +43,7 @@ fn the_urgent_have_lanes_of_their_own() {
 
 #[tokio::test]
 async fn the_urgent_overtake_and_those_who_leave_take_no_place() {
-    let (gate, _) = gate(Lanes { all: 1, patient: 1, background: 1 });
+    let (gate, _) = gate(Lanes { all: 1, patient: 1, upload: 1, background: 1 });
     let first = gate.enter(Urgency::Background).await.expect("open");
     let order = Arc::new(Mutex::new(Vec::new()));
     let wait = |urgency| {
@@ -217,7 +218,7 @@ async fn nobody_in_front_of_a_screen_waits_out_a_long_pause() {
 
 #[tokio::test]
 async fn a_pause_that_begins_while_waiting_for_a_place_counts() {
-    let (gate, clock) = gate(Lanes { all: 1, patient: 1, background: 1 });
+    let (gate, clock) = gate(Lanes { all: 1, patient: 1, upload: 1, background: 1 });
     let first = gate.enter(Urgency::Upload).await.expect("open");
     let waiting = tokio::spawn({
         let gate = gate.clone();
@@ -252,7 +253,7 @@ fn guesses_double_and_success_ends_them() {
 
 #[tokio::test]
 async fn a_body_keeps_its_place_until_it_ends() {
-    let (gate, _) = gate(Lanes { all: 1, patient: 1, background: 1 });
+    let (gate, _) = gate(Lanes { all: 1, patient: 1, upload: 1, background: 1 });
     let layer = Gated::new(Scripted::new([]), gate.clone());
     let id = item("F").id;
     let tag = ContentTag(String::new());
@@ -268,7 +269,7 @@ async fn a_body_keeps_its_place_until_it_ends() {
 
 #[tokio::test]
 async fn no_more_run_than_there_are_lanes() {
-    let (gate, _) = gate(Lanes { all: 3, patient: 2, background: 1 });
+    let (gate, _) = gate(Lanes { all: 3, patient: 2, upload: 2, background: 1 });
     let remote = Scripted::held();
     let layer = Arc::new(Gated::new(remote.clone(), gate));
     let mut calls = Vec::new();
