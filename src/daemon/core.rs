@@ -190,10 +190,21 @@ impl Core {
         tasks.spawn("health", |stop| until_stopped(health, stop));
         let budget = watch_unsent(self.journal.clone(), self.cache.clone(), self.clock.clone());
         tasks.spawn("budget", |stop| until_stopped(budget, stop));
+        let (journal, clock) = (self.journal.clone(), self.clock.clone());
+        let unsealed = async move {
+            loop {
+                clock.sleep(UNSEALED_AGAIN).await;
+                journal.seal_left();
+            }
+        };
+        tasks.spawn("unsealed", |stop| until_stopped(unsealed, stop));
         let quota = watch_quota(self.remote.clone(), self.volume.clone(), self.journal.clone(), self.clock.clone());
         tasks.spawn("quota", |stop| until_stopped(quota, stop));
     }
 }
+
+/// How long content waits that could not be sealed when it was closed.
+const UNSEALED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Tells a poller something. Whoever is told of what is new by it must not keep it alive.
 fn tells(poller: &Arc<Poller>, what: fn(&Poller)) -> impl Fn() + Send + Sync + 'static {

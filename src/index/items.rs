@@ -390,6 +390,29 @@ impl<'a> Txn<'a> {
         Ok(ino)
     }
 
+    /// Sets the times of an item, modification and change, where the service has the same to the second.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn set_times(&mut self, ino: Ino, times: (Timestamp, Timestamp)) -> IndexResult<()> {
+        let Some(row) = self.by_ino(ino)? else { return Ok(()) };
+        let parent = self.by_ino(row.parent)?.map(|parent| parent.id);
+        let item = Item {
+            name: row.plain_name(),
+            id: row.id,
+            parent,
+            kind: row.kind,
+            size: row.size,
+            modified: row.modified,
+            created: row.created,
+            meta_tag: row.meta_tag,
+            content_tag: row.content_tag,
+            link_to: row.link_to,
+        };
+        self.upsert_with(&item, Some(times)).map(drop)
+    }
+
     /// Whether a folder would be in itself. What lies in a circle cannot be reached from the root, so a service that
     /// reports one would make whole folders vanish.
     fn would_close_a_circle(&self, parent: Ino, ino: Ino) -> IndexResult<bool> {

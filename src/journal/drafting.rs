@@ -176,14 +176,14 @@ impl Journal {
         Ok(draft)
     }
 
-    /// The content of `spool`, which is about to land, and a draft that was begun as a copy of it before it was complete:
-    /// what that one misses is to be had from the other, and soon no more from the version that both were made from.
-    pub(super) fn copy_with_gaps(&self, ino: Ino, spool: SpoolId) -> Option<(Arc<Draft>, Arc<Draft>)> {
+    /// A newer draft that was begun as a copy of content which is about to land, before that was complete: what it misses
+    /// is to be had from the other, and soon no more from the version that both were made from.
+    pub(super) fn copy_with_gaps(&self, ino: Ino, landing: &Draft) -> Option<Arc<Draft>> {
         let state = self.lock();
-        let draft = |id: SpoolId| state.drafts.get(&id).cloned();
-        let begun = state.overlay.get(ino)?.drafting.filter(|begun| *begun != spool).and_then(draft)?;
-        let landing = draft(spool)?;
-        (!begun.missing().is_empty() && begun.base() == landing.base()).then_some((landing, begun))
+        let intent = state.overlay.get(ino)?;
+        let newer = intent.drafting.or(intent.sealed).filter(|newer| *newer != landing.id)?;
+        let newer = state.drafts.get(&newer)?.clone();
+        (!newer.missing().is_empty() && newer.base() == landing.base()).then_some(newer)
     }
 
     /// The content that is being written is to be sent: a program closed the file. On return it survives the
@@ -216,6 +216,26 @@ impl Journal {
         self.join_with(&mut state, outcome, along).inspect_err(|_| draft.thaw())?;
         self.pending.mark_draft(&draft);
         Ok(true)
+    }
+
+    /// Content that could not be sealed when its last writer was closed, because the disk was full, say: the program has
+    /// heard of that or not, but what the mount shows is to be sent. Tried again from time to time.
+    pub fn seal_left(&self) {
+        let left: Vec<Ino> = {
+            let state = self.lock();
+            state.unsealed.iter().filter(|ino| !state.writers.contains_key(ino)).copied().collect()
+        };
+        for ino in left {
+            match self.seal(ino) {
+                Ok(_) => drop(self.lock().unsealed.remove(&ino)),
+                Err(error) => tracing::debug!(%ino, %error, "what was written last is not safe yet"),
+            }
+        }
+    }
+
+    /// See [`Journal::seal_left`].
+    pub fn seal_later(&self, ino: Ino) {
+        self.lock().unsealed.insert(ino);
     }
 
     /// The content being written is recorded as it is, so that the next [`Journal::sync`] makes it durable:

@@ -278,6 +278,22 @@ impl Intent {
         }
     }
 
+    /// Whether it wants what it wanted then: if not, what became of that says nothing about it.
+    pub fn wants_as(&self, was: &Self) -> bool {
+        let wanted = |of: &Self| (of.item.clone(), of.parent, of.name.clone(), of.deleted, of.sealed, of.modified);
+        wanted(self) == wanted(was)
+    }
+
+    /// Its item is gone in the cloud: what it has is to be sent as new.
+    pub fn begin_anew(&mut self) {
+        self.item = None;
+        // Should it not be gone after all, the version that our work started from is known when it is met.
+        let started_from = self.base.take().and_then(|base| base.content_tag);
+        let sent = self.sent.take().map(|sent| sent.versions).unwrap_or_default();
+        self.sent = Sent::of_ours(sent.into_iter().chain(started_from).collect());
+        self.go_on();
+    }
+
     /// Whether its time is to be set in the cloud. The service keeps whole seconds.
     pub fn is_retimed(&self) -> bool {
         let other = self.base.as_ref().is_some_and(|base| self.modified.seconds() != base.modified.seconds());

@@ -5,6 +5,7 @@
 //! the intent, so nothing flickers.
 
 use std::path::PathBuf;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use super::coalesce::{self, Outcome};
@@ -112,19 +113,31 @@ impl Journal {
         let Some(intent) = state.overlay.get(ino) else { return Ok(landed) };
         let parent = self.resolve_in(&state.overlay, intent.parent);
         if intent.drafting.is_none() && next_step(intent, parent.as_ref()) == Step::Settled {
-            let version = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
-            if let Some(row) = self.index().by_ino(ino).ok().flatten() {
-                let what = match (row.content_tag.as_ref() == version, row.modified == intent.modified) {
-                    (false, _) => Some(What::Content),
-                    (true, false) => Some(What::Meta),
-                    (true, true) => None,
-                };
-                let notice = |what| Notice { ino, parent: row.parent, name: row.name, what };
-                landed.notices.extend(what.map(notice));
-            }
+            landed.notices.extend(self.remember_time(intent));
             self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
         }
         Ok(landed)
+    }
+
+    /// An intent is about to go that wants nothing of the cloud. The part of its time below a second, which the cloud does
+    /// not keep, goes into the index. Returns what is seen otherwise from then on.
+    pub(super) fn remember_time(&self, intent: &Intent) -> Option<Notice> {
+        let (base, ino) = (intent.base.as_ref()?, intent.ino);
+        let mut row = self.index().by_ino(ino).ok().flatten()?;
+        let is_same = row.meta_tag == base.meta_tag && row.content_tag == base.content_tag;
+        if is_same && row.modified != intent.modified && row.modified.seconds() == intent.modified.seconds() {
+            let times = (intent.modified, intent.changed);
+            match self.index().write(|txn| txn.set_times(ino, times)) {
+                Ok(_) => row.modified = intent.modified,
+                Err(error) => tracing::warn!(%error, "the index did not take a time"),
+            }
+        }
+        let what = match (row.content_tag == base.content_tag, row.modified == intent.modified) {
+            (false, _) => What::Content,
+            (true, false) => What::Meta,
+            (true, true) => return None,
+        };
+        Some(Notice { ino, parent: row.parent, name: row.name, what })
     }
 
     /// The cloud did what was asked, and `item` is how the item is now. `content` is the spool whose bytes it
@@ -304,12 +317,31 @@ impl Journal {
         Ok(true)
     }
 
-    /// The cloud deleted the item (or never had it).
+    /// The cloud deleted the item (or never had it). What somebody has put into it here since stays, as new.
     pub(super) fn acknowledge_deletion(&self, ino: Ino) -> JournalResult<Landed> {
-        let now = self.now();
         let mut state = self.lock();
         self.free(&mut state, ino);
         let Some(intent) = state.overlay.get(ino).cloned() else { return Ok(Landed::default()) };
+        self.bury(state, intent)
+    }
+
+    /// The item is gone in the cloud and nothing of ours depended on it when `was` was picked: so is the intent, unless
+    /// something of ours does by now.
+    pub(super) fn give_way(&self, was: &Intent) -> JournalResult<Landed> {
+        let mut state = self.lock();
+        self.free(&mut state, was.ino);
+        match state.overlay.get(was.ino).filter(|intent| intent.item == was.item).cloned() {
+            Some(intent) => self.bury(state, intent),
+            None => Ok(Landed::default()),
+        }
+    }
+
+    fn bury(&self, mut state: MutexGuard<'_, State>, intent: Intent) -> JournalResult<Landed> {
+        let (ino, now) = (intent.ino, self.now());
+        if intent.is_live() && (intent.sealed.is_some() || intent.drafting.is_some()) {
+            self.alter(&mut state, ino, |intent, _| intent.begin_anew())?;
+            return Ok(Landed::default());
+        }
         let mut landed = Landed::default();
         if let (Some(item), Some(base)) = (&intent.item, &intent.base) {
             let written = self.index().write(|txn| {
@@ -371,9 +403,13 @@ impl Journal {
         })
     }
 
-    /// Only the user can help.
-    pub(super) fn park(&self, ino: Ino, reason: ParkReason, why: &str) -> JournalResult<()> {
-        self.amend(ino, |intent, _| {
+    /// Only the user can help. `was` is what was refused: who has changed it since may have helped already, and then it
+    /// is tried again.
+    pub(super) fn park(&self, was: &Intent, reason: ParkReason, why: &str) -> JournalResult<()> {
+        self.amend(was.ino, |intent, _| {
+            if !intent.wants_as(was) {
+                return;
+            }
             intent.attempts = intent.attempts.saturating_add(1);
             intent.progress = Progress::Parked(reason);
             intent.last_error = Some(why.to_owned());
@@ -407,6 +443,7 @@ impl Journal {
             return Ok(None);
         }
         self.free(&mut state, ino);
+        let seen = (intent.modified, intent.base.as_ref().map(|base| (base.content_tag.clone(), base.size)));
         let before = intent.base.replace(base);
         let is_new = intent.item.replace(item.id.clone()).is_none();
         intent.local_only = false;
@@ -432,6 +469,12 @@ impl Journal {
                     landed.notices = notices.into_iter().map(|notice| of_our_own(notice, &intent)).collect();
                     // A time that is not ours to set is the item's.
                     intent.modified = row.filter(|_| !intent.set_modified).map_or(intent.modified, |row| row.modified);
+                    // The index may have known all that: what was seen until now is the intent.
+                    let now = intent.base.as_ref().map(|base| (base.content_tag.clone(), base.size));
+                    if seen != (intent.modified, now) {
+                        let Intent { parent, ref name, .. } = intent;
+                        landed.notices.push(Notice { ino, parent, name: name.clone(), what: What::Content });
+                    }
                 }
                 Err(error) => tracing::warn!(%error, "the index did not take an item that has moved on"),
             }
@@ -448,22 +491,8 @@ impl Journal {
             if intent.item != was.item {
                 return;
             }
-            intent.item = None;
-            // Should it not be gone after all, the version that our work started from is known when it is met.
-            let started_from = intent.base.take().and_then(|base| base.content_tag);
-            let sent = intent.sent.take().map(|sent| sent.versions).unwrap_or_default();
-            intent.sent = Sent::of_ours(sent.into_iter().chain(started_from).collect());
-            intent.go_on();
+            intent.begin_anew();
         })
-    }
-
-    /// The item is gone in the cloud and nothing of ours depends on it: so is the intent.
-    pub(super) fn give_way(&self, was: &Intent) -> JournalResult<Landed> {
-        if self.get(was.ino).is_none_or(|intent| intent.item != was.item) {
-            self.let_go(was.ino);
-            return Ok(Landed::default());
-        }
-        self.acknowledge_deletion(was.ino)
     }
 
     /// Ours gets another name; what the cloud has keeps its own. An item that our inode stood for gets an inode

@@ -154,6 +154,8 @@ struct State {
     awaited: HashMap<Ino, u32>,
     /// Drafts that are written by handles that are still open since the draft began.
     sessions: HashMap<Ino, SpoolId>,
+    /// Content that could not be sealed when its last writer was closed.
+    unsealed: HashSet<Ino>,
     /// What requests are under way, by the inode they were begun for.
     busy: HashMap<Ino, UnderWay>,
     /// Sealed drafts that a newer seal replaced, until the newer one is safe on disk.

@@ -321,6 +321,10 @@ impl Journal {
         };
         let Outcome { put, mut drop } = outcome;
         let (settled, put): (Vec<_>, Vec<_>) = put.into_iter().partition(is_settled);
+        for intent in &settled {
+            // Who has renamed it is told what it is by the answer to that.
+            let _ = self.remember_time(intent);
+        }
         drop.extend(settled.iter().map(|intent| intent.ino));
         self.join_with(state, Outcome { put, drop }, Batch { settled, ..along })
     }
@@ -395,9 +399,9 @@ impl Journal {
         let mut some_wait = false;
         for intent in waiting {
             let size = intent.sealed.and_then(|id| state.drafts.get(&id)).map_or(0, |draft| draft.size());
-            // What it replaces stays as an older version, which counts, too.
+            // What it replaces stays as an older version, which counts, too. A deletion makes room.
             match left.checked_sub(size) {
-                Some(rest) if rest > 0 => {
+                Some(rest) if rest > 0 || intent.deleted => {
                     left = rest;
                     put.push(Intent { progress: Progress::Waiting, not_before: Timestamp(0), ..intent });
                 }

@@ -60,20 +60,19 @@ impl Journal {
 
     /// What was sent is not in the cloud: it never arrived. Frees the inode.
     pub(super) fn never_arrived(&self, ino: Ino) -> JournalResult<()> {
-        let lost = self.get(ino).is_some_and(|intent| {
+        let mut state = self.lock();
+        self.free(&mut state, ino);
+        let lost = state.overlay.get(ino).filter(|intent| {
             intent.kind == Kind::File && intent.item.is_none() && intent.sealed.is_none() && intent.drafting.is_none()
         });
-        if lost {
+        if let Some(lost) = lost.cloned() {
             // Its content did not survive the last crash (what is left of it is kept); an empty file was never wanted.
-            let mut state = self.lock();
-            self.free(&mut state, ino);
-            let gone = state.overlay.get(ino).cloned();
             self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
-            gone.iter().for_each(|gone| self.tell_gone(gone));
+            self.tell_gone(&lost);
             return Ok(());
         }
         // A lagging service may have it all the same: then it is met when it is sent again, and known by its version.
-        self.amend(ino, |intent, _| {
+        self.alter(&mut state, ino, |intent, _| {
             intent.sent = intent.sent.take().and_then(|sent| Sent::of_ours(sent.versions));
         })
     }

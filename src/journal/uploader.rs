@@ -194,7 +194,7 @@ impl Uploader {
             }
             Err(Setback::Park(reason, why)) => {
                 tracing::warn!(%ino, name = intent.name, why, "parked; it stays on this machine until you decide");
-                self.journal.park(ino, reason, &why)
+                self.journal.park(&intent, reason, &why)
             }
             Err(Setback::Local(why)) => self.postpone(ino, &intent, &why, None),
             Err(Setback::Remote(error)) => {
@@ -237,7 +237,7 @@ impl Uploader {
         match reason {
             Some(reason) => {
                 tracing::warn!(ino = %intent.ino, name = intent.name, why, "parked; it stays on this machine until you decide");
-                self.journal.park(intent.ino, reason, &why)
+                self.journal.park(intent, reason, &why)
             }
             None => {
                 let after = match error.advice {
@@ -252,6 +252,14 @@ impl Uploader {
     /// Our work is based on this state from now on, and goes on at once; unless it has somebody else's content, which
     /// ours must not replace.
     async fn rebase(&self, intent: &Intent, now: &Item) -> Result<(), Setback> {
+        let mut as_ours = None;
+        if let Some(base) = &intent.base
+            && let Some((from, to)) = base.content_tag.as_ref().zip(now.content_tag.as_ref())
+            && (from == to || from.differs_by_rename_only(to))
+        {
+            as_ours = Some(self.with_our_time(now, intent));
+        }
+        let now = as_ours.as_ref().unwrap_or(now);
         // Whose content it has matters only to content of ours.
         if intent.deleted || (intent.sealed.is_none() && intent.drafting.is_none()) {
             return self.rebase_on(intent, now, None);

@@ -392,7 +392,8 @@ impl Volume {
             // take the place of a version that is whole.
             let others = locked(&self.open).has_writer(ino);
             if !others && let Err(error) = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino)) {
-                tracing::error!(%ino, %error, "what was written last is not safe");
+                tracing::error!(%ino, %error, "what was written last is not safe; it is tried again");
+                self.journal.seal_later(ino);
             }
             self.journal.remove_writer(ino);
         }

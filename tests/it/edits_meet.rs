@@ -252,6 +252,29 @@ async fn an_edit_that_begins_while_the_rest_of_another_is_fetched_misses_nothing
     }
 }
 
+/// Closed before the first has landed, it waits to be sent and is not being written any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_ends_while_the_rest_of_another_is_fetched_misses_nothing() {
+    for side in SIDES {
+        let big = pattern(1, 3 << 20);
+        let bench = Bench::new(side, &[("big", &big)]).await;
+        bench.user().patch("big", 5, b"FIRST").await.expect("writes");
+        let stall = Fault::Stall { when: When::Before, duration: Duration::from_millis(1500) };
+        let stalled = bench.world.emulator.faults().add(Rule::once("GET", "*", stall).on(Host::Storage));
+        let second = async {
+            while bench.world.emulator.faults().struck(stalled) == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            bench.user().patch("big", 40, b"SECOND").await.expect("writes");
+        };
+        tokio::join!(bench.core.uploader.step(), second);
+        // Nothing is left of the version that both were made from.
+        bench.core.cache.evict_now(0);
+        let wanted = patched(patched(big.clone(), 5, b"FIRST"), 40, b"SECOND");
+        same(&bench.rest().await, &[("big", &wanted)]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_between_two_halves_of_an_upload_does_not_make_a_mixture() {
     for side in SIDES {

@@ -35,6 +35,7 @@ mod layers;
 mod leaks;
 mod live_faults;
 mod local_names;
+mod meanwhile;
 mod mount_cloud;
 mod mount_live;
 mod mount_model;

@@ -1,19 +1,13 @@
 //! What the user made stays where the user sees it, and what the user removed stays away, though requests go unanswered
 //! and a service that is ill calls everything "not found".
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use onedrive_mount::base::clock::Timestamp;
-use onedrive_mount::daemon::core::Core;
 use onedrive_mount::emulator::{Fault, Host, Network, ReadLag, Rule, RuleId, When};
-use onedrive_mount::volume::SetAttributes;
 use tokio::net::TcpStream;
 
 use crate::late::{Bench, FLAVOURS};
 use crate::volume_model::local_tree_of;
-use crate::world::clock::FastClock;
-use crate::world::kernel::Believer;
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
 use crate::world::{User, World, eventually, time_passes};
@@ -441,67 +435,4 @@ async fn what_was_damaged_on_the_way_says_so_until_it_is_there() {
         assert_eq!(bench.world.emulator.drive().read_file("/a").as_deref(), Some(&b"as it was written"[..]));
         assert!(bench.left().is_empty(), "{:?}", bench.left());
     }
-}
-
-/// The service keeps whole seconds; what `make` and `git` compare is kept here, whichever way an answer takes.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_time_is_what_it_was_set_to_though_the_answer_is_lost() {
-    let exact = Timestamp(1_700_000_000_123_456_789);
-    let theirs = Timestamp::from_seconds(1_710_000_000);
-    for side in [Side::PERSONAL, Side::BUSINESS] {
-        for (renamed, touched_elsewhere) in [(false, false), (true, false), (true, true)] {
-            let case = format!("{side:?}, renamed: {renamed}, touched elsewhere: {touched_elsewhere}");
-            let mut world = World::new(side).await;
-            (world.debounce, world.clock) = (Duration::ZERO, Arc::new(FastClock::new(30)));
-            let kernel = Arc::new(Believer::default());
-            let core = world.open_heard(kernel.clone()).await;
-            core.prepare().await;
-            let steps = async |most: usize| {
-                for _ in 0..most {
-                    core.journal.retry_all().expect("the journal takes it");
-                    core.uploader.step().await;
-                }
-            };
-            let user = User(&core);
-            user.write("a", b"content").await.expect("writes");
-            if renamed {
-                // One that is in the cloud already is not sent with the new name.
-                set_time(&core, "a", exact).await;
-            }
-            steps(5).await;
-            assert_eq!(core.journal.backlog(), (0, 0), "{case}");
-            kernel.look(&core, &["a", "b"]).await;
-            let name = if renamed {
-                user.rename("a", "b").await.expect("renames");
-                "b"
-            } else {
-                set_time(&core, "a", exact).await;
-                "a"
-            };
-            kernel.does(&core, &["a".into(), "b".into()]).await;
-            kernel.look(&core, &["a", "b"]).await;
-            let lost = Fault::Reset { when: When::After };
-            let lost = world.emulator.faults().add(Rule::once("PATCH", "*", lost));
-            steps(1).await;
-            assert_eq!(world.emulator.faults().struck(lost), 1, "{case}");
-            if touched_elsewhere {
-                world.emulator.drive().set_times(&format!("/{name}"), theirs, theirs);
-            }
-            // Programs look before and after the last step.
-            while core.journal.backlog() != (0, 0) {
-                kernel.look(&core, &["a", "b"]).await;
-                steps(1).await;
-            }
-            assert_eq!(kernel.errors(&core).await, [""; 0], "{case}");
-            let wanted = if touched_elsewhere { theirs } else { exact };
-            let ino = user.walk(name).await.expect("there");
-            assert_eq!(core.volume.getattr(ino).await.expect("there").mtime, wanted, "{case}");
-        }
-    }
-}
-
-async fn set_time(core: &Core, path: &str, time: Timestamp) {
-    let ino = User(core).walk(path).await.expect("there");
-    let set = SetAttributes { mtime: Some(Some(time)), ..SetAttributes::default() };
-    core.volume.setattr(ino, None, set).await.expect("sets the time");
 }

@@ -130,7 +130,7 @@ impl Uploader {
         spool: SpoolId,
         item: &Item,
         ours: &ContentTag,
-        draft: &Draft,
+        draft: &Arc<Draft>,
     ) -> Result<(), Setback> {
         // A service that edits documents on arrival answers with other bytes than ours. They are the file now:
         // sending ours again would start a quarrel that nobody wins
@@ -164,8 +164,8 @@ impl Uploader {
         if adopt {
             self.versions.adopt(&item.id, item.content_tag.as_ref().unwrap_or(ours), draft);
         }
-        if let Some((landing, begun)) = self.journal.copy_with_gaps(intent.ino, spool) {
-            let copy = begun.clone();
+        if let Some(begun) = self.journal.copy_with_gaps(intent.ino, draft) {
+            let (copy, landing) = (begun.clone(), draft.clone());
             // What cannot be handed on is told when it is missed.
             match blocking(move || begun.fill_from(&landing).and_then(|()| begun.sync_filled())).await {
                 Ok(()) => self.journal.note_filled(copy.id),

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use onedrive_mount::auth::StaticToken;
 use onedrive_mount::base::clock::{Clock, SystemClock, Timestamp};
 use onedrive_mount::base::disk::{Disk, RealDisk};
-use onedrive_mount::base::ids::Ino;
+use onedrive_mount::base::ids::{Fh, Ino};
 use onedrive_mount::base::tasks::TaskGroup;
 use onedrive_mount::cache::evict::Limits;
 use onedrive_mount::daemon::core::{Core, CoreParts, CoreSettings};
@@ -312,6 +312,13 @@ impl User<'_> {
         let flushed = volume.flush(ino, fh).await;
         volume.release(ino, fh);
         flushed
+    }
+
+    /// For reading and writing; whoever asks closes it.
+    pub async fn open(&self, path: &str) -> VolumeResult<(Ino, Fh)> {
+        let ino = self.walk(path).await?;
+        let how = OpenHow { read: true, write: true, ..OpenHow::default() };
+        Ok((ino, self.0.volume.open(ino, how).await?.fh))
     }
 
     pub async fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> VolumeResult<()> {
