@@ -24,13 +24,13 @@ use rustix::fs::FileType as RawFileType;
 use tracing::{Span, debug_span};
 
 use super::answer::{Answerer, Call, Class, Refuse};
-use super::attr::{self, from_kernel_ino, to_kernel, to_kernel_ino, to_kernel_kind};
+use super::attr::{self, from_kernel_ino, generation, to_kernel, to_kernel_ino, to_kernel_kind};
 use super::translate::{Listed, by, fresh_entries, moment, open_flags, open_how, rename_how, rest};
 use super::{errno, xattr};
 use crate::base::ids::Fh;
 use crate::volume::{Attributes, Entry, SetAttributes, Snapshot, Volume, VolumeError, VolumeResult};
 
-/// Inode numbers are never reused, so there is only ever one generation of each.
+/// What is absent has none, nor have files: a number is never given to another.
 const GENERATION: Generation = Generation(0);
 
 /// Requests the kernel may have under way in the background (read-ahead and asynchronous I/O share it); the
@@ -79,7 +79,7 @@ impl Adapter {
             Call { operation, class: Class::Local, span },
             reply,
             work,
-            |attributes, reply| reply.entry(&attributes.ttl, &to_kernel(&attributes), GENERATION),
+            |attributes, reply| reply.entry(&attributes.ttl, &to_kernel(&attributes), generation(&attributes)),
             move |attributes| late.forget(attributes.ino, 1),
         );
     }
@@ -130,7 +130,7 @@ impl Filesystem for Adapter {
             async move { volume.lookup(parent, &name).await },
             |entry, reply| match entry {
                 Entry::Found { attributes, ttl } => {
-                    reply.entry_with_ttls(&attributes.ttl, &ttl, &to_kernel(&attributes), GENERATION);
+                    reply.entry_with_ttls(&attributes.ttl, &ttl, &to_kernel(&attributes), generation(&attributes));
                 }
                 Entry::Absent { ttl } => reply.entry(&ttl, &attr::absent(), GENERATION),
             },
@@ -383,7 +383,7 @@ impl Filesystem for Adapter {
             move |entries, mut reply: ReplyDirectoryPlus| {
                 for Listed { name, cookie, attributes } in entries {
                     let attr = to_kernel(&attributes);
-                    if reply.add(attr.ino, cookie, &name, &attributes.ttl, &attr, GENERATION) {
+                    if reply.add(attr.ino, cookie, &name, &attributes.ttl, &attr, generation(&attributes)) {
                         break;
                     }
                     // Before the reply is sent, because the kernel may forget it at once; and not for these

@@ -5,7 +5,7 @@
 //! file with a size and no blocks for one big hole and would store zeros. `st_blksize` is the size of a
 //! read that costs one round trip, so that `cp` and `stdio` ask in useful pieces.
 
-use fuser::{FileAttr, FileType, INodeNo};
+use fuser::{FileAttr, FileType, Generation, INodeNo};
 
 use crate::base::ids::Ino;
 use crate::volume::{Attributes, NodeKind};
@@ -81,6 +81,11 @@ pub fn absent() -> FileAttr {
     }
 }
 
+/// What tells a folder from the one that was removed and had its number.
+pub fn generation(attributes: &Attributes) -> Generation {
+    Generation(attributes.generation)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -101,6 +106,7 @@ mod tests {
             uid: 1000,
             gid: 1000,
             ttl: Duration::from_secs(1),
+            generation: 0,
         })
     }
 

@@ -453,7 +453,9 @@ impl<'a> Txn<'a> {
                 continue;
             }
             self.sql.prepare_cached("UPDATE items SET parent = ?2 WHERE ino = ?1")?.execute([ino, NOWHERE as i64])?;
-            self.notices.push(Notice { ino: Ino(ino as u64), parent, name, what: What::Removed });
+            // That it is gone would be too much: a folder that the kernel has heard that of stays empty for everybody.
+            let what = What::Moved { from: parent, name: name.clone() };
+            self.notices.push(Notice { ino: Ino(ino as u64), parent: Ino(NOWHERE), name, what });
         }
         Ok(())
     }

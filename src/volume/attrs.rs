@@ -64,6 +64,10 @@ impl Volume {
         if seen.foreign {
             permissions &= !0o222;
         }
+        let generation = match seen.kind {
+            NodeKind::Folder => locked(&self.generations).get(&seen.ino).copied().unwrap_or(0),
+            NodeKind::File => 0,
+        };
         Attributes {
             ino: seen.ino,
             kind: seen.kind,
@@ -76,6 +80,7 @@ impl Volume {
             uid: self.settings.uid,
             gid: self.settings.gid,
             ttl: self.ttl(),
+            generation,
         }
     }
 

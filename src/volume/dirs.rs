@@ -22,6 +22,7 @@ impl Volume {
     pub fn forget(&self, ino: Ino, count: u64) {
         if locked(&self.lookups).remove(ino, count) {
             locked(&self.open).forget_pages(ino);
+            locked(&self.generations).remove(&ino);
         }
     }
 
@@ -271,6 +272,9 @@ impl Volume {
         }
         if recorded.is_ok() {
             locked(&self.times).pop(&seen.ino);
+            if seen.kind == NodeKind::Folder {
+                *locked(&self.generations).entry(seen.ino).or_default() += 1;
+            }
         }
         self.touch();
         recorded

@@ -70,6 +70,9 @@ pub struct Attributes {
     pub gid: u32,
     /// How long the kernel may believe the attributes.
     pub ttl: Duration,
+    /// How often programs of this machine have removed it, as long as the kernel knows it: what the kernel has removed
+    /// stays empty for everybody, and a folder that is back is another to it.
+    pub generation: u64,
 }
 
 /// The answer to a lookup: an entry, or for how long the kernel may believe that there is none.
@@ -311,6 +314,8 @@ pub struct Volume {
     lookups: Mutex<lookups::Lookups>,
     /// Times of folders and of clean files that changed here; they are not the cloud's business.
     times: Mutex<lru::LruCache<Ino, attrs::LocalTimes>>,
+    /// See [`Attributes::generation`]; of folders that were removed.
+    generations: Mutex<HashMap<Ino, u64>>,
     /// Listings that were taken lately, for whoever opens the same folders again while nothing has changed.
     listings: Mutex<handles::Listings>,
     /// Moves with the times, modes and sizes that only this machine knows.
@@ -351,6 +356,7 @@ impl Volume {
             next_handle: AtomicU64::new(1),
             lookups: Mutex::default(),
             times: Mutex::new(lru::LruCache::new(capacity)),
+            generations: Mutex::default(),
             listings: Mutex::default(),
             touched: AtomicU64::new(0),
             real_sizes: Mutex::new(lru::LruCache::new(capacity)),

@@ -28,6 +28,7 @@ mod durability;
 mod edits_meet;
 mod faults_matrix;
 mod full;
+mod held_folders;
 mod hostile;
 mod kills;
 mod late;
