@@ -219,12 +219,22 @@ fn reserved(name: &str) -> Option<String> {
     upper.contains("_VTI_").then(|| "_vti_".to_owned())
 }
 
-/// The form of a (remote) name in which the service compares names: without case.
+/// The form of a (remote) name in which the service compares names: without case, letter by letter, and not normalised
+/// (composed and decomposed spellings are different names there).
 ///
 /// The service's own folding is wider in places (`ae` equals the ligature on old personal drives), so "not
-/// equal" never proves that a name is free there; a conflict reported by the service decides.
+/// equal" never proves that a name is free there; a conflict reported by the service decides. It must not be narrower
+/// anywhere, because of two names that are equal here only one is shown: no letter becomes two (`\u{130}` would be what its
+/// decomposed spelling is), and none depends on its neighbours (the last sigma of a word).
 pub fn fold(name: &str) -> String {
-    name.to_lowercase()
+    let folded = |letter: char| {
+        let mut lower = letter.to_lowercase();
+        match (lower.next(), lower.next()) {
+            (Some(single), None) => single,
+            _ => letter,
+        }
+    };
+    name.chars().map(folded).collect()
 }
 
 /// Whether a file of this name stays on this machine: lock and scratch files of editors, office programs,
@@ -380,6 +390,16 @@ mod tests {
         }
         for name in ["travel-journal", "a.tmp", ".bashrc", "x~", "index.lock", "a.swp.txt", ".sws", "party"] {
             assert!(!is_local_only(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_service_tells_apart_is_told_apart_here() {
+        assert_eq!(fold("\u{c4}RGER.TXT"), fold("\u{e4}rger.txt"));
+        for (one, other) in
+            [("\u{130}stanbul", "I\u{307}stanbul"), ("\u{39f}\u{394}\u{39f}\u{3a3}", "\u{3bf}\u{3b4}\u{3bf}\u{3c2}")]
+        {
+            assert_ne!(fold(one), fold(other), "{one} {other}");
         }
     }
 

@@ -6,16 +6,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use lru::LruCache;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::fetch::{FetchError, Settings, Want};
 use super::stream::Interest;
+use super::turn::Turn;
 use super::{CHUNK, CacheKey, ChunkCache, chunks_of};
 use crate::base::clock::Clock;
 use crate::remote::{Remote, RemoteError, URGENCY, Urgency};
@@ -97,26 +98,6 @@ struct Slot {
     sender: watch::Sender<Option<Arrival>>,
     /// Of readahead.
     turn: Option<Arc<Turn>>,
-}
-
-/// Whether a readahead has had its turn. While everything more urgent goes first that may take minutes, which nobody
-/// who needs the bytes should wait for.
-#[derive(Default)]
-struct Turn {
-    state: AtomicU8,
-    taken: Notify,
-}
-
-impl Turn {
-    const WAITS: u8 = 0;
-    const ANSWERED: u8 = 1;
-    const TAKEN: u8 = 2;
-
-    /// Ends the wait in one of two ways; `false` if it has ended in the other.
-    fn ends(&self, how: u8) -> bool {
-        let was = self.state.compare_exchange(Self::WAITS, how, Ordering::AcqRel, Ordering::Acquire);
-        was.is_ok() || was == Err(how) && how == Self::ANSWERED
-    }
 }
 
 /// One request (continued if its body breaks off) for neighbouring chunks.
@@ -253,10 +234,9 @@ impl Shared {
         let mut table = self.lock();
         let Some(slot) = table.slot(want.key, chunk) else { return };
         let (id, Some(turn)) = (slot.download, slot.turn.clone()) else { return };
-        if !turn.ends(Turn::TAKEN) {
+        if !turn.take() {
             return;
         }
-        turn.taken.notify_one();
         let Some(coming) = table.files.get_mut(want.key) else { return };
         let mut end = chunk;
         while coming.slots.get(&end).is_some_and(|slot| slot.download == id) {
@@ -378,7 +358,7 @@ impl Download {
         let urgency = self.urgency;
         let taken = async {
             match &self.turn {
-                Some(turn) => turn.taken.notified().await,
+                Some(turn) => turn.taken().await,
                 None => std::future::pending().await,
             }
         };
@@ -426,7 +406,7 @@ impl Download {
     ) -> Result<(), Broken> {
         let asked = *at..end;
         let body = self.shared.remote.read(&self.key.item, &self.key.tag, asked.clone()).await;
-        if self.turn.as_ref().is_some_and(|turn| !turn.ends(Turn::ANSWERED)) {
+        if self.turn.as_ref().is_some_and(|turn| !turn.answer()) {
             return Ok(());
         }
         let mut body = body.map_err(|error| Broken::Answer(error.into()))?;

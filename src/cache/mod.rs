@@ -42,6 +42,7 @@ mod stream;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use evict::{Level, Limits};
 pub use fetch::{FetchError, Fetcher, Settings, Sink};

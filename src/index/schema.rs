@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use super::{COLUMNS, IndexResult, NOWHERE, meta, packed_key, row_of, set_meta};
 use crate::base::ids::{Ino, ItemId};
 
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// Identities and tags are packed (see `packed`). Identities and names are found through checksums of them (of names
 /// without case), which a few rows may share: that halves the indices, and identities come in no order, so the smaller

@@ -174,3 +174,19 @@ async fn an_unfinished_download_outlives_the_folder_that_it_is_in() {
         assert!(!local.contains_key("locks"), "a mark that a file is open brings no folder back: {:?}", local.keys());
     }
 }
+
+/// The service tells them apart, so they are all shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_only_a_language_takes_for_the_same_are_all_there() {
+    let names = ["\u{130}stanbul", "I\u{307}stanbul", "\u{39f}\u{394}\u{39f}\u{3a3}", "\u{3bf}\u{3b4}\u{3bf}\u{3c2}"];
+    for side in SIDES {
+        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, name.as_bytes())).collect();
+        let bench = Bench::new(side, &files).await;
+        let mut wanted = names.map(str::to_owned);
+        wanted.sort();
+        assert_eq!(bench.user().list("").await.expect("lists"), wanted);
+        for name in names {
+            assert_eq!(bench.user().read(name).await.expect("reads"), name.as_bytes());
+        }
+    }
+}
