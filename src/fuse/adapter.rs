@@ -277,8 +277,9 @@ impl Filesystem for Adapter {
     ) {
         let (volume, ino, fh) = (Arc::clone(&self.volume), from_kernel_ino(ino), Fh(fh.0));
         let span = debug_span!("read", ino = ino.0, fh = fh.0, offset, size);
+        let class = self.answerer.class_of(Class::Content, || volume.is_here(ino, fh, offset, size));
         self.answerer.answer(
-            Call { operation: "read", class: Class::Content, span },
+            Call { operation: "read", class, span },
             reply,
             async move { volume.read(ino, fh, offset, size).await },
             |bytes: Bytes, reply| reply.data(&bytes),
@@ -339,8 +340,9 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let (volume, late, ino) = (Arc::clone(&self.volume), Arc::clone(&self.volume), from_kernel_ino(ino));
+        let class = self.answerer.class_of(Class::Listing, || volume.knows_listing(ino));
         self.answerer.answer(
-            Call { operation: "opendir", class: Class::Listing, span: debug_span!("opendir", ino = ino.0) },
+            Call { operation: "opendir", class, span: debug_span!("opendir", ino = ino.0) },
             reply,
             async move { volume.open_dir(ino).await },
             |fh, reply| reply.opened(FileHandle(fh.0), FopenFlags::empty()),
@@ -352,7 +354,7 @@ impl Filesystem for Adapter {
         let (volume, ino, fh) = (Arc::clone(&self.volume), from_kernel_ino(ino), Fh(fh.0));
         let span = debug_span!("readdir", ino = ino.0, fh = fh.0, offset);
         self.answerer.answer(
-            Call { operation: "readdir", class: Class::Listing, span },
+            Call { operation: "readdir", class: Class::Local, span },
             reply,
             async move { volume.read_dir(ino, fh, offset == 0).await },
             move |snapshot: Snapshot, mut reply: ReplyDirectory| {
@@ -374,7 +376,7 @@ impl Filesystem for Adapter {
         let (ino, fh) = (from_kernel_ino(ino), Fh(fh.0));
         let span = debug_span!("readdirplus", ino = ino.0, fh = fh.0, offset);
         self.answerer.answer(
-            Call { operation: "readdirplus", class: Class::Listing, span },
+            Call { operation: "readdirplus", class: Class::Local, span },
             reply,
             async move {
                 let snapshot = volume.read_dir(ino, fh, offset == 0).await?;

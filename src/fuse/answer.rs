@@ -199,6 +199,13 @@ impl Answerer {
         }
     }
 
+    /// The class of a request that would wait for a place. If all are taken by requests that wait for the network, and what
+    /// this one asks for is here, it needs none.
+    pub fn class_of(&self, class: Class, is_here: impl FnOnce() -> bool) -> Class {
+        let full = self.gate(class).is_some_and(|gate| gate.available_permits() == 0);
+        if full && is_here() { Class::Local } else { class }
+    }
+
     /// Runs something that has no reply, or whose reply does not depend on it; a panic is logged.
     pub fn run(&self, operation: &'static str, work: impl FnOnce()) {
         let _inside = self.runtime.enter();

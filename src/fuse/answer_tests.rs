@@ -170,6 +170,18 @@ async fn cold_reads_wait_for_a_place_and_listings_do_not_care() {
 }
 
 #[tokio::test]
+async fn what_is_here_needs_no_place() {
+    let bench = Bench::new(Limits { contents: 1, listings: 1, ..Limits::default() });
+    for class in [Class::Content, Class::Listing] {
+        assert_eq!(bench.answerer.class_of(class, || panic!("there is a place")), class);
+        bench.ask(class, std::future::pending());
+        assert_eq!(bench.answerer.class_of(class, || false), class);
+        bench.ask(bench.answerer.class_of(class, || true), async { Ok(2) });
+    }
+    assert_eq!(bench.told(), [Ok(2), Ok(2)]);
+}
+
+#[tokio::test]
 async fn the_deadline_counts_the_wait_for_a_place() {
     let bench = Bench::new(Limits { contents: 1, ..Limits::default() });
     let half = Limits::default().content / 2;

@@ -222,6 +222,23 @@ impl Volume {
         Ok(bytes)
     }
 
+    /// Whether a read needs nothing but this machine, as far as is known before it is made.
+    pub fn is_here(&self, ino: Ino, fh: Fh, offset: u64, size: u32) -> bool {
+        let Ok(handle) = self.handle_of(ino, fh) else { return true };
+        let wanted = offset..offset.saturating_add(u64::from(size));
+        let is_cached = |key: &CacheKey, size, range| self.cache.missing(key, size, range).is_empty();
+        match self.edit_for(&handle) {
+            Some(draft) => draft.base().is_none_or(|base| {
+                let key = CacheKey { item: base.item, tag: base.tag };
+                draft.missing().within(wanted).iter().all(|range| is_cached(&key, base.size, range.clone()))
+            }),
+            None => {
+                let pin = locked(&handle.pin);
+                pin.as_ref().is_none_or(|pin| is_cached(&pin.key, pin.size, wanted))
+            }
+        }
+    }
+
     async fn read_draft(&self, handle: &FileHandle, draft: &Arc<Draft>, wanted: Extent) -> VolumeResult<Bytes> {
         let mut pieces = draft.read(wanted)?;
         if let [Piece::Here(_)] = pieces.as_slice()

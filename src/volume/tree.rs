@@ -304,6 +304,11 @@ impl Volume {
         }
     }
 
+    /// Whether a folder can be listed without the network.
+    pub fn knows_listing(&self, ino: Ino) -> bool {
+        self.is_listed(ino).unwrap_or(true)
+    }
+
     fn is_listed(&self, ino: Ino) -> VolumeResult<bool> {
         if let Some(intent) = self.journal.get(ino)
             && intent.item.is_none()

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use onedrive_mount::base::ids::Ino;
 use onedrive_mount::emulator::{Fault, Flavour, Host, Rule, When};
 use onedrive_mount::volume::{KernelNotice, KernelSink, OpenHow, PageUse, VolumeError};
 
@@ -563,4 +564,25 @@ async fn nobody_is_sent_out_of_a_folder_of_ours_because_others_have_made_it_too(
         assert_eq!(told("sub"), 0, "{flavour:?}");
         assert!(told("theirs") > 0, "{flavour:?}: what is new comes to light");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_known_what_can_be_read_without_the_network() {
+    let world = World::new(Flavour::Business).await;
+    world.emulator.drive().create_file("/d/cold", vec![7; 1 << 20]);
+    let core = world.open().await;
+    core.prepare().await;
+    let (user, volume) = (User(&core), &core.volume);
+    assert!(!volume.knows_listing(Ino::ROOT));
+    user.list("").await.expect("lists");
+    assert!(volume.knows_listing(Ino::ROOT));
+    let (ino, fh) = user.open("d/cold").await.expect("opens");
+    assert!(!volume.is_here(ino, fh, 0, 4096));
+    volume.read(ino, fh, 0, 4096).await.expect("reads");
+    eventually("it is kept", async || volume.is_here(ino, fh, 0, 4096)).await;
+    assert!(!volume.is_here(ino, fh, 1 << 19, 4096));
+    volume.write(ino, Some(fh), 1 << 19, &[8; 4096]).await.expect("writes");
+    assert!(volume.is_here(ino, fh, 1 << 19, 4096) && !volume.is_here(ino, fh, (1 << 19) - 1, 4096));
+    volume.flush(ino, fh).await.expect("closes");
+    volume.release(ino, fh);
 }
