@@ -76,10 +76,13 @@ impl Reel {
         let paths: Vec<PathBuf> = self.databases.keys().filter(|path| !is_log(path)).cloned().collect();
         for path in paths {
             let log = log_of(&path);
+            // The log last: what is moved to the main file meanwhile would else be there before it was in the log.
+            let (_, mut in_main) = self.changes_of(&path);
             let (begun_anew, in_log) = self.changes_of(&log);
-            let (_, in_main) = self.changes_of(&path);
             if begun_anew {
-                // Only when everything of the old log had been synced, moved to the main file, and synced there.
+                // Only when everything of the old log had been synced, moved to the main file, and synced there. Some of
+                // that may have been done between the two looks.
+                in_main.extend(self.changes_of(&path).1);
                 self.synced_if(&log, !in_main.is_empty());
                 self.changed(&path, in_main);
                 self.synced_if(&path, true);
