@@ -1,8 +1,8 @@
 //! Group commit: one disk flush for everything that waited.
 //!
 //! Mutations reach the kernel at once (they survive the daemon); this thread makes them survive power loss:
-//! within [`QUIET`] of the first unsynced one, or at once if somebody waits (fsync). Spool bytes are synced
-//! before the log that speaks of them.
+//! within [`QUIET`] of the first unsynced one, or at once if somebody waits (fsync) or very many have come together. Spool
+//! bytes are synced before the log that speaks of them. Between two rounds it shortens the log.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,6 +14,9 @@ use super::spool::Draft;
 
 /// How long a closed file may be without protection from power loss.
 pub const QUIET: Duration = Duration::from_secs(1);
+
+/// So many mutations wait for no more company: what is behind them should not become long without limit.
+const MANY: u64 = 1_000;
 
 /// What the group commit has to do; shared between the journal and its thread.
 pub(super) struct Pending {
@@ -30,6 +33,8 @@ struct Inner {
     stopped: bool,
     /// The thread waits for anything to do. Once there is, what more comes is no news to it: it has a round to make.
     idle: bool,
+    /// At this generation the thread waits for no more.
+    full: u64,
     drafts: HashMap<SpoolId, Arc<Draft>>,
     remove: Vec<(SpoolId, PathBuf)>,
 }
@@ -57,7 +62,7 @@ impl Pending {
 
     fn more(&self, inner: &mut Inner) {
         inner.generation += 1;
-        if std::mem::take(&mut inner.idle) {
+        if std::mem::take(&mut inner.idle) || inner.generation == inner.full {
             self.changed.notify_one();
         }
     }
@@ -108,9 +113,12 @@ impl Pending {
         }
         if !inner.urgent && !inner.stopped {
             // Whatever comes in this time shares the flush.
+            inner.full = *self.done.borrow() + MANY;
             let (guard, _) = self
                 .changed
-                .wait_timeout_while(inner, QUIET / 2, |inner| !inner.urgent && !inner.stopped)
+                .wait_timeout_while(inner, QUIET / 2, |inner| {
+                    !inner.urgent && !inner.stopped && inner.generation < inner.full
+                })
                 .unwrap_or_else(PoisonError::into_inner);
             inner = guard;
         }

@@ -494,7 +494,13 @@ impl Journal {
                 Ok(())
             };
             match work() {
-                Ok(()) => pending.finished(round.generation),
+                Ok(()) => {
+                    pending.finished(round.generation);
+                    // Whoever waited for the round has no business with this.
+                    if let Err(error) = store.shorten_log() {
+                        tracing::warn!(%error, "the journal's log stays long");
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "the journal cannot be made durable; trying again");
                     if !pending.retry(round) {

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 /// Bytes of a page of the journal's file; asked for when it is created.
 pub(super) const PAGE: usize = 4096;
-const LOG_HEADER: usize = 32;
-const FRAME_HEADER: usize = 24;
+pub(super) const LOG_HEADER: usize = 32;
+pub(super) const FRAME_HEADER: usize = 24;
 const TABLE_LEAF: u8 = 0x0d;
 
 /// A value in a record.

@@ -3,7 +3,8 @@
 //! A commit reaches the kernel before the call returns, so it survives the death of this process at once. It
 //! survives power loss after the next [`Store::sync`], which the group commit calls. SQLite's write-ahead log
 //! is append-only between checkpoints and its frames carry checksums, so syncing the log file makes every
-//! commit before that moment durable, without taking SQLite's lock.
+//! commit before that moment durable, without taking SQLite's lock. The log is carried over into the file by the same
+//! thread (`shorten`), never by a commit.
 //!
 //! Never dropped, only migrated: what is in it is the only copy of somebody's work. SQLite has no checksums for what is
 //! in its pages, so each row carries one of its own, the rows together have a census (see [`Census`]), and a file that
@@ -17,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 mod opening;
+mod shorten;
 
 pub(super) use opening::Opened;
 
@@ -235,6 +237,9 @@ fn state_sum(seq: i64, census: i64) -> i64 {
 /// The journal's SQLite file.
 pub struct Store {
     sql: Mutex<Sql>,
+    /// Made when the log is long for the first time.
+    carrier: Mutex<Option<shorten::Carrier>>,
+    file: PathBuf,
     /// Through which the log is synced, so that a simulated loss of power knows when.
     disk: Arc<dyn Disk>,
     log: PathBuf,

@@ -240,3 +240,28 @@ async fn what_was_taken_over_before_it_was_noted_as_sent_is_not_sent() {
     assert!(!journal.note_sending(document, Some(&item), None, Some(&tag)).expect("noted"));
     assert!(journal.note_sending(temporary, Some(&item), None, Some(&tag)).expect("noted"));
 }
+
+/// A log that only ever grows would make every start slower, and fill the disk.
+#[test]
+fn twenty_thousand_mutations_leave_no_long_log() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let log = || std::fs::metadata(dir.path().join("journal/journal.db-wal")).map_or(0, |facts| facts.len());
+    let ino = journal.create_folder(Ino::ROOT, "folder").expect("makes");
+    let mut longest = 0;
+    for number in 0..20_000 {
+        journal.set_modified(subject(ino), Timestamp(number)).expect("sets");
+        longest = longest.max(log());
+    }
+    assert!(longest < 96 << 20, "{longest}");
+    // The rounds go on, and the log comes to its usual length.
+    let begun = std::time::Instant::now();
+    for number in 20_000.. {
+        journal.set_modified(subject(ino), Timestamp(number)).expect("sets");
+        if log() < 5 << 20 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} bytes stay", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

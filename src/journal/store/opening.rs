@@ -23,7 +23,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, params};
 
 use super::super::salvage::{self, LogState, PAGE, Value};
-use super::{Census, Sql, Store, StoreError, intent_sum, meta_sum, mode_sum, retired_sum, spool_sum, state_sum};
+use super::{
+    Census, Sql, Store, StoreError, intent_sum, meta_sum, mode_sum, retired_sum, shorten, spool_sum, state_sum,
+};
 use crate::base::clock::Timestamp;
 use crate::base::disk::Disk;
 
@@ -154,7 +156,16 @@ impl Store {
             disk.replace_atomically(&noted, boot.as_bytes(), 0o600)?;
         }
         let log = log_of(&path);
-        let store = Self { sql: Mutex::new(Sql { connection, census }), disk, log, log_file: Mutex::new(None), seen };
+        shorten::shorten_at_start(&connection, &log);
+        let store = Self {
+            sql: Mutex::new(Sql { connection, census }),
+            carrier: Mutex::new(None),
+            file: path,
+            disk,
+            log,
+            log_file: Mutex::new(None),
+            seen,
+        };
         store.skip_spools(spools)?;
         Ok(Opened { store, damage })
     }
@@ -195,6 +206,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "page_size", PAGE as i64)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
+    // A commit never carries the log over (`shorten`). What very many at once have added to it is given back.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", shorten::LONG as i64)?;
     connection.pragma_update(None, "secure_delete", true)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.set_prepared_statement_cache_capacity(32);

@@ -1,7 +1,9 @@
 //! Damage to the journal's file, on real SQLite files.
 
-use std::fs;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{fs, io};
 
 use super::super::intent::{Intent, Kind};
 use super::opening::Opened;
@@ -180,4 +182,154 @@ fn a_file_of_the_first_version_gets_checksums_and_one_of_a_newer_version_is_left
     let opened = open(dir.path());
     assert_eq!(names(&opened.store), ["new work", "old work"]);
     assert!(!opened.damage.is_empty());
+}
+
+fn fill(store: &Store, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        put(store, vec![intent(100 + number % 500, &format!("file {number}"))]);
+    }
+}
+
+fn length(folder: &Path, file: &str) -> u64 {
+    fs::metadata(folder.join(file)).map_or(0, |facts| facts.len())
+}
+
+/// Long enough to be carried over.
+const MANY: u64 = 1_500;
+
+#[test]
+fn a_commit_leaves_the_log_alone_however_long_it_is() {
+    let dir = tempfile::tempdir().expect("temp");
+    let store = open(dir.path()).store;
+    let asked = store.sql().connection.pragma_query_value(None, "wal_autocheckpoint", |row| row.get::<_, i64>(0));
+    assert_eq!(asked.expect("reads"), 0);
+    fill(&store, 0..MANY);
+    assert!(length(dir.path(), "journal.db-wal") > shorten::LONG);
+    assert_eq!(length(dir.path(), "journal.db"), 4096, "it is as it was made");
+}
+
+#[test]
+fn the_log_begins_anew_once_it_was_long() {
+    let dir = tempfile::tempdir().expect("temp");
+    let store = open(dir.path()).store;
+    put(&store, vec![intent(1, "first")]);
+    store.sync().expect("syncs");
+    store.shorten_log().expect("nothing to do");
+    assert_eq!(length(dir.path(), "journal.db"), 4096, "it was short");
+    let reaches = |frame| {
+        let log = store.log_file.lock().expect("no panic").clone().expect("it was synced");
+        shorten::reaches(&*log, frame).expect("reads")
+    };
+    for turn in 0..3 {
+        fill(&store, 0..MANY);
+        assert!(reaches(1_000), "turn {turn}");
+        store.sync().expect("syncs");
+        store.shorten_log().expect("shortens");
+        put(&store, vec![intent(2, &format!("turn {turn}"))]);
+        assert!(reaches(1) && !reaches(100), "turn {turn}");
+        assert!(length(dir.path(), "journal.db-wal") <= shorten::LONG + 4096, "turn {turn}");
+        let copy = killed(dir.path());
+        let again = open(copy.path());
+        assert!(again.damage.is_empty(), "turn {turn}: {:?}", again.damage);
+        assert_eq!(names(&again.store), names(&store), "turn {turn}");
+    }
+}
+
+/// Whoever never pauses is always ahead of what was carried over.
+#[test]
+fn the_log_of_one_who_never_pauses_does_not_grow_for_ever() {
+    let dir = tempfile::tempdir().expect("temp");
+    let store = open(dir.path()).store;
+    put(&store, vec![intent(1, "first")]);
+    store.sync().expect("syncs");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| fill(&store, 0..20_000));
+        while !writer.is_finished() {
+            store.sync().expect("syncs");
+            store.shorten_log().expect("shortens");
+        }
+    });
+    let longest = length(dir.path(), "journal.db-wal");
+    assert!(longest < 2 * shorten::TOO_LONG, "{longest}");
+    put(&store, vec![intent(2, "last")]);
+    drop(store);
+    assert_eq!(length(dir.path(), "journal.db-wal"), 0, "nothing is left of it at the end");
+    assert!(names(&open(dir.path()).store).contains(&"last".to_owned()));
+}
+
+#[test]
+fn a_long_log_that_an_earlier_run_left_is_emptied_at_the_start() {
+    let dir = tempfile::tempdir().expect("temp");
+    let store = open(dir.path()).store;
+    fill(&store, 0..MANY);
+    let copy = killed(dir.path());
+    assert!(length(copy.path(), "journal.db-wal") > shorten::LONG);
+    let again = open(copy.path());
+    assert!(again.damage.is_empty(), "{:?}", again.damage);
+    assert_eq!(length(copy.path(), "journal.db-wal"), 0);
+    assert_eq!(names(&again.store), names(&store));
+}
+
+/// The main file of a disk that takes its time: a flush begins, and ends when it is told to.
+struct Slow(mpsc::SyncSender<()>, Mutex<mpsc::Receiver<()>>);
+
+impl DiskFile for Slow {
+    fn sync_data(&self) -> io::Result<()> {
+        let _ = self.0.send(());
+        let _ = self.1.lock().expect("no panic").recv();
+        Ok(())
+    }
+
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        unreachable!("SQLite reads it")
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        unreachable!("SQLite writes it")
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unreachable!("SQLite writes it")
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        unreachable!("SQLite reads it")
+    }
+
+    fn punch_hole(&self, _: std::ops::Range<u64>) -> io::Result<()> {
+        unreachable!("it has no holes")
+    }
+}
+
+#[test]
+fn nobody_who_writes_waits_for_a_disk_that_takes_its_time_with_the_log() {
+    let dir = tempfile::tempdir().expect("temp");
+    let store = open(dir.path()).store;
+    fill(&store, 0..MANY / 2);
+    // Somebody who reads keeps the second half in the log, so that it is tried again.
+    let reader = Connection::open(dir.path().join("journal.db")).expect("opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM intents").expect("reads");
+    fill(&store, 0..MANY / 2);
+    store.sync().expect("syncs");
+    let ((begun, begins), (go_on, told)) = (mpsc::sync_channel(1), mpsc::channel());
+    let slow = Arc::new(Slow(begun, Mutex::new(told)));
+    *store.carrier.lock().expect("no panic") =
+        Some(shorten::Carrier { file: slow, ..shorten::Carrier::of(&store).expect("opens") });
+    std::thread::scope(|scope| {
+        let shortens = scope.spawn(|| store.shorten_log());
+        begins.recv().expect("it flushes");
+        let (done, written) = mpsc::channel();
+        let store = &store;
+        scope.spawn(move || {
+            put(store, vec![intent(1, "meanwhile")]);
+            let _ = done.send(());
+        });
+        let waited = written.recv_timeout(Duration::from_secs(20)).is_err();
+        // Ends every flush.
+        drop(go_on);
+        drop(begins);
+        assert!(!waited, "the write waits for the flush");
+        shortens.join().expect("no panic").expect("shortens");
+    });
+    assert!(names(&store).contains(&"meanwhile".to_owned()));
 }
