@@ -1,7 +1,9 @@
 //! Starting when something is missing: the network, at the first start and at a later one, or the account that the
-//! folders belong to.
+//! folders belong to. And when something is there already: the mount of a daemon that lives, or of one that was killed.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use onedrive_mount::auth::Vault;
@@ -9,7 +11,7 @@ use onedrive_mount::base::clock::{SystemClock, Timestamp};
 use onedrive_mount::emulator::{DriveHandle, Fault, Network, Rule, When};
 
 use crate::cli_auth::{begin, follow};
-use crate::world::mount::{Home, Mount, Refused, Start};
+use crate::world::mount::{Home, Mount, Refused, Start, program};
 use crate::world::service::{Service, places, wait_until_uploaded};
 use crate::world::shell::Shell;
 use crate::world::side::Side;
@@ -205,4 +207,51 @@ fn a_slow_answer_opens_no_way_to_the_other_drive(shell: &Shell, sign_in: impl Fn
     wait_until_uploaded(&shell.home);
     assert_eq!(names(&mount, ""), ["first", "unsent"]);
     mount.crash();
+}
+
+/// What systemd does after a daemon of ours has ended, also one that did not come to run.
+fn after_the_end(at: &Path, how: [(&str, &str); 3]) {
+    for unit in ["onedrive-mount.service", "onedrive-mount@.service"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/systemd").join(unit);
+        let unit = fs::read_to_string(path).expect("a unit");
+        for line in unit.lines().filter_map(|line| line.strip_prefix("ExecStopPost=")) {
+            // Before the program stands what its failure means; a doubled sign stands for one.
+            let line = line.trim_start_matches(['-', '@', ':', '+', '!']).replace("$$", "$");
+            let mut shell = Command::new("sh");
+            let _ = shell.arg("-c").arg(line).env("MOUNTPOINT", at).envs(how).status().expect("a shell");
+        }
+    }
+}
+
+/// Somebody has mounted by hand, and enables the unit. Its start is refused, and what is mounted stays.
+#[test]
+fn a_unit_that_cannot_start_leaves_what_is_mounted_there() {
+    let service = Service::new(Side::PERSONAL);
+    service.drive().create_file("/there", b"there".to_vec());
+    let home = service.home("");
+    let mount = service.mount(&home);
+    assert_eq!(names(&mount, ""), ["there"]);
+    let second = home.command(program()).arg("--foreground").arg(mount.at()).output().expect("it runs");
+    assert_eq!(second.status.code(), Some(23), "{}", String::from_utf8_lossy(&second.stderr));
+    after_the_end(mount.at(), [("SERVICE_RESULT", "exit-code"), ("EXIT_CODE", "exited"), ("EXIT_STATUS", "23")]);
+    assert_eq!(names(&mount, ""), ["there"]);
+    assert!(mount.stop().success());
+}
+
+/// Until the next start programs are told that something is wrong. What they wrote into the bare folder would be hidden
+/// by the mount, and keep it from coming back.
+#[test]
+fn after_a_daemon_was_killed_nobody_writes_into_the_bare_folder_before_the_next_start() {
+    let service = Service::new(Side::PERSONAL);
+    service.drive().create_file("/there", b"there".to_vec());
+    let home = service.home("");
+    let mount = service.mount(&home);
+    let at = mount.at().to_owned();
+    mount.crash();
+    after_the_end(&at, [("SERVICE_RESULT", "signal"), ("EXIT_CODE", "killed"), ("EXIT_STATUS", "KILL")]);
+    let written = fs::write(at.join("meanwhile"), "meanwhile").expect_err("nobody would send it");
+    assert_eq!(written.raw_os_error(), Some(rustix::io::Errno::NOTCONN.raw_os_error()));
+    let mount = service.mount(&home);
+    assert_eq!(names(&mount, ""), ["there"]);
+    assert!(mount.stop().success());
 }
