@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::coalesce::{self, Outcome};
 use super::conflict;
 use super::intent::{Base, Progress, Sent, Step, next_step};
+use super::landed;
 use super::queue::{Cloud, Pick};
 use super::store::Batch;
 use super::{Intent, Journal, JournalResult, Kind, ParkReason, SpoolId, State, UnderWay};
@@ -251,6 +252,7 @@ impl Journal {
         }
         let parent = self.resolve_in(&state.overlay, intent.parent);
         let settled = intent.drafting.is_none() && next_step(&intent, parent.as_ref()) == Step::Settled;
+        let became = content.and_then(|_| landed::became(&intent));
         let mut batch = if settled {
             Batch { drop: vec![ino], ..Batch::default() }
         } else {
@@ -272,6 +274,7 @@ impl Journal {
             batch.retire.extend(before_it);
         }
         self.apply(&mut state, batch)?;
+        self.tell_landed(ino, became);
         Ok(landed)
     }
 

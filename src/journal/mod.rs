@@ -14,9 +14,9 @@
 //!
 //! The parts: `intent` (what shall be, pure), `coalesce` (what two intents become, pure), `overlay` (finding
 //! them), `queue` (who is due, pure), `conflict` (pure), `shelter` (folders gone under our work), `reveal` (what an
-//! intent has hidden), `store` and `spool` (the files), `commit` (the group commit), `recover` (start-up), `uploader`
-//! (the worker), `burst` (what is held until the user says so), `report` and `discard` (what people see of all this, and
-//! how they take it back).
+//! intent has hidden), `landed` (what an edit has become), `store` and `spool` (the files), `commit` (the group commit),
+//! `recover` (start-up), `uploader` (the worker), `burst` (what is held until the user says so), `report` and `discard`
+//! (what people see of all this, and how they take it back).
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,7 @@ pub mod conflict;
 mod discard;
 mod drafting;
 pub mod intent;
+mod landed;
 mod landing;
 mod moment;
 mod mutate;
@@ -135,6 +136,7 @@ pub struct Journal {
     inos: Arc<Numbers>,
     index: std::sync::OnceLock<Arc<Index>>,
     revealed: std::sync::OnceLock<reveal::Revealed>,
+    landed: std::sync::OnceLock<landed::Heard>,
     /// Rings when there may be something to do for the uploader. Whoever finds something rings for the next.
     pub(crate) wake: Arc<Notify>,
     /// Moves with every change of an intent: for those who wait for something to settle.
@@ -267,10 +269,7 @@ impl Journal {
 
     /// The content that a reader of this inode sees, if it differs from the cloud's.
     pub fn content(&self, ino: Ino) -> Option<Arc<Draft>> {
-        let state = self.lock();
-        let intent = state.overlay.get(ino)?;
-        let id = intent.drafting.or(intent.sealed)?;
-        state.drafts.get(&id).cloned()
+        self.at_once(|now| now.content(ino).cloned())
     }
 
     /// A draft by number.

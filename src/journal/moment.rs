@@ -27,6 +27,12 @@ impl Moment<'_> {
         self.state.drafts.get(&id)
     }
 
+    /// The content that a reader of this inode sees, if it differs from the cloud's.
+    pub fn content(&self, ino: Ino) -> Option<&Arc<Draft>> {
+        let intent = self.overlay().get(ino)?;
+        self.draft(intent.drafting.or(intent.sealed)?)
+    }
+
     /// The identity that an inode has in the cloud, if it is there.
     pub fn resolve(&self, ino: Ino) -> Option<ItemId> {
         self.journal.resolve_in(&self.state.overlay, ino)

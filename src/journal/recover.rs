@@ -159,6 +159,7 @@ impl Journal {
             inos,
             index: OnceLock::new(),
             revealed: OnceLock::new(),
+            landed: OnceLock::new(),
             wake: Arc::default(),
             changed: tokio::sync::watch::channel(0).0,
         });

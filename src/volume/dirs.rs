@@ -257,8 +257,8 @@ impl Volume {
 
     /// The node that loses its name by `recording` goes: handles keep it. If that cannot be recorded it stays.
     fn let_go_of<T>(&self, seen: &Seen, recording: impl FnOnce() -> VolumeResult<T>) -> VolumeResult<T> {
-        let draft = self.journal.content(seen.ino);
-        let lives_on = self.orphan_if_open(seen, draft);
+        // At once, so that no handle leaves an edit in between that the others go on in.
+        let lives_on = self.journal.at_once(|now| self.orphan_if_open(seen, now.content(seen.ino).cloned()));
         if lives_on && seen.kind == NodeKind::File {
             // What is open stays readable, so the cloud keeps it until the last handle is closed.
             self.journal.add_writer(seen.ino);

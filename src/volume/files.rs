@@ -33,14 +33,20 @@ impl Volume {
     }
 
     pub(super) fn open_now(&self, ino: Ino, how: OpenHow) -> VolumeResult<Opened> {
-        let seen = self.see(ino)?.file()?;
+        let mut seen = self.see(ino)?.file()?;
         if how.write || how.truncate {
             if self.settings.read_only || seen.foreign {
                 return Err(VolumeError::ReadOnly);
             }
             self.check_room(0)?;
         }
-        let (fh, pages) = self.register_file(&seen, how.read, how.write);
+        let (mut fh, mut pages) = self.register_file(&seen, how.read, how.write);
+        if seen.version.is_none() && seen.links > 0 && self.journal.content(ino).is_none() {
+            // The edit has landed before the handle could follow it, and nobody has told it what that has become.
+            self.release(ino, fh);
+            seen = self.see(ino)?.file()?;
+            (fh, pages) = self.register_file(&seen, how.read, how.write);
+        }
         if how.truncate && seen.size > 0 {
             let emptied = self.change(&seen, None, true, |draft| draft.truncate(0, self.clock.now()));
             if let Err(error) = emptied {
@@ -154,8 +160,8 @@ impl Volume {
             return Ok(seen);
         }
         let is_here = fresh || pin.size == 0 || self.cache.is_complete(&pin.key, pin.size);
-        match handle.opened_on.clone() {
-            Some(opened_on) if intent.is_none() && is_here && opened_on.content_tag == pin.key.tag => Ok(Seen {
+        match pin.opened_on {
+            Some(opened_on) if intent.is_none() && is_here => Ok(Seen {
                 size: pin.size,
                 version: Some((pin.key.item, pin.key.tag, pin.size)),
                 opened_on: Some(opened_on),
@@ -196,10 +202,9 @@ impl Volume {
         }
         let mut pin = locked(&handle.pin).clone();
         if pin.is_none() {
-            // The edit it followed has reached the cloud: that version is what it reads from now on. Looked at with
+            // The edit it followed was taken back: what there is instead is what it reads from now on. Looked at with
             // nothing locked: those who hold the table of handles lock what they read.
-            let seen = self.see(ino)?;
-            let now = seen.version.clone().map(|(item, tag, size)| self.pin(CacheKey { item, tag }, size));
+            let now = self.pin_seen(&self.see(ino)?);
             let mut held = locked(&handle.pin);
             if held.is_none() {
                 *held = now;
@@ -207,6 +212,10 @@ impl Volume {
             pin = held.clone();
         }
         let Some(mut pin) = pin else {
+            // An edit has begun since it was looked for.
+            if let Some(draft) = self.edit_for(&handle) {
+                return self.read_draft(&handle, &draft, wanted).await;
+            }
             // A file that is only here and has no content: the disk lost it. Nothing is not what was written.
             if self.journal.content(ino).is_none() && self.journal.get(ino).is_some_and(|intent| intent.item.is_none())
             {

@@ -1,7 +1,15 @@
 //! Open handles, and the files that live on only because a handle is open.
 //!
-//! A reading handle is pinned to the version it was opened on, unless that version is being edited on this
-//! machine: then it follows the edit, as on a local disk.
+//! A handle is pinned to the version it was opened on, unless that version is being edited on this machine: then it
+//! follows the edit, as on a local disk, until the cloud has it, and is on what the edit has become from then on.
+//!
+//! | it happens | a handle on the version it is about, or that follows the edit | another handle |
+//! | --- | --- | --- |
+//! | an edit begins | follows it | stays |
+//! | the edit is in the cloud, and no newer one was begun | is on what it has become | stays |
+//! | the file loses its name, with an edit | goes on in the edit, whether it is sent or not | stays |
+//!
+//! The table is locked with the journal locked, never the other way round.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use super::tree::Seen;
 use super::{KernelNotice, PageUse, Snapshot, Volume, VolumeError, VolumeResult, locked};
 use crate::base::caller;
-use crate::base::ids::{Fh, Ino};
+use crate::base::ids::{Fh, Ino, ItemId};
 use crate::cache::{CacheKey, PinGuard, ReadStream};
 use crate::journal::{Draft, OpenedOn};
 
@@ -21,6 +29,8 @@ pub(super) struct Pin {
     pub size: u64,
     /// What the kernel was told of its size, in bytes; another one only if the service had reported a wrong one.
     pub told: u64,
+    /// What tells it from other versions, where that is known: an edit starts from what was read.
+    pub opened_on: Option<OpenedOn>,
     /// Keeps the cached bytes of the version from being evicted.
     _guard: Arc<PinGuard>,
 }
@@ -34,8 +44,6 @@ pub(super) struct FileHandle {
     pub opened_by: Option<u32>,
     /// The version it reads; `None` follows the edits on this machine.
     pub pin: Mutex<Option<Pin>>,
-    /// What tells the version it was opened on from others, if it may write: an edit starts from what was read.
-    pub opened_on: Option<OpenedOn>,
     pub stream: ReadStream,
 }
 
@@ -149,17 +157,22 @@ impl Volume {
 
     pub(super) fn pin(&self, key: CacheKey, size: u64) -> Pin {
         let guard = Arc::new(self.cache.pin(&key));
-        Pin { key, size, told: size, _guard: guard }
+        Pin { key, size, told: size, opened_on: None, _guard: guard }
+    }
+
+    /// The version that is seen of a file, held.
+    pub(super) fn pin_seen(&self, seen: &Seen) -> Option<Pin> {
+        let (item, tag, size) = seen.version.clone()?;
+        Some(Pin { opened_on: seen.tells_version(), ..self.pin(CacheKey { item, tag }, size) })
     }
 
     /// Registers an open file and says what the kernel may do with its pages.
     pub(super) fn register_file(&self, seen: &Seen, read: bool, write: bool) -> (Fh, PageUse) {
-        let key = seen.version.clone().map(|(item, tag, size)| (CacheKey { item, tag }, size));
-        let pin = key.clone().map(|(key, size)| self.pin(key, size));
+        let pin = self.pin_seen(seen);
         let fh = self.new_handle();
         let mut table = locked(&self.open);
-        let now = match &key {
-            Some((key, _)) => PageVersion::Clean(key.clone()),
+        let now = match &pin {
+            Some(pin) => PageVersion::Clean(pin.key.clone()),
             None => PageVersion::Edit,
         };
         let others_differ = table.handles_of(seen.ino).any(|handle| {
@@ -168,7 +181,7 @@ impl Volume {
                 (Some(pin), PageVersion::Clean(key)) => pin.key != *key,
                 (None, PageVersion::Edit) => false,
                 (Some(_), PageVersion::Edit) => true,
-                // It followed an edit that has reached the cloud meanwhile.
+                // It followed an edit that was taken back.
                 (None, PageVersion::Clean(_)) => false,
             }
         });
@@ -188,7 +201,6 @@ impl Volume {
             write,
             opened_by: caller::current(),
             pin: Mutex::new(pin),
-            opened_on: seen.tells_version().filter(|_| write),
             stream: ReadStream::default(),
         };
         table.files.insert(fh, Arc::new(handle));
@@ -254,6 +266,23 @@ impl Volume {
             table.pages.insert(ino, PageVersion::Edit);
         } else if !fits {
             table.pages.remove(&ino);
+        }
+    }
+
+    /// An edit is in the cloud, as this version: handles that followed it are on that from now on. What has no name any
+    /// more has its edit for as long as it is open. Called with the journal locked.
+    pub(super) fn leave_edit(&self, ino: Ino, item: &ItemId, version: OpenedOn) {
+        let key = CacheKey::new(item, &version.content_tag);
+        let size = self.real_size(item, &version.content_tag).unwrap_or(version.size);
+        let table = locked(&self.open);
+        if table.orphan(ino).is_some() {
+            return;
+        }
+        for handle in table.handles_of(ino) {
+            let mut pin = locked(&handle.pin);
+            if pin.is_none() {
+                *pin = Some(Pin { opened_on: Some(version.clone()), ..self.pin(key.clone(), size) });
+            }
         }
     }
 

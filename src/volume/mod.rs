@@ -382,6 +382,12 @@ impl Volume {
                 volume.tell_revealed(parent, name);
             }
         });
+        let told = Arc::downgrade(&volume);
+        volume.journal.on_landed(move |ino, item, version| {
+            if let Some(volume) = told.upgrade() {
+                volume.leave_edit(ino, item, version);
+            }
+        });
         volume
     }
 

@@ -3,6 +3,8 @@
 //! An edit of a file that is not here has only the bytes that were written; the rest is still in the version it was made
 //! on. Whatever happens to that version meanwhile, the file that arrives is one that the user has seen.
 
+mod landed;
+
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
