@@ -439,24 +439,40 @@ impl<'a> Txn<'a> {
 
     /// Two items cannot have one name; the one that was here first has gone somewhere we have not heard of
     /// yet. It keeps its inode, without a place, until we do. Where two can have one name, it is shown under another.
+    ///
+    /// Mostly it has gone, and that is told next. Where it was is not known any more by then, so it is remembered now for
+    /// those who still need the folder; nobody asks for as long as the inode stands for something.
     fn displace(&mut self, parent: Ino, name: &str, by: Ino) -> IndexResult<()> {
         let wanted = fold(name);
-        let squatters: Vec<(i64, String)> = self
+        let squatters: Vec<(i64, String, bool)> = self
             .sql
-            .prepare_cached("SELECT ino, name FROM items WHERE parent = ?1 AND fold = ?2 AND ino <> ?3")?
-            .query_map([parent.0 as i64, fold_sum(name), by.0 as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .filter(|found| found.as_ref().map_or(true, |(_, name): &(i64, String)| fold(name) == wanted))
+            .prepare_cached("SELECT ino, name, kind = 1 FROM items WHERE parent = ?1 AND fold = ?2 AND ino <> ?3")?
+            .query_map([parent.0 as i64, fold_sum(name), by.0 as i64], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .filter(|found| found.as_ref().map_or(true, |(_, name, _): &(i64, String, bool)| fold(name) == wanted))
             .collect::<Result<_, _>>()?;
-        for (ino, name) in squatters {
+        for (ino, name, is_folder) in squatters {
             if self.namesakes.is_some() {
                 namesakes::step_aside(self, Ino(ino as u64))?;
                 continue;
+            }
+            if is_folder {
+                self.note_gone(Ino(ino as u64), parent, &name)?;
             }
             self.sql.prepare_cached("UPDATE items SET parent = ?2 WHERE ino = ?1")?.execute([ino, NOWHERE as i64])?;
             // That it is gone would be too much: a folder that the kernel has heard that of stays empty for everybody.
             let what = What::Moved { from: parent, name: name.clone() };
             self.notices.push(Notice { ino: Ino(ino as u64), parent: Ino(NOWHERE), name, what });
         }
+        Ok(())
+    }
+
+    /// Remembers where a folder was; see [`Index::gone`](super::Index::gone).
+    fn note_gone(&self, ino: Ino, parent: Ino, name: &str) -> IndexResult<()> {
+        self.sql
+            .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
+            .execute(params![ino.0 as i64, parent.0 as i64, name])?;
         Ok(())
     }
 
@@ -500,9 +516,8 @@ impl<'a> Txn<'a> {
                     .prepare_cached("DELETE FROM echoes WHERE id = ?1 AND tag = ''")?
                     .execute([key_of(self.drive, &row.id)])?;
                 if row.kind == ItemKind::Folder {
-                    self.sql
-                        .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
-                        .execute(params![ino, row.parent.0 as i64, row.name])?;
+                    // Under the name that the service had it under: it may have stood aside for what took its place.
+                    self.note_gone(row.ino, row.parent, &row.plain_name())?;
                 }
                 if found == Some(row.ino) {
                     freed = Some((row.parent, row.name.clone()));

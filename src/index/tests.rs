@@ -351,3 +351,21 @@ fn an_index_whose_items_cannot_be_found_any_more_is_built_anew_at_the_start() {
     index.write(|txn| txn.upsert(&item("a", "root", "1"))).expect("writes");
     assert_eq!(index.by_id(&id("a")).expect("reads").expect("there").ino, ino);
 }
+
+#[test]
+fn where_a_folder_was_is_known_though_another_has_taken_its_name() {
+    for namesakes in [false, true] {
+        let dir = tempfile::tempdir().expect("temp");
+        let index = open(dir.path(), &[]);
+        if namesakes {
+            index.keep_namesakes();
+        }
+        let (old, _) = index.write(|txn| txn.upsert(&folder("old", "root"))).expect("writes");
+        let named = |id: &str| Item { name: "old".into(), ..folder(id, "root") };
+        let (new, _) = index.write(|txn| txn.upsert(&named("new"))).expect("writes");
+        index.write(|txn| txn.remove(&id("old"))).expect("writes");
+        assert_eq!(index.gone(old).expect("reads"), Some((Ino::ROOT, "old".to_owned())));
+        assert_eq!(index.child(Ino::ROOT, "old").expect("reads").map(|row| row.ino), Some(new));
+        assert!(!index.is_bound(old).expect("reads"), "it is asked for only then");
+    }
+}

@@ -236,6 +236,33 @@ async fn a_folder_deleted_here_comes_back_for_what_was_put_into_it_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_replaced_elsewhere_by_one_of_its_name_keeps_what_is_unsent_in_it() {
+    for stage in stages().await {
+        let [old, ours, theirs] = [0, 1, 2].map(|seed| content(seed, 500));
+        stage.begin_with(&[("d/x", &old), ("d/deep/x", &old)]).await;
+        stage.user().write("d/y", &ours).await.expect("written");
+        stage.user().write("d/deep/y", &ours).await.expect("written");
+        assert!(stage.drive().remove("/d"));
+        stage.drive().create_folder("/d");
+        stage.drive().create_file("/d/z", theirs.clone());
+        if stage.heard {
+            stage.core.poller.poll_now().await.expect("heard");
+            assert_eq!(stage.user().list("").await.expect("listed"), ["d"], "{stage:?}");
+            assert!(stage.user().read("d/y").await.expect("in its place") == ours, "{stage:?}");
+        }
+        stage
+            .ends_with(&[
+                ("d", None),
+                ("d/deep", None),
+                ("d/deep/y", Some(&ours)),
+                ("d/y", Some(&ours)),
+                ("d/z", Some(&theirs)),
+            ])
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_made_here_and_elsewhere_is_one_with_the_content_of_both() {
     for stage in stages().await {
         let [ours, theirs] = [0, 1].map(|seed| content(seed, 500));
