@@ -359,6 +359,7 @@ impl Journal {
 
     /// Writes a batch and makes it true in memory. Spools that nothing refers to any more are retired.
     fn apply(&self, state: &mut State, mut batch: Batch) -> JournalResult<()> {
+        self.check_ground(state, &batch.put)?;
         self.guard(state, &mut batch);
         let mut referred = HashSet::new();
         for intent in &batch.put {

@@ -7,16 +7,20 @@
 //! | --- | --- | --- |
 //! | a folder was deleted | something in it, at any depth, is unsent | the folder is wanted again: made anew, with what is unsent in it |
 //! | the same, and its name is not known any more | the same | the same, as `recovered folder …` in the root |
+//! | a folder was deleted | something is put into it in that very moment | that is refused: the folder is not there |
 //! | a folder was moved below another one | that one was moved below the first here | our move is given up; theirs stands |
 //!
 //! What was only there and not changed here stays deleted: an edit outlives a deletion, a copy does not. What stays on
 //! this machine by its name, like an unfinished download, is unsent work too; the mark that a file is open is not.
+//!
+//! The index loses a folder first, and then it is looked whether there is work in it. What is placed meanwhile looks at the
+//! index with the journal locked: either it finds the folder gone, or it is found in it.
 
 use std::collections::HashSet;
 
 use super::coalesce::Outcome;
 use super::store::Batch;
-use super::{Intent, Journal, JournalResult, Kind, State};
+use super::{Intent, Journal, JournalResult, Kind, State, StoreError};
 use crate::base::ids::Ino;
 use crate::base::name;
 use crate::index::{Notice, What};
@@ -40,31 +44,50 @@ impl Journal {
     pub fn shelter(&self) -> JournalResult<Vec<Notice>> {
         let mut state = self.lock();
         let mut notices = self.untangle(&mut state)?;
-        loop {
-            let missing: HashSet<Ino> = state
-                .overlay
-                .iter()
-                .filter(|intent| is_work(intent) && intent.parent != Ino::ROOT)
-                .map(|intent| intent.parent)
-                .filter(|parent| !state.overlay.get(*parent).is_some_and(Intent::is_live))
-                // An index that cannot be asked proves nothing.
-                .filter(|parent| matches!(self.index().is_bound(*parent), Ok(false)))
-                .collect();
-            if missing.is_empty() {
-                return Ok(notices);
+        let parents: HashSet<Ino> =
+            state.overlay.iter().filter(|intent| is_work(intent)).map(|intent| intent.parent).collect();
+        let mut missing: Vec<Ino> = parents.into_iter().filter(|parent| self.has_gone(&state, *parent)).collect();
+        let mut wanted: HashSet<Ino> = missing.iter().copied().collect();
+        let mut batch = Batch::default();
+        while let Some(ino) = missing.pop() {
+            let was = self.index().gone(ino).ok().flatten();
+            let (parent, name) = was
+                .filter(|(_, name)| !name.is_empty())
+                .unwrap_or_else(|| (Ino::ROOT, format!("recovered folder {ino}")));
+            tracing::warn!(%ino, name, "a folder with unsent work was deleted elsewhere; it is made again");
+            notices.push(Notice { ino, parent, name: name.clone(), what: What::Added });
+            batch.put.push(Intent::new(ino, Kind::Folder, parent, &name, self.now()));
+            if self.has_gone(&state, parent) && wanted.insert(parent) {
+                missing.push(parent);
             }
-            let mut batch = Batch::default();
-            for ino in missing {
-                let was = self.index().gone(ino).ok().flatten();
-                let (parent, name) = was
-                    .filter(|(_, name)| !name.is_empty())
-                    .unwrap_or_else(|| (Ino::ROOT, format!("recovered folder {ino}")));
-                tracing::warn!(%ino, name, "a folder with unsent work was deleted elsewhere; it is made again");
-                notices.push(Notice { ino, parent, name: name.clone(), what: What::Added });
-                batch.put.push(Intent::new(ino, Kind::Folder, parent, &name, self.now()));
-            }
-            self.apply(&mut state, batch)?;
         }
+        self.apply(&mut state, batch)?;
+        Ok(notices)
+    }
+
+    /// Whether a folder is not there any more, neither in the cloud as we know it nor as something that is wanted here.
+    fn has_gone(&self, state: &State, folder: Ino) -> bool {
+        folder != Ino::ROOT
+            && !state.overlay.get(folder).is_some_and(Intent::is_live)
+            // An index that cannot be asked proves nothing.
+            && matches!(self.index().is_bound(folder), Ok(false))
+    }
+
+    /// Fails if something is to be placed in a folder that has gone; what is there already has been sheltered, or will be.
+    pub(super) fn check_ground(&self, state: &State, put: &[Intent]) -> JournalResult<()> {
+        let comes = |intent: &&Intent| {
+            let before = state.overlay.get(intent.ino).filter(|before| before.is_live());
+            intent.is_live() && before.is_none_or(|before| before.parent != intent.parent)
+        };
+        let comes_with = |folder: Ino| put.iter().any(|other| other.ino == folder && other.is_live());
+        for intent in put.iter().filter(comes) {
+            // Mostly it is known what the folder is in the cloud, without asking the disk.
+            let is_known = self.resolve_in(&state.overlay, intent.parent).is_some();
+            if !is_known && !comes_with(intent.parent) && self.has_gone(state, intent.parent) {
+                return Err(StoreError::NoFolder);
+            }
+        }
+        Ok(())
     }
 
     /// Whether a folder holds unsent work.

@@ -265,3 +265,38 @@ fn twenty_thousand_mutations_leave_no_long_log() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Between the look at a folder and what is put into it a poll may have removed it. Whoever sheltered what was in it has
+/// been there already: what comes now would be in no folder at all.
+#[tokio::test]
+async fn nothing_is_put_into_a_folder_that_has_just_gone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let index = journal.index().clone();
+    let folder = |id: &str| Item { kind: crate::remote::ItemKind::Folder, ..in_the_cloud(id, id, "1") };
+    let inside = Item { parent: Some(folder("gone").id), ..in_the_cloud("inside", "inside", "1") };
+    let ((gone, stays, inside), _) = index
+        .write(|txn| Ok((txn.upsert(&folder("gone"))?, txn.upsert(&folder("stays"))?, txn.upsert(&inside)?)))
+        .expect("writes");
+    let seen = Subject { known: journal.known(&journal.lock(), inside), ..subject(inside) };
+    let ours = write(&journal, "ours", b"work");
+    index.write(|txn| txn.remove(&folder("gone").id)).expect("writes");
+
+    let into = |folder| journal.rename(subject(ours), folder, "ours", false, None, false);
+    assert!(matches!(into(gone), Err(StoreError::NoFolder)));
+    assert!(matches!(journal.create_folder(gone, "new"), Err(StoreError::NoFolder)));
+    assert!(matches!(journal.create_file(gone, "new", false), Err(StoreError::NoFolder)));
+    assert!(matches!(journal.writable(seen.clone(), true), Err(StoreError::NoFolder)));
+    assert!(matches!(journal.set_modified(seen, Timestamp::from_seconds(7)), Err(StoreError::NoFolder)));
+    assert_eq!(journal.view(|all| all.len()), 1);
+    assert_eq!(journal.place_of(ours), Some((Ino::ROOT, "ours".into())), "nothing has happened");
+
+    assert!(into(stays).expect("it is there"));
+    let new = journal.create_folder(stays, "new").expect("makes");
+    assert!(into(new).expect("what is only here is there, too"));
+    // What is in it when it goes is sheltered; then it is there again.
+    index.write(|txn| txn.remove(&folder("stays").id)).expect("writes");
+    journal.shelter().expect("writes");
+    assert_eq!(journal.place_of(stays), Some((Ino::ROOT, "stays".into())));
+    journal.create_file(stays, "another", false).expect("makes");
+}

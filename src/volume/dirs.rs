@@ -346,6 +346,7 @@ impl Volume {
         }
         let admitted = self.admit(new_parent, new_name, source.kind == NodeKind::Folder)?;
         let _names = self.name_lock();
+        self.writable_folder(new_parent)?;
         let source = self.named(parent, name)?;
         if source.closed || source.foreign {
             return Err(VolumeError::Denied("OneDrive does not let programs move this item".into()));

@@ -441,7 +441,11 @@ impl From<IndexError> for VolumeError {
 
 impl From<StoreError> for VolumeError {
     fn from(error: StoreError) -> Self {
-        if error.is_full() { Self::DiskFull } else { Self::Failed(error.to_string()) }
+        match error {
+            StoreError::NoFolder => Self::NotFound,
+            full if full.is_full() => Self::DiskFull,
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
