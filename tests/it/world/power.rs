@@ -86,6 +86,10 @@ impl Reel {
                 self.synced_if(&log, !in_main.is_empty());
                 self.changed(&path, in_main);
                 self.synced_if(&path, true);
+                // And its new header before anything behind that: what is left of the old one must not count.
+                let header = self.databases.get(&log).and_then(|now| now.get(..32)).map(<[u8]>::to_vec);
+                self.changed(&log, header.map(|header| Change::Write(0, header)).into_iter().collect());
+                self.synced_if(&log, true);
                 self.changed(&log, in_log);
             } else {
                 // A change of the main file came after that of its log.
