@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::coalesce::{self, Outcome};
 use super::queue::due_at;
 use super::store::{Batch, SpoolBase};
-use super::{Draft, Intent, Journal, JournalResult, Progress, SpoolId, State, Subject};
+use super::{Draft, Intent, Journal, JournalResult, Progress, SpoolId, State, StoreError, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Ino, InoSource as _, ItemId};
 
@@ -92,7 +92,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// See [`Journal::create_folder`].
+    /// See [`Journal::create_folder`]; and [`StoreError::NotAsSeen`].
     pub fn writable(&self, subject: Subject, fresh: bool) -> JournalResult<Arc<Draft>> {
         loop {
             let (sealed, name) = {
@@ -100,6 +100,9 @@ impl Journal {
                 let mut state = self.lock();
                 let unknown = || std::io::Error::other("the file to write is not known");
                 let intent = self.intent_of(&state, subject.clone(), now).ok_or_else(unknown)?;
+                if !Self::is_as_seen(&state, &intent, subject.saw.as_ref()) {
+                    return Err(StoreError::NotAsSeen);
+                }
                 if let Some(draft) = intent.drafting.and_then(|id| state.drafts.get(&id)) {
                     return Ok(draft.clone());
                 }

@@ -97,6 +97,17 @@ pub struct Subject {
     /// The version that a handle was opened on, if the file has another one by now: an edit through the handle starts
     /// from it, and meets the other one when it is sent.
     pub opened_on: Option<OpenedOn>,
+    /// The content that the caller has seen, if only that may be written to.
+    pub saw: Option<Saw>,
+}
+
+/// The content of a file as somebody has seen it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Saw {
+    /// An edit on this machine, or nothing yet.
+    Edit,
+    /// A version in the cloud.
+    Version(ContentTag),
 }
 
 /// What tells one version of a file from another.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::coalesce::{self, Outcome};
 use super::intent::{Base, Known, Step, next_step};
 use super::store::Batch;
-use super::{Draft, Intent, Journal, JournalResult, Kind, ParkReason, Progress, SpoolId, State, Subject};
+use super::{Draft, Intent, Journal, JournalResult, Kind, ParkReason, Progress, Saw, SpoolId, State, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Ino, InoSource as _, ItemId};
 use crate::remote::ItemKind;
@@ -14,7 +14,7 @@ impl Journal {
     /// The intent that a mutation works on. What the caller saw may have reached the cloud since, and its intent be
     /// gone: then the index, which learns before an intent goes, knows better than the caller.
     pub(super) fn intent_of(&self, state: &State, subject: Subject, now: Timestamp) -> Option<Intent> {
-        let Subject { ino, known, real_size, opened_on } = subject;
+        let Subject { ino, known, real_size, opened_on, .. } = subject;
         let mut intent = match state.overlay.get(ino) {
             Some(intent) => intent.clone(),
             None => {
@@ -31,6 +31,17 @@ impl Journal {
             base.size = size;
         }
         Some(intent)
+    }
+
+    /// Whether the content of an intent is what somebody has seen of it.
+    pub(super) fn is_as_seen(state: &State, intent: &Intent, saw: Option<&Saw>) -> bool {
+        let is_edit = intent.drafting.or(intent.sealed).is_some_and(|id| state.drafts.contains_key(&id));
+        let version = intent.base.as_ref().and_then(|base| base.content_tag.as_ref()).filter(|_| !is_edit);
+        match saw {
+            None => true,
+            Some(Saw::Edit) => version.is_none(),
+            Some(Saw::Version(tag)) => version == Some(tag),
+        }
     }
 
     /// A request that makes something new is under way for this inode, and perhaps not noted as sent yet. Whatever becomes

@@ -44,6 +44,9 @@ pub enum StoreError {
     /// The journal was written by a newer version of this program.
     #[error("the journal was written by a newer version ({0}); install that version to go on, nothing was touched")]
     TooNew(i64),
+    /// The file is not as the caller has seen it, who is to look again.
+    #[error("the file has just changed")]
+    NotAsSeen,
     /// The folder that something was to be put into has gone elsewhere.
     #[error("the folder has just been removed elsewhere")]
     NoFolder,

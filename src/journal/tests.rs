@@ -36,7 +36,7 @@ fn read(journal: &Journal, ino: Ino) -> Option<Vec<u8>> {
 }
 
 fn subject(ino: Ino) -> Subject {
-    Subject { ino, known: None, real_size: None, opened_on: None }
+    Subject { ino, known: None, real_size: None, opened_on: None, saw: None }
 }
 
 #[tokio::test]
@@ -299,4 +299,27 @@ async fn nothing_is_put_into_a_folder_that_has_just_gone() {
     journal.shelter().expect("writes");
     assert_eq!(journal.place_of(stays), Some((Ino::ROOT, "stays".into())));
     journal.create_file(stays, "another", false).expect("makes");
+}
+
+/// Between the look at a file and what is written to it an edit may land, and a poll bring somebody else's version: that is
+/// not what the writer has read.
+#[tokio::test]
+async fn an_edit_begins_on_what_was_seen_or_not_at_all() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let file = write(&journal, "file", b"1");
+    let tag = |tag: &str| Saw::Version(ContentTag(tag.into()));
+    let begin = |saw: Saw| journal.writable(Subject { saw: Some(saw), ..subject(file) }, false);
+    let modified = journal.get(file).expect("it has work").modified;
+    let as_it_is = |tag: &str| Item { modified, ..in_the_cloud("file", "file", tag) };
+    assert!(matches!(begin(tag("1")), Err(StoreError::NotAsSeen)), "an edit stands before it");
+    let spool = journal.get(file).and_then(|intent| intent.sealed);
+    journal.acknowledge(file, &as_it_is("1"), spool, true).expect("lands");
+    assert!(matches!(begin(Saw::Edit), Err(StoreError::NotAsSeen)), "it has landed");
+    journal.index().write(|txn| txn.upsert(&as_it_is("2"))).expect("writes");
+    assert!(matches!(begin(tag("1")), Err(StoreError::NotAsSeen)), "somebody has replaced it");
+    assert!(journal.get(file).is_none(), "nothing has happened");
+    begin(tag("2")).expect("as it was seen");
+    assert!(matches!(begin(tag("2")), Err(StoreError::NotAsSeen)), "another has begun");
+    begin(Saw::Edit).expect("as it was seen");
 }

@@ -14,7 +14,7 @@ use super::{KernelNotice, NodeKind, Volume, VolumeError, VolumeResult, locked};
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::cache::{CacheKey, ChunkCache, FetchError, Fetcher, ReadStream};
 use crate::journal::uploader::Versions;
-use crate::journal::{Draft, SpoolBase};
+use crate::journal::{Draft, SpoolBase, StoreError};
 use crate::remote::{Advice, RemoteError, RemoteErrorKind};
 
 /// The most bytes of a clean file that are sent again to keep the identity of the one it is renamed over: 32 MiB. Copying
@@ -149,7 +149,11 @@ impl Volume {
             return Ok(false);
         }
         let modified = source.modified;
-        let draft = self.journal.writable(self.subject(source), *size == 0)?;
+        let draft = match self.journal.writable(self.subject(source), *size == 0) {
+            // Somebody has begun to edit it, or there is more to see before it is moved.
+            Err(StoreError::NotAsSeen) => return Ok(true),
+            draft => draft?,
+        };
         self.fill_from_cache(&draft);
         if !draft.missing().is_empty() {
             // Evicted in between; the upload will fetch what is missing while the old item still exists.

@@ -57,8 +57,9 @@ impl Volume {
         Ok(Opened { fh, pages })
     }
 
-    /// Changes content. A program that closes another descriptor of the same open file seals what there is of it; whoever
-    /// was about to write it then looks again what to write to, so that nothing is written that no seal speaks of.
+    /// Changes content. A program that closes another descriptor of the same open file seals what there is of it, and what
+    /// was seen of the file may have landed, or been replaced, before an edit of it begins. Whoever was about to write it
+    /// then looks again what to write to: nothing is written that no seal speaks of, and nothing into what nobody has seen.
     fn change(
         &self,
         seen: &Seen,
@@ -66,18 +67,21 @@ impl Volume {
         fresh: bool,
         how: impl Fn(&Draft) -> io::Result<()>,
     ) -> VolumeResult<()> {
-        let mut draft = self.edit(seen, fresh)?;
+        let mut seen = seen.clone();
         loop {
-            match how(&draft) {
-                Err(error) if SealedDraft::is_behind(&error) => {
-                    draft = self.edit(&self.see_through(seen.ino, handle, fresh)?, fresh)?;
-                }
-                done => return Ok(done?),
+            match self.edit(&seen, fresh) {
+                Err(VolumeError::Busy) => {}
+                draft => match how(&*draft?) {
+                    Err(error) if SealedDraft::is_behind(&error) => {}
+                    done => return Ok(done?),
+                },
             }
+            seen = self.see_through(seen.ino, handle, fresh)?;
         }
     }
 
-    /// The draft that writes go to; see [`crate::journal::Journal::writable`].
+    /// The draft that writes go to; see [`crate::journal::Journal::writable`]. [`VolumeError::Busy`] if the file is not as
+    /// it was seen any more.
     fn edit(&self, seen: &Seen, fresh: bool) -> VolumeResult<Arc<Draft>> {
         if seen.links == 0 {
             return self.edit_orphan(seen, fresh);

@@ -443,6 +443,7 @@ impl From<StoreError> for VolumeError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoFolder => Self::NotFound,
+            StoreError::NotAsSeen => Self::Busy,
             full if full.is_full() => Self::DiskFull,
             other => Self::Failed(other.to_string()),
         }

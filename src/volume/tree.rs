@@ -17,7 +17,7 @@ use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name::{fold, is_plain, map, to_local};
 use crate::index::Row;
 use crate::journal::intent::Base;
-use crate::journal::{Draft, Intent, Kind, Known, Moment, OpenedOn, Subject};
+use crate::journal::{Draft, Intent, Kind, Known, Moment, OpenedOn, Saw, Subject};
 use crate::remote::{Change, ChangeSource, Item, ItemKind, list_all, look_up_all};
 
 /// A node of the tree.
@@ -201,7 +201,8 @@ impl Volume {
             })
         });
         let real_size = seen.version.as_ref().map(|(_, tag, size)| (tag.clone(), *size));
-        Subject { ino: seen.ino, known, real_size, opened_on: seen.opened_on.clone() }
+        let saw = Some(seen.version.as_ref().map_or(Saw::Edit, |(_, tag, _)| Saw::Version(tag.clone())));
+        Subject { ino: seen.ino, known, real_size, opened_on: seen.opened_on.clone(), saw }
     }
 
     /// Reads the index, and lays what was read under the journal's intents, so that both are of one moment.
