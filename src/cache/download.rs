@@ -14,6 +14,7 @@ use futures_util::StreamExt as _;
 use lru::LruCache;
 use tokio::sync::{Semaphore, watch};
 
+use super::doubt::Doubt;
 use super::fetch::{FetchError, Settings, Want};
 use super::stream::Interest;
 use super::turn::Turn;
@@ -28,7 +29,7 @@ const WRITE_RUN: u64 = 1 << 20;
 const CONTINUATIONS: usize = 16;
 
 /// How many files whose content did not match their hash are remembered.
-const SUSPECTS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).expect("invariant: 1024 is not zero");
+const DOUBTS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).expect("invariant: 1024 is not zero");
 
 /// What became of a chunk.
 #[derive(Clone, Debug)]
@@ -72,18 +73,18 @@ pub(super) struct Shared {
     remote: Arc<dyn Remote>,
     table: Mutex<Table>,
     /// One file at a time is read through for its hash.
-    hashing: Semaphore,
+    pub(super) hashing: Semaphore,
 }
 
-struct Table {
+pub(super) struct Table {
     files: HashMap<CacheKey, Coming>,
     readahead: usize,
     next_download: u64,
     /// Chunks the cache would not keep.
     memory: LruCache<(CacheKey, u64), Bytes>,
     memory_bytes: u64,
-    /// Files whose content once did not match the hash in their tag.
-    suspects: LruCache<CacheKey, ()>,
+    /// Files whose content did not match the hash in their tag.
+    pub(super) doubts: LruCache<CacheKey, Doubt>,
 }
 
 /// What is under way of one file.
@@ -131,7 +132,7 @@ impl Shared {
                 next_download: 0,
                 memory: LruCache::unbounded(),
                 memory_bytes: 0,
-                suspects: LruCache::new(SUSPECTS),
+                doubts: LruCache::new(DOUBTS),
             }),
             hashing: Semaphore::new(1),
         }
@@ -253,48 +254,14 @@ impl Shared {
         self.cache.missing(want.key, want.size, range).is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares a file that has just become complete with the hash in its tag, if there is one.
-    ///
-    /// Wrong content is dropped and fetched again, once. If it is wrong again the service's hash is: known
-    /// of files it edits itself (<https://github.com/OneDrive/onedrive-api-docs/issues/935>).
-    async fn check_hash(&self, key: CacheKey, size: u64) {
-        let Some(expected) = key.tag.hash().map(str::to_owned) else { return };
-        let Ok(_turn) = self.hashing.acquire().await else { return };
-        let (cache, of) = (self.cache.clone(), key.clone());
-        let Ok(Some(found)) = tokio::task::spawn_blocking(move || cache.quick_xor_hash(&of, size)).await else {
-            return;
-        };
-        if found == expected {
-            return;
-        }
-        let again = self.lock().suspects.put(key.clone(), ()).is_some();
-        if again {
-            tracing::warn!(item = ?key.item, "content does not match its hash a second time; trusting the content");
-        } else {
-            tracing::warn!(item = ?key.item, "content does not match its hash; fetching it again");
-            self.cache.discard(&key);
-            // After that: whoever drops what was made of it finds nothing wrong here any more.
-            if let Some(tell) = self.disowned.get() {
-                tell(&key);
-            }
-        }
-    }
-}
-
-impl Shared {
     /// What is on its way here: content, and how many chunks of it.
     pub(super) fn coming(&self) -> Vec<(CacheKey, u64)> {
         let table = self.lock();
         table.files.iter().map(|(key, coming)| (key.clone(), coming.slots.len() as u64)).collect()
-    }
-
-    /// Whether content that does not match its hash is taken for right: it came like that twice.
-    pub(super) fn is_trusted(&self, key: &CacheKey) -> bool {
-        self.lock().suspects.contains(key)
     }
 }
 
@@ -344,6 +311,22 @@ impl Table {
         while self.memory_bytes > limit {
             let Some((_, old)) = self.memory.pop_lru() else { break };
             self.memory_bytes -= old.len() as u64;
+        }
+    }
+}
+
+impl Table {
+    /// The slots of a file whose chunk somebody may have got already.
+    pub(super) fn handed_out(&self, key: &CacheKey) -> Vec<Receiver> {
+        let slots = self.files.get(key).into_iter().flat_map(|coming| coming.slots.values());
+        slots.filter(|slot| slot.sender.borrow().is_some()).map(|slot| slot.sender.subscribe()).collect()
+    }
+
+    /// Drops the chunks of a file that the cache would not keep.
+    pub(super) fn forget(&mut self, key: &CacheKey) {
+        let held = self.memory.iter().map(|(place, _)| place).filter(|(of, _)| of == key);
+        for place in held.cloned().collect::<Vec<_>>() {
+            self.memory_bytes -= self.memory.pop(&place).map_or(0, |bytes| bytes.len() as u64);
         }
     }
 }

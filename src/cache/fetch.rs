@@ -86,6 +86,11 @@ pub enum FetchError {
     /// Anything else the service said.
     #[error("{0}")]
     Remote(#[source] Arc<RemoteError>),
+    /// It came whole several times, each time with other bytes, and never with those that the service names the hash of.
+    #[error(
+        "the content arrives damaged, in another way each time; something between OneDrive and this program changes it"
+    )]
+    Damaged,
     /// This machine failed: the sink of [`Fetcher::fill`], or the program itself.
     #[error("{0}")]
     Local(Arc<io::Error>),
@@ -149,10 +154,16 @@ impl Fetcher {
         let _ = self.shared.disowned.set(Box::new(f));
     }
 
-    /// Whether content of this version was once found not to match the hash that the service gives for it. Fetched
-    /// again and found the same, it is taken as it is.
-    pub fn is_trusted(&self, key: &CacheKey) -> bool {
-        self.shared.is_trusted(key)
+    /// Whether content of this version with this hash is taken for right although the service names another hash: it
+    /// came with it from two downloads.
+    pub fn is_trusted(&self, key: &CacheKey, found: &str) -> bool {
+        self.shared.is_trusted(key, found)
+    }
+
+    /// Content that was handed out has turned out to be wrong: on return nothing of it is here any more, and what is read
+    /// next comes from another download. Who else was given it is told.
+    pub async fn disown(&self, key: &CacheKey) {
+        self.shared.disown(key).await;
     }
 
     /// Reads a range of a file of `size` bytes; what lies beyond its end is left out. Bytes that are not
@@ -182,6 +193,9 @@ impl Fetcher {
                 return Ok(bytes);
             }
             Lookup::Missing(_) => {
+                if self.shared.is_refused(key) {
+                    return Err(FetchError::Damaged);
+                }
                 let until = if size <= settings.small_file { size } else { ahead.until.min(size) };
                 let interest = Some(stream.interest());
                 let want = Want { key, size, range, until, urgency: Urgency::Interactive, interest };
@@ -206,6 +220,9 @@ impl Fetcher {
         urgency: Urgency,
         sink: Option<Sink>,
     ) -> Result<(), FetchError> {
+        if self.shared.is_refused(key) && !self.shared.cache.is_complete(key, size) {
+            return Err(FetchError::Damaged);
+        }
         let part = self.shared.settings.part;
         let parts: Vec<Range<u64>> = ranges
             .within(0..size)

@@ -31,6 +31,7 @@ use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::hash::QuickXorHash;
 use crate::base::ranges::RangeSet;
 
+mod doubt;
 mod download;
 pub mod evict;
 mod fetch;
@@ -44,6 +45,7 @@ mod tables;
 mod tests;
 mod turn;
 
+pub use doubt::{Judgement, judge};
 pub use evict::{Level, Limits};
 pub use fetch::{FetchError, Fetcher, Settings, Sink};
 #[cfg(any(test, feature = "fuzzing"))]

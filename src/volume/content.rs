@@ -27,7 +27,7 @@ impl From<FetchError> for VolumeError {
             FetchError::Stale => Self::Stale,
             FetchError::Offline => Self::Offline,
             FetchError::TimedOut => Self::TimedOut,
-            FetchError::Size { .. } => Self::Failed(error.to_string()),
+            FetchError::Size { .. } | FetchError::Damaged => Self::Failed(error.to_string()),
             FetchError::Remote(error) => error.share().into(),
             FetchError::Local(error) => Self::Failed(error.to_string()),
         }
@@ -195,6 +195,7 @@ impl Versions for CachedVersions {
             FetchError::Offline => RemoteError::offline("the rest of an edited file cannot be fetched now"),
             FetchError::TimedOut => RemoteError::offline("the rest of an edited file did not arrive in time"),
             FetchError::Size { .. } => RemoteError::protocol(error.to_string()),
+            FetchError::Damaged => RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, error.to_string()),
             FetchError::Remote(error) => error.share(),
             FetchError::Local(error) => RemoteError::new(RemoteErrorKind::Local, Advice::Retry, error.to_string()),
         })

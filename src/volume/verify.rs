@@ -109,7 +109,7 @@ impl Volume {
         match tag.hash() {
             None => (total, Verdict::Unknown("the service gives no hash for it")),
             Some(wanted) if wanted == found => (total, Verdict::Intact),
-            Some(_) if self.fetcher.is_trusted(&key) => {
+            Some(_) if self.fetcher.is_trusted(&key, &found) => {
                 (total, Verdict::Unknown("the service's hash does not fit the bytes that it sends"))
             }
             Some(_) => damaged("the downloaded content did not match the service's hash; it will be downloaded again"),

@@ -1,6 +1,6 @@
 //! A cloud made of a table: counts requests, can be held, fail, cut a body off and lie.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ struct State {
     fail: Option<(RemoteErrorKind, Urgency)>,
     cut_after: Option<u64>,
     total: Option<u64>,
-    corrupt: usize,
+    corrupt: VecDeque<usize>,
 }
 
 impl Cloud {
@@ -95,9 +95,9 @@ impl Cloud {
         self.state().total = Some(total);
     }
 
-    /// Makes the next bodies wrong in their first byte.
-    pub(super) fn corrupt(&self, bodies: usize) {
-        self.state().corrupt = bodies;
+    /// Makes the next bodies wrong, each in the byte at one of these offsets.
+    pub(super) fn corrupt(&self, at: &[usize]) {
+        self.state().corrupt.extend(at);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -153,10 +153,9 @@ impl Remote for Cloud {
             return Err(RemoteError::new(RemoteErrorKind::Changed, Advice::GiveUp, "another version"));
         }
         let mut bytes = bytes.slice(range.start as usize..range.end as usize);
-        if state.corrupt > 0 {
-            state.corrupt -= 1;
+        if let Some(at) = state.corrupt.pop_front() {
             let mut wrong = bytes.to_vec();
-            wrong[0] ^= 1;
+            wrong[at] ^= 1;
             bytes = wrong.into();
         }
         let mut pieces = Vec::new();

@@ -1,6 +1,7 @@
 //! The cache against a real disk and a cloud made of a table.
 
 mod cloud;
+mod damage;
 mod reading;
 mod store;
 

@@ -8,28 +8,26 @@ use futures_util::poll;
 
 use super::cloud::Cloud;
 use super::{Place, ROOMY, content, key};
-use crate::base::hash::QuickXorHash;
-use crate::base::ids::ContentTag;
 use crate::base::ranges::RangeSet;
 use crate::cache::{CHUNK, CacheKey, ChunkCache, FetchError, Fetcher, Limits, ReadStream, Settings};
 use crate::remote::{RemoteErrorKind, Urgency};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 
-struct World {
-    place: Place,
-    cloud: Arc<Cloud>,
-    cache: ChunkCache,
-    fetcher: Fetcher,
+pub(super) struct World {
+    pub(super) place: Place,
+    pub(super) cloud: Arc<Cloud>,
+    pub(super) cache: ChunkCache,
+    pub(super) fetcher: Fetcher,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(ROOMY, Settings::default())
     }
 
-    fn with(limits: Limits, settings: Settings) -> Self {
+    pub(super) fn with(limits: Limits, settings: Settings) -> Self {
         let place = Place::new();
         let cloud = Cloud::new();
         let cache = place.open(limits);
@@ -37,14 +35,14 @@ impl World {
         Self { place, cloud, cache, fetcher }
     }
 
-    fn file(&self, name: &str, size: u64) -> (CacheKey, Vec<u8>) {
+    pub(super) fn file(&self, name: &str, size: u64) -> (CacheKey, Vec<u8>) {
         let (key, bytes) = (key(name, "1"), content(size, size));
         self.cloud.put(&key, bytes.clone());
         (key, bytes)
     }
 
     /// Lets everything happen that can while the cloud holds what it holds.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         while self.fetcher.running() > self.cloud.held() {
             // A task may be writing on another thread; give it the processor.
             tokio::task::spawn_blocking(std::thread::yield_now).await.expect("runs");
@@ -347,28 +345,4 @@ async fn filling_brings_the_ranges_to_the_sink_whether_cached_before_or_not() {
     let full = Some::<crate::cache::Sink>(Arc::new(|_, _| Err(std::io::ErrorKind::StorageFull.into())));
     let error = world.fetcher.fill(&key, size, &RangeSet::of(0..1), Urgency::Upload, full).await;
     assert!(matches!(error, Err(FetchError::Local(_))));
-}
-
-#[tokio::test]
-async fn content_that_does_not_match_its_hash_is_fetched_again_once() {
-    let world = World::new();
-    let size = 200 << 10;
-    let bytes = content(size, 12);
-    let mut key = key("doc", "");
-    key.tag = ContentTag::from_hash(&QuickXorHash::of(&bytes), size);
-    world.cloud.put(&key, bytes.clone());
-    world.cloud.corrupt(1);
-    let read = async || world.fetcher.read(&key, size, 0..size, &ReadStream::new(), PATIENCE).await.expect("read");
-    assert!(read().await != bytes, "it is noticed only when the file is complete");
-    world.settle().await;
-    assert_eq!(world.cache.cached_bytes(&key), 0, "and dropped then");
-    assert!(read().await == bytes);
-    world.settle().await;
-    assert!(world.cache.is_complete(&key, size));
-
-    world.cache.discard(&key);
-    world.cloud.corrupt(1);
-    read().await;
-    world.settle().await;
-    assert!(world.cache.is_complete(&key, size), "wrong twice: then the hash is what is wrong");
 }
