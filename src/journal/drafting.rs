@@ -179,14 +179,15 @@ impl Journal {
         Ok(draft)
     }
 
-    /// A newer draft that was begun as a copy of content which is about to land, before that was complete: what it misses
-    /// is to be had from the other, and soon no more from the version that both were made from.
+    /// A newer draft that was begun as a copy of content which is about to land, before that was complete: what it misses,
+    /// or nobody has compared, is to be had from the other, and soon no more from the version that both were made from.
     pub(super) fn copy_with_gaps(&self, ino: Ino, landing: &Draft) -> Option<Arc<Draft>> {
         let state = self.lock();
         let intent = state.overlay.get(ino)?;
         let newer = intent.drafting.or(intent.sealed).filter(|newer| *newer != landing.id)?;
         let newer = state.drafts.get(&newer)?.clone();
-        (!newer.missing().is_empty() && newer.base() == landing.base()).then_some(newer)
+        let incomplete = !newer.missing().is_empty() || !newer.borrowed().is_empty();
+        (incomplete && newer.base() == landing.base()).then_some(newer)
     }
 
     /// The content that is being written is to be sent: a program closed the file. On return it survives the

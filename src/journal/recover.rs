@@ -395,6 +395,7 @@ impl<'a> Sorted<'a> {
             file: file.to_owned(),
             size,
             present: crate::base::ranges::RangeSet::of(0..size),
+            borrowed: crate::base::ranges::RangeSet::new(),
             base_limit: 0,
             base: None,
             hash: None,

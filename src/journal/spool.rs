@@ -22,11 +22,11 @@ use super::intent::SpoolId;
 use super::store::{SpoolBase, SpoolRow};
 use super::sums::{self, BlockSums, DamagedDraft, Verdict};
 use crate::base::clock::Timestamp;
-use crate::base::disk::DiskFile;
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::Ino;
 use crate::base::ranges::RangeSet;
 
+mod base;
 mod begin;
 mod files;
 
@@ -49,6 +49,8 @@ struct Inner {
     ino: Ino,
     size: u64,
     present: RangeSet,
+    /// Those of the bytes present that came from the base and that nobody has compared with its hash.
+    borrowed: RangeSet,
     base_limit: u64,
     base: Option<SpoolBase>,
     /// The hash of the first bytes, while they have come in order.
@@ -107,6 +109,7 @@ impl Draft {
             file: self.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
             size: inner.size,
             present: inner.present.clone(),
+            borrowed: inner.borrowed.clone(),
             base_limit: inner.base_limit,
             base: inner.base.clone(),
             hash: inner.hash.clone(),
@@ -146,17 +149,6 @@ impl Draft {
     /// Sets the time of the last write, as a program asked for.
     pub fn set_modified(&self, modified: Timestamp) {
         self.lock().modified = modified;
-    }
-
-    /// The version that missing bytes come from.
-    pub fn base(&self) -> Option<SpoolBase> {
-        self.lock().base.clone()
-    }
-
-    /// Bytes of disk that may be needed to complete it.
-    pub fn missing(&self) -> RangeSet {
-        let inner = self.lock();
-        inner.present.missing(0..inner.base_limit.min(inner.size))
     }
 
     /// Bytes of content in its file.
@@ -220,6 +212,7 @@ impl Draft {
         }
         inner.sums.wrote(at, bytes);
         inner.present.insert(at..end);
+        inner.borrowed.remove(at..end);
         self.count(&inner);
         inner.size = inner.size.max(end);
         let in_order = inner.running.as_ref().is_some_and(|hash| hash.length() == at);
@@ -249,6 +242,7 @@ impl Draft {
         self.file.get()?.set_len(size)?;
         inner.sums.cut(size);
         inner.present.truncate(size);
+        inner.borrowed.truncate(size);
         self.count(&inner);
         inner.base_limit = inner.base_limit.min(size);
         if size == 0 {
@@ -277,6 +271,7 @@ impl Draft {
             inner.sums.disturb(range.start..end);
             self.file.get()?.punch_hole(range.start..end)?;
             inner.present.insert(range.start..end);
+            inner.borrowed.remove(range.start..end);
             self.count(&inner);
         }
         inner.running = None;
@@ -284,63 +279,6 @@ impl Draft {
         inner.modified = now;
         inner.generation += 1;
         Ok(())
-    }
-
-    /// Puts bytes of the base where nothing was written since. Does not count as change.
-    pub fn fill(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let _turn = self.turn();
-        let mut inner = self.lock();
-        let wanted = inner.present.missing(at..(at + bytes.len() as u64).min(inner.base_limit));
-        for range in wanted.iter() {
-            let (from, to) = ((range.start - at) as usize, (range.end - at) as usize);
-            self.trust_edges(&mut inner, range.clone())?;
-            inner.sums.disturb(range.clone());
-            self.file.get()?.write_at(&bytes[from..to], range.start)?;
-            inner.present.insert(range);
-        }
-        self.count(&inner);
-        Ok(())
-    }
-
-    /// Puts the bytes of another draft, which is complete and was made from the same version, where nothing was written
-    /// here: of a copy that was taken before the other one was complete, they are those of that version.
-    ///
-    /// # Errors
-    ///
-    /// The disk's, and [`DamagedDraft`].
-    pub(super) fn fill_from(&self, other: &Self) -> io::Result<()> {
-        const PIECE: u64 = 4 << 20;
-        for gap in self.missing().iter() {
-            let mut at = gap.start;
-            while at < gap.end.min(other.size()) {
-                let bytes = other.read_complete(at..gap.end.min(at + PIECE))?;
-                self.fill(at, &bytes)?;
-                at += bytes.len() as u64;
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets `copy` write bytes of the base into the file, and takes what it says as present. However long that takes,
-    /// only those wait for it who change the file.
-    pub fn fill_with(&self, copy: impl FnOnce(&dyn DiskFile) -> RangeSet) {
-        let _turn = self.turn();
-        {
-            let inner = self.lock();
-            // Once written or cut, what the base had beyond the cut must not come back.
-            let untouched = inner.base.as_ref().is_some_and(|base| base.size == inner.base_limit);
-            if !inner.present.is_empty() || !untouched {
-                return;
-            }
-        }
-        let Ok(file) = self.file.get() else { return };
-        let filled = copy(&*file);
-        let mut inner = self.lock();
-        for range in filled.iter() {
-            inner.sums.disturb(range);
-        }
-        inner.present.extend(&filled);
-        self.count(&inner);
     }
 
     /// The pieces of a range, in order; short at the end of the file.
@@ -489,12 +427,6 @@ impl Draft {
             }
         }
         Ok(())
-    }
-
-    /// Bytes of the base that were filled in are durable and summed on return.
-    pub(super) fn sync_filled(&self) -> io::Result<()> {
-        self.file.get()?.sync_data()?;
-        self.close_sums()
     }
 
     /// Finishes the hash if the bytes came in order. Called when the draft is sealed.

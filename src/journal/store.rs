@@ -79,6 +79,9 @@ pub struct SpoolRow {
     pub size: u64,
     /// Which bytes are in the file; below `base_limit` the others are those of the base.
     pub present: RangeSet,
+    /// Those of them that came from the base and were not compared with its hash; missing in rows of older versions.
+    #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
+    pub borrowed: RangeSet,
     /// Up to where missing bytes come from the base.
     pub base_limit: u64,
     /// The version that missing bytes come from.

@@ -11,6 +11,7 @@ mod content;
 mod folders;
 mod look;
 mod unanswered;
+mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,13 @@ pub trait Versions: Send + Sync + 'static {
     /// A range of a version; it must lie within the version's size. [`RemoteErrorKind::Changed`] if the cloud
     /// has another version now and the bytes are not on this machine.
     async fn read(&self, version: &SpoolBase, range: Range<u64>) -> Result<Bytes, RemoteError>;
+
+    /// Whether a version has bytes with this hash although the service names another one: they came like that twice.
+    fn is_trusted(&self, version: &SpoolBase, hash: &str) -> bool;
+
+    /// Bytes of a version that were handed out are wrong. On return nothing of it is kept; what is read next comes from
+    /// another download.
+    async fn disown(&self, version: &SpoolBase);
 
     /// A version has another tag now and the same bytes: what is kept of it here is kept under that tag, too. May take as
     /// long as the disk needs to copy it.
@@ -68,6 +76,8 @@ pub struct Uploader {
     stopping: AtomicBool,
     /// Content that arrived with other bytes than it was sent with, and as what.
     damaged: std::sync::Mutex<std::collections::HashMap<SpoolId, Vec<ContentTag>>>,
+    /// Edits whose base came with wrong hashes, and which.
+    doubted: std::sync::Mutex<std::collections::HashMap<SpoolId, Vec<String>>>,
 }
 
 /// Why a step was not acknowledged.
@@ -116,8 +126,8 @@ impl Uploader {
         settings: UploadSettings,
         sink: Arc<dyn NoticeSink>,
     ) -> Arc<Self> {
-        let (stopping, damaged) = (AtomicBool::new(false), std::sync::Mutex::default());
-        Arc::new(Self { journal, index, remote, versions, clock, settings, sink, stopping, damaged })
+        let (stopping, damaged, doubted) = (AtomicBool::new(false), Default::default(), Default::default());
+        Arc::new(Self { journal, index, remote, versions, clock, settings, sink, stopping, damaged, doubted })
     }
 
     /// How many workers there should be.

@@ -201,6 +201,14 @@ impl Versions for CachedVersions {
         })
     }
 
+    fn is_trusted(&self, version: &SpoolBase, hash: &str) -> bool {
+        self.fetcher.is_trusted(&CacheKey::new(&version.item, &version.tag), hash)
+    }
+
+    async fn disown(&self, version: &SpoolBase) {
+        self.fetcher.disown(&CacheKey::new(&version.item, &version.tag)).await;
+    }
+
     fn renamed(&self, item: &ItemId, from: &ContentTag, to: &ContentTag, size: u64) {
         let key = |tag: &ContentTag| CacheKey { item: item.clone(), tag: tag.clone() };
         self.cache.carry_over(&key(from), &key(to), size);

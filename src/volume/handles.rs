@@ -213,14 +213,25 @@ impl Volume {
     }
 
     /// Content of this version was wrong. The kernel forgets what it was given of it, under open handles too: they are
-    /// on this very version, and read it again.
+    /// on this very version, or on an edit of a part of it, and read it again.
     pub(super) fn disown_pages(&self, key: &CacheKey) {
-        let mut wrong = Vec::new();
-        locked(&self.open).pages.retain(|ino, held| {
-            let keeps = !matches!(held, PageVersion::Clean(held) if held == key);
-            wrong.extend((!keeps).then_some(*ino));
-            keeps
+        let (mut wrong, mut edited) = (Vec::new(), Vec::new());
+        locked(&self.open).pages.retain(|ino, held| match held {
+            PageVersion::Clean(held) if held == key => {
+                wrong.push(*ino);
+                false
+            }
+            PageVersion::Clean(_) => true,
+            PageVersion::Edit => {
+                edited.push(*ino);
+                true
+            }
         });
+        let starts_from_it = |ino: &Ino| {
+            let base = self.journal.content(*ino).and_then(|draft| draft.base());
+            base.is_some_and(|base| base.item == key.item && base.tag == key.tag)
+        };
+        wrong.extend(edited.into_iter().filter(starts_from_it));
         for ino in wrong {
             self.kernel.post(KernelNotice::Pages(ino));
         }

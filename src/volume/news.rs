@@ -9,7 +9,7 @@
 //! | content, no handle open | pages |
 //! | content, handle open | attributes only; pages are dropped at the next open |
 //! | content of a node that the kernel does not know | entry (it may have been hidden) |
-//! | content was wrong as it came | pages, handle open or not |
+//! | content was wrong as it came | pages, handle open or not, of an edit of a part of it, too |
 //! | our own work is out of the way of something | entry |
 //! | anything about a node that has an intent | nothing: the kernel is looking at our own work |
 //! | something comes to a name, or leaves it, that has our own work | no entry: the kernel would take the ground from under who stands there |

@@ -53,9 +53,10 @@ enum Operation {
     Poll,
     Quota,
     FirstMount,
+    EditPart,
 }
 
-const OPERATIONS: [Operation; 15] = [
+const OPERATIONS: [Operation; 16] = [
     Operation::ListFolder,
     Operation::ColdRead,
     Operation::ReadMiddle,
@@ -71,6 +72,7 @@ const OPERATIONS: [Operation; 15] = [
     Operation::Poll,
     Operation::Quota,
     Operation::FirstMount,
+    Operation::EditPart,
 ];
 
 impl Operation {
@@ -82,7 +84,9 @@ impl Operation {
     fn aims_live(self) -> &'static [Aim] {
         match self {
             Self::ListFolder | Self::Poll => &[("GET", "*/files*", Host::Live)],
-            Self::ColdRead | Self::ReadMiddle => &[("GET", "*/content*", Host::Live), ("GET", "*", Host::Storage)],
+            Self::ColdRead | Self::ReadMiddle | Self::EditPart => {
+                &[("GET", "*/content*", Host::Live), ("GET", "*", Host::Storage)]
+            }
             Self::CreateSmall | Self::OverwriteSmall | Self::SaveByRename | Self::Rename => &[("PUT", "*", Host::Live)],
             Self::UploadLarge => &[
                 ("Create-Session", "*", Host::Bits),
@@ -100,7 +104,9 @@ impl Operation {
     fn aims_graph(self) -> &'static [Aim] {
         match self {
             Self::ListFolder => &[("GET", "*children*", Host::Graph)],
-            Self::ColdRead | Self::ReadMiddle => &[("GET", "*downloadUrl*", Host::Graph), ("GET", "*", Host::Storage)],
+            Self::ColdRead | Self::ReadMiddle | Self::EditPart => {
+                &[("GET", "*downloadUrl*", Host::Graph), ("GET", "*", Host::Storage)]
+            }
             Self::CreateSmall | Self::OverwriteSmall | Self::SaveByRename => &[("PUT", "*/content*", Host::Graph)],
             Self::UploadLarge => &[("POST", "*createUploadSession", Host::Graph), ("PUT", "*", Host::Storage)],
             Self::MakeFolder => &[("POST", "*/children", Host::Graph)],
@@ -294,6 +300,12 @@ impl Case {
                 let asked = URGENCY.scope(Urgency::Interactive, running.core.remote.quota()).await;
                 outcomes.push(asked.map(drop).map_err(VolumeError::from));
             }
+            Operation::EditPart => {
+                let mut bytes = pattern(3, BIG);
+                bytes[BIG / 2..BIG / 2 + 700].copy_from_slice(&pattern(15, 700));
+                user.patch("photos/big.bin", BIG as u64 / 2, &pattern(15, 700)).await.expect("writing is local");
+                self.wrote("photos/big.bin", &bytes);
+            }
             Operation::FirstMount => unreachable!("it has a way of its own"),
         }
         outcomes
@@ -370,7 +382,8 @@ impl Case {
             local_tree_of(&running.core).await.is_ok_and(|tree| tree == self.model.0)
         })
         .await;
-        self.nothing_unwanted(trouble.damages);
+        // What was damaged on the way here is no excuse for what is sent.
+        self.nothing_unwanted(trouble.damages && !matches!(trouble.means, Means::Corrupt));
     }
 
     fn nothing_unwanted(&self, damages: bool) {
@@ -473,8 +486,8 @@ async fn play(side: Side, trouble: &Trouble, operation: Operation, extent: Exten
         }
         let wanted = if extent == Extent::Lasting { LASTING } else { Duration::from_secs(3) };
         case.clock.sleep(wanted.saturating_sub(case.clock.monotonic().since(begun))).await;
-        if operation == Operation::UploadLarge {
-            // On a busy machine the fragment that it waits for may not have had its turn.
+        if matches!(operation, Operation::UploadLarge | Operation::EditPart) {
+            // On a busy machine the fragment that it waits for, or the download, may not have had its turn.
             let late = Instant::now() + Duration::from_secs(20);
             while !made.struck(&case.world.emulator)
                 && running.core.journal.backlog() != (0, 0)

@@ -24,6 +24,7 @@ mod cli_under_way;
 mod conflicts;
 mod control;
 mod crash_points;
+mod damaged_base;
 mod durability;
 mod edits_meet;
 mod faults_matrix;

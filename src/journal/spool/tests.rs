@@ -48,6 +48,50 @@ fn missing_bytes_come_from_the_base_but_never_beyond_a_cut() {
 }
 
 #[test]
+fn what_came_from_the_base_is_borrowed_until_somebody_vouches_for_it() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path()).with_base(base(10), Timestamp(0)).expect("sizes");
+    draft.fill_with(|file| {
+        file.write_at(b"01?3456789", 0).expect("writes");
+        RangeSet::of(0..8)
+    });
+    draft.write(4, b"XX", Timestamp(1)).expect("writes");
+    draft.zero(6..7, Timestamp(1)).expect("zeros");
+    draft.fill(0, b"0123456789").expect("fills");
+    let borrowed = || draft.borrowed().iter().collect::<Vec<_>>();
+    assert_eq!(borrowed(), [0..4, 7..10], "not what was written here");
+    let again = Draft::reopen(&files(), dir.path(), &draft.row("boot"), Timestamp(1)).expect("opens");
+    assert_eq!(again.borrowed(), draft.borrowed(), "a restart forgets nothing");
+
+    draft.give_back();
+    assert_eq!(draft.missing().iter().collect::<Vec<_>>(), [0..4, 7..10]);
+    assert!(borrowed().is_empty());
+    draft.fill(0, b"0123456789").expect("fills");
+    assert_eq!(draft.read(0..10).expect("reads"), [Piece::Here(Bytes::from_static(b"0123XX\x00789"))]);
+    draft.truncate(8, Timestamp(2)).expect("cuts");
+    assert_eq!(borrowed(), [0..4, 7..8]);
+    draft.vouch();
+    draft.give_back();
+    assert!(draft.missing().is_empty());
+}
+
+#[test]
+fn a_copy_gets_what_was_compared_in_place_of_what_was_not() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path()).with_base(base(10), Timestamp(0)).expect("sizes");
+    draft.write(4, b"XX", Timestamp(1)).expect("writes");
+    draft.fill(0, b"?123").expect("fills");
+    let copy = draft.duplicate(dir.path(), SpoolId(2), "x").expect("copies");
+    copy.write(1, b"YY", Timestamp(2)).expect("writes");
+    draft.give_back();
+    draft.fill(0, b"0123456789").expect("fills");
+    draft.vouch();
+    copy.fill_from(&draft).expect("fills");
+    assert_eq!(copy.read(0..10).expect("reads"), [Piece::Here(Bytes::from_static(b"0YY3XX6789"))]);
+    assert!(copy.borrowed().is_empty() && copy.missing().is_empty());
+}
+
+#[test]
 fn a_duplicate_does_not_change_its_original() {
     let dir = tempfile::tempdir().expect("temp");
     let draft = draft(dir.path());

@@ -1,4 +1,4 @@
-//! New content on its way: complete it, send it whole or in fragments, and let it land.
+//! New content on its way: send it whole or in fragments, and let it land.
 //!
 //! Apart from the other steps because it is the one that takes long. It can be interrupted after every fragment
 //! and goes on where the service stands; what the service acknowledged is what counts, never what was sent.
@@ -26,49 +26,6 @@ use crate::remote::{
 const AFTER_DAMAGE: Duration = Duration::from_secs(2);
 
 impl Uploader {
-    /// Brings the missing bytes of an edited file here, so that the whole can be sent.
-    async fn complete(&self, draft: &Arc<Draft>) -> Result<(), Setback> {
-        const PIECE: u64 = 4 << 20;
-        let missing = draft.missing();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let Some(base) = draft.base() else { return Err(Setback::Local("a draft misses bytes of nothing".into())) };
-        for range in missing.iter() {
-            let mut at = range.start;
-            while at < range.end {
-                let end = range.end.min(at + PIECE);
-                match self.versions.read(&base, at..end).await {
-                    Ok(bytes) if bytes.is_empty() => {
-                        return Err(
-                            RemoteError::protocol("the version an edit was made on is shorter than it was").into()
-                        );
-                    }
-                    Ok(bytes) => {
-                        let length = bytes.len() as u64;
-                        let draft = draft.clone();
-                        blocking(move || draft.fill(at, &bytes)).await?;
-                        at += length;
-                    }
-                    Err(error) if matches!(error.kind, RemoteErrorKind::Changed | RemoteErrorKind::NotFound) => {
-                        return Err(Setback::Park(
-                            ParkReason::BaseGone,
-                            "the file was replaced elsewhere before the part of it that was not edited here had \
-                             arrived; export the draft to keep the edited part"
-                                .into(),
-                        ));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        // The row must not speak of bytes that a power failure could still take.
-        let filled = draft.clone();
-        blocking(move || filled.sync_filled()).await?;
-        self.journal.note_filled(draft.id);
-        Ok(())
-    }
-
     /// Sends the draft `spool` as the content an intent wants; it has landed on `Ok`.
     pub(super) async fn send(&self, intent: &Intent, parent: Option<ItemId>, spool: SpoolId) -> Result<(), Setback> {
         let Some(draft) = self.journal.draft(spool) else {
@@ -78,6 +35,7 @@ impl Uploader {
             return Err(Setback::Park(ParkReason::Damaged, "the file with its content is missing".into()));
         };
         self.complete(&draft).await?;
+        self.compare_base(&draft).await?;
         let size = draft.size();
         let limit = self.remote.caps().max_file;
         if size > limit {
@@ -531,7 +489,9 @@ fn is_as_before(intent: &Intent, item: &Item) -> bool {
 }
 
 /// Runs disk work where it may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(std::io::Error::other(error)),

@@ -331,6 +331,15 @@ impl User<'_> {
         written.map(|_| ()).and(flushed)
     }
 
+    /// Reads the first bytes of a file.
+    pub async fn read_start(&self, path: &str, length: u32) -> VolumeResult<Vec<u8>> {
+        let ino = self.walk(path).await?;
+        let fh = self.0.volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await?.fh;
+        let read = self.0.volume.read(ino, fh, 0, length).await;
+        self.0.volume.release(ino, fh);
+        read.map(|bytes| bytes.to_vec())
+    }
+
     pub async fn read(&self, path: &str) -> VolumeResult<Vec<u8>> {
         let ino = self.walk(path).await?;
         let volume = &self.0.volume;

@@ -1,0 +1,109 @@
+//! An edit of a part of a file is sent together with the rest, and the rest may be damaged on its way here: in the
+//! cloud it would become the current version, with a hash that fits it. What arrives must be the file with the edit and nothing
+//! else.
+
+use onedrive_mount::emulator::{Fault, Host, Rule};
+
+use crate::world::side::Side;
+use crate::world::{User, World};
+
+const SIZE: usize = 3 << 20;
+const EDIT: &[u8] = b"what the user wrote";
+
+fn content() -> Vec<u8> {
+    (0..SIZE as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 23) as u8).collect()
+}
+
+fn edited(at: usize) -> Vec<u8> {
+    let mut bytes = content();
+    bytes.resize(SIZE.max(at + EDIT.len()), 0);
+    bytes[at..at + EDIT.len()].copy_from_slice(EDIT);
+    bytes
+}
+
+fn damage(at: u64) -> Fault {
+    Fault::Corrupt { at }
+}
+
+/// All versions that the file ever had in the cloud are ones that somebody wrote.
+fn only_these(world: &World, path: &str, wanted: &[Vec<u8>]) {
+    let drive = world.emulator.drive();
+    assert!(drive.read_file(path).as_ref() == wanted.last(), "{path} is not what the user made of it");
+    assert!(drive.versions(path).iter().all(|version| wanted.contains(version)), "{path} was something else before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_part_is_sent_with_the_rest_as_the_cloud_has_it() {
+    for flavour in [Side::PERSONAL, Side::BUSINESS] {
+        for at in [SIZE, SIZE / 2, 100] {
+            for times in [1, 2] {
+                let world = World::new(flavour).await;
+                world.emulator.drive().create_file("/big.bin", content());
+                let running = world.run().await;
+                for number in 0..times {
+                    let rule = Rule::once("GET", "*", damage(1_000_000 + number)).on(Host::Storage);
+                    world.emulator.faults().add(rule);
+                }
+                User(&running.core).patch("big.bin", at as u64, EDIT).await.expect("writes");
+                running.settle().await;
+                only_these(&world, "/big.bin", &[content(), edited(at)]);
+                let user = User(&running.core);
+                assert!(user.read("big.bin").await.expect("reads") == edited(at));
+                running.stop().await;
+            }
+        }
+    }
+}
+
+/// The edit begins with what was read a moment ago, before anybody could compare it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_begins_with_damaged_bytes_from_the_cache_is_sent_with_the_right_ones() {
+    for at in [SIZE, SIZE / 2] {
+        let world = World::new(Side::PERSONAL).await;
+        world.emulator.drive().create_file("/big.bin", content());
+        let running = world.run().await;
+        let user = User(&running.core);
+        world.emulator.faults().add(Rule::once("GET", "*", damage(50_000)).on(Host::Storage));
+        user.read_start("big.bin", 1 << 20).await.expect("reads");
+        // Only a part is here, of which nothing can be said.
+        user.patch("big.bin", at as u64, EDIT).await.expect("writes");
+        running.settle().await;
+        only_these(&world, "/big.bin", &[content(), edited(at)]);
+        assert!(user.read("big.bin").await.expect("reads") == edited(at));
+        running.stop().await;
+    }
+}
+
+/// What comes the same twice is what the service has: it names wrong hashes of documents that it edits itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_file_whose_hash_the_service_has_wrong_is_sent() {
+    let world = World::new(Side::BUSINESS).await;
+    world.emulator.drive().create_file("/big.bin", content());
+    let running = world.run().await;
+    world.emulator.faults().add(Rule::always("GET", "*", damage(1_000_000)).on(Host::Storage));
+    User(&running.core).patch("big.bin", SIZE as u64, EDIT).await.expect("writes");
+    running.settle().await;
+    let mut wanted = edited(SIZE);
+    let sent = world.emulator.drive().read_file("/big.bin").expect("there");
+    wanted[1_000_000] = sent[1_000_000];
+    assert!(sent == wanted, "the edit arrived");
+    running.stop().await;
+}
+
+/// The edit goes on while the first part of it is being sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_further_edit_starts_from_what_was_compared() {
+    let world = World::new(Side::PERSONAL).await;
+    world.emulator.drive().create_file("/big.bin", content());
+    let running = world.run().await;
+    let user = User(&running.core);
+    world.emulator.faults().add(Rule::once("GET", "*", damage(50_000)).on(Host::Storage));
+    user.read_start("big.bin", 1 << 20).await.expect("reads");
+    user.patch("big.bin", SIZE as u64 / 2, EDIT).await.expect("writes");
+    user.patch("big.bin", 100, EDIT).await.expect("writes");
+    running.settle().await;
+    let mut wanted = edited(SIZE / 2);
+    wanted[100..100 + EDIT.len()].copy_from_slice(EDIT);
+    only_these(&world, "/big.bin", &[content(), edited(SIZE / 2), wanted.clone()]);
+    running.stop().await;
+}
