@@ -24,6 +24,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, SeekFrom};
 
 use crate::base::clock::Timestamp;
+use crate::base::ranges::RangeSet;
+
+/// Says whether so many bytes more may be written. Who copies much asks again and again: others write meanwhile.
+pub type Room<'a> = &'a dyn Fn(u64) -> bool;
+
+/// How many bytes are copied before room is asked for again.
+pub const COPIED_AT_ONCE: u64 = 16 << 20;
 
 /// How a file is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,9 +98,12 @@ pub trait Disk: Send + Sync + 'static {
     /// Bytes that this user may still write to the file system of this path.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
 
-    /// Makes `to`, which must not exist, a copy of `from`: sharing its blocks where the file system can,
-    /// otherwise by copying what is not a hole. Not durable until synced.
-    fn clone_file(&self, from: &Path, to: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes `to`, which must not exist, a copy of `from`: sharing its blocks where the file system can, which needs no
+    /// room; otherwise by copying what is not a hole. Not durable until synced.
+    ///
+    /// Room is asked for once for all of it and then again for each piece; [`io::ErrorKind::StorageFull`], with nothing
+    /// left behind, if there is none.
+    fn clone_file(&self, from: &Path, to: &Path, room: Room<'_>) -> io::Result<Arc<dyn DiskFile>>;
 }
 
 /// An open file with positioned I/O. Object-safe; shared as `Arc<dyn DiskFile>`. All methods block.
@@ -133,6 +143,16 @@ pub trait DiskFile: Send + Sync + 'static {
     /// The descriptor, if a kernel file is behind it.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Lets another file, of which nothing is needed, have all blocks of this one as they are now; what one of the two
+    /// writes later the other does not see. Needs no room and hardly any time. `false`, with nothing done, where the file
+    /// system cannot. The other one is as long as this afterwards, or as long as it was.
+    fn share_all_with(&self, to: &dyn DiskFile) -> bool {
+        match (self.descriptor(), to.descriptor()) {
+            (Some(source), Some(sink)) => rustix::fs::ioctl_ficlone(sink, source).is_ok(),
+            _ => false,
+        }
     }
 
     /// Copies a range to the same offset of another file, in the kernel where that is possible (sharing
@@ -275,20 +295,25 @@ impl Disk for RealDisk {
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 
-    fn clone_file(&self, from: &Path, to: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    fn clone_file(&self, from: &Path, to: &Path, room: Room<'_>) -> io::Result<Arc<dyn DiskFile>> {
         let source = RealFile(File::open(from)?);
         let copy = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(to)?;
         let copy = RealFile(copy);
         let filled = (|| {
-            if rustix::fs::ioctl_ficlone(&copy.0, &source.0).is_ok() {
+            if source.share_all_with(&copy) {
                 return Ok(());
             }
-            let len = source.len()?;
-            copy.set_len(len)?;
+            let mut data = RangeSet::new();
             let mut at = 0;
             while let Some(range) = source.next_data(at)? {
                 at = range.end;
-                source.copy_range_to(range, &copy)?;
+                data.insert(range);
+            }
+            ask(room, data.total())?;
+            copy.set_len(source.len()?)?;
+            for piece in data.iter().flat_map(pieces) {
+                ask(room, piece.end - piece.start)?;
+                source.copy_range_to(piece, &copy)?;
             }
             Ok(())
         })();
@@ -371,6 +396,17 @@ impl DiskFile for RealFile {
     }
 }
 
+/// A range in the pieces that are copied at once.
+pub fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = range.end;
+    let starts = range.step_by(usize::try_from(COPIED_AT_ONCE).unwrap_or(usize::MAX));
+    starts.map(move |start| start..end.min(start + COPIED_AT_ONCE))
+}
+
+fn ask(room: Room<'_>, bytes: u64) -> io::Result<()> {
+    if room(bytes) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+}
+
 fn ignore_absence(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -437,7 +473,7 @@ mod tests {
         let file = RealDisk.open(&from, Open::New).expect("created");
         file.write_at(&[7; 5000], 8 << 20).expect("written");
         file.set_len(16 << 20).expect("extended");
-        let copy = RealDisk.clone_file(&from, &to).expect("cloned");
+        let copy = RealDisk.clone_file(&from, &to, &|bytes| bytes < 1 << 20).expect("cloned");
         assert_eq!(RealDisk.read(&from).expect("read"), RealDisk.read(&to).expect("read"));
         copy.write_at(&[8; 10], 8 << 20).expect("written");
         let mut byte = [0];
@@ -445,6 +481,36 @@ mod tests {
         assert_eq!(byte, [7], "the original stays");
         let sparse = RealDisk.list_dir(dir.path()).expect("listed").iter().all(|e| e.allocated < 1 << 20);
         assert!(sparse, "16 MiB of holes take no space");
+    }
+
+    #[test]
+    fn a_clone_for_which_there_is_no_room_or_none_any_more_leaves_nothing_behind() {
+        let dir = scratch();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let file = RealDisk.open(&from, Open::New).expect("created");
+        file.write_at(&vec![7; 2 * COPIED_AT_ONCE as usize + 1], 0).expect("written");
+        if file.share_all_with(&*RealDisk.open(&to, Open::New).expect("created")) {
+            println!("this file system shares blocks: a clone needs no room");
+            return;
+        }
+        RealDisk.remove(&to).expect("removed");
+        let asked = std::cell::RefCell::new(Vec::new());
+        let whole = 2 * COPIED_AT_ONCE + 1;
+        // The answer to the first question, to the second, and so on.
+        for (answers, questions) in
+            [(vec![false], vec![whole]), (vec![true, true, false], vec![whole, COPIED_AT_ONCE, COPIED_AT_ONCE])]
+        {
+            asked.borrow_mut().clear();
+            let room = |bytes| {
+                asked.borrow_mut().push(bytes);
+                answers[asked.borrow().len() - 1]
+            };
+            let refused = RealDisk.clone_file(&from, &to, &room).err().map(|error| error.kind());
+            assert_eq!(refused, Some(io::ErrorKind::StorageFull));
+            assert_eq!(*asked.borrow(), questions);
+            assert!(!to.exists());
+        }
+        assert_eq!(pieces(5..whole).map(|piece| piece.end - piece.start).sum::<u64>(), whole - 5);
     }
 
     #[test]

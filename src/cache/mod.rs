@@ -224,7 +224,7 @@ impl ChunkCache {
         match disk.rename(spool, &paths.data) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 disk.remove(&paths.data)?;
-                disk.clone_file(spool, &paths.data)?.sync_data()?;
+                disk.clone_file(spool, &paths.data, &|_| true)?.sync_data()?;
                 disk.remove(spool)?;
             }
             other => other?,

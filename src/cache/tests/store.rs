@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Place, ROOMY, content, key};
 use crate::base::clock::{ManualClock, Timestamp};
-use crate::base::disk::{Disk, DiskFile, Entry, Open, RealDisk};
+use crate::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
 use crate::base::ranges::RangeSet;
 use crate::cache::{CHUNK, CacheKey, ChunkCache, Limits, Lookup};
 
@@ -325,8 +325,8 @@ impl Disk for SmallDisk {
     fn free_space(&self, _: &Path) -> io::Result<u64> {
         Ok(self.free.load(Ordering::Relaxed))
     }
-    fn clone_file(&self, from: &Path, to: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.clone_file(from, to)
+    fn clone_file(&self, from: &Path, to: &Path, room: Room<'_>) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.clone_file(from, to, room)
     }
 }
 

@@ -53,7 +53,7 @@ impl SpoolFiles {
 
     /// A new file that is a copy.
     pub(super) fn copy(self: &Arc<Self>, from: &Path, to: PathBuf) -> io::Result<SpoolFile> {
-        let file = self.with_room(|disk| disk.clone_file(from, &to))?;
+        let file = self.with_room(|disk| disk.clone_file(from, &to, &|_| true))?;
         Ok(self.kept(to, file))
     }
 

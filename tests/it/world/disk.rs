@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk};
+use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
 
 /// Who stands in between. All bytes pass [`Between::write`]; nothing is copied behind its back.
 pub trait Between: Send + Sync + 'static {
@@ -95,9 +95,9 @@ impl<B: Between> Disk for Behind<B> {
         self.0.free_space(path)
     }
 
-    fn clone_file(&self, from: &Path, to: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    fn clone_file(&self, from: &Path, to: &Path, room: Room<'_>) -> io::Result<Arc<dyn DiskFile>> {
         self.0.copy(from);
-        self.file(RealDisk.clone_file(from, to))
+        self.file(RealDisk.clone_file(from, to, room))
     }
 }
 

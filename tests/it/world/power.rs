@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk};
+use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
 
 use super::generated::Dice;
 
@@ -452,10 +452,10 @@ impl Disk for FilmedDisk {
         RealDisk.free_space(path)
     }
 
-    fn clone_file(&self, from: &Path, to: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    fn clone_file(&self, from: &Path, to: &Path, room: Room<'_>) -> io::Result<Arc<dyn DiskFile>> {
         let mut reel = self.0.reel();
         reel.look();
-        let file = RealDisk.clone_file(from, to)?;
+        let file = RealDisk.clone_file(from, to, room)?;
         let content = RealDisk.read(to)?;
         let filmed = self.filmed(&mut reel, to, file);
         let id = reel.names[to];
