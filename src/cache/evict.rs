@@ -26,6 +26,13 @@ pub struct Level {
     pub free: Option<u64>,
 }
 
+impl Level {
+    /// As it would be if nothing were cached.
+    pub fn emptied(self) -> Self {
+        Self { cached: 0, free: self.free.map(|free| free.saturating_add(self.cached)), ..self }
+    }
+}
+
 /// A file that could go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate<K> {
@@ -117,6 +124,8 @@ mod tests {
         assert!(!fits(level(900, 1000), LIMITS, 101));
         assert!(fits(level(0, 180), LIMITS, 100));
         assert!(!fits(level(0, 179), LIMITS, 100));
+        assert!(fits(level(900, 180).emptied(), LIMITS, 1000));
+        assert!(!fits(level(900, 179).emptied(), LIMITS, 1000));
     }
 
     #[test]

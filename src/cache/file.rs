@@ -55,13 +55,16 @@ pub(super) struct Paths {
     pub(super) shard: PathBuf,
     pub(super) data: PathBuf,
     pub(super) map: PathBuf,
+    /// Content on its way here from another file system.
+    pub(super) copy: PathBuf,
 }
 
 impl Paths {
     pub(super) fn of(root: &Path, digest: &Digest) -> Self {
         let hex = digest.hex();
         let shard = root.join(&hex[..2]);
-        Self { data: shard.join(format!("{hex}.data")), map: shard.join(format!("{hex}.map")), shard }
+        let [data, map, copy] = ["data", "map", "copy"].map(|kind| shard.join(format!("{hex}.{kind}")));
+        Self { shard, data, map, copy }
     }
 }
 
@@ -428,13 +431,14 @@ fn parse_entry(index: u64, bytes: &[u8]) -> (u8, u32) {
 
 #[cfg(any(test, feature = "fuzzing"))]
 /// Any bytes as the map of a cached file: whatever they are, no chunk is believed that its checksum does not prove.
-pub(crate) fn fuzz(data: &[u8], folder: &Path) -> io::Result<()> {
+pub(crate) fn fuzz(input: &[u8], folder: &Path) -> io::Result<()> {
     let disk = crate::base::disk::RealDisk;
     let digest = Digest::from_hex(&"0".repeat(64)).expect("invariant: sixty-four digits");
-    let paths = Paths { shard: folder.to_owned(), data: folder.join("x.data"), map: folder.join("x.map") };
+    let [data, map, copy] = ["x.data", "x.map", "x.copy"].map(|name| folder.join(name));
+    let paths = Paths { shard: folder.to_owned(), data, map, copy };
     // Three chunks, of which the last is short; the first two bytes choose how much of the data is there.
     let size = 2 * CHUNK + 5;
-    let (choice, map) = data.split_at(data.len().min(2));
+    let (choice, map) = input.split_at(input.len().min(2));
     let length = choice.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte)) * 5 % (size + 1);
     let file = disk.open(&paths.data, Open::OrCreate)?;
     file.set_len(length)?;

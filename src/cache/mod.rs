@@ -27,10 +27,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::clock::Clock;
-use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::disk::{Disk, DiskFile};
 use crate::base::hash::QuickXorHash;
 use crate::base::ranges::RangeSet;
 
+mod adopt;
 mod doubt;
 mod download;
 pub mod evict;
@@ -193,65 +194,6 @@ impl ChunkCache {
         })
     }
 
-    /// Takes over a file that holds exactly this content, by renaming it, or if it is on another file system
-    /// by copying and removing it. On failure it is where it was. Content of the same key that was here
-    /// before is dropped.
-    ///
-    /// `sums` are the CRC-32C of its chunks. Without them checksums are made when the chunks are first read, so this is
-    /// quick for any size; the bytes are made durable here, because until then no checksum would tell that a power
-    /// failure took them.
-    pub fn adopt(&self, key: &CacheKey, size: u64, spool: &Path, sums: Option<&[u32]>) -> io::Result<()> {
-        let disk = &*self.shared.disk;
-        let file = disk.open(spool, Open::ReadWrite)?;
-        let len = file.len()?;
-        if len != size {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("a file of {len} bytes cannot be content of {size} bytes"),
-            ));
-        }
-        file.sync_data()?;
-        let digest = key.digest();
-        self.remove(digest);
-        let paths = self.paths(&digest);
-        disk.create_dir_private(&paths.shard)?;
-        let mut tables = self.lock();
-        if tables.dying.contains(&digest) || tables.files.contains(&digest) {
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the same content is being cached already"));
-        }
-        // The lock is held so that nobody makes the same file meanwhile; the rename is quick, and the copy
-        // is rare enough.
-        match disk.rename(spool, &paths.data) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                disk.remove(&paths.data)?;
-                disk.clone_file(spool, &paths.data, &|_| true)?.sync_data()?;
-                disk.remove(spool)?;
-            }
-            other => other?,
-        }
-        let generation = self.next_generation();
-        // From here on the spool file is gone; without a map its content is lost to the cache only.
-        let made = CacheFile::create(disk, &paths, (digest, &key.text(), generation), size, Begin::Complete(sums));
-        match made {
-            Ok(file) => {
-                let used = self.shared.clock.now();
-                tables.files.push(digest, Record { bytes: size, used, generation });
-                tables.total += size;
-                let pushed_out = tables.open.push(key.clone(), Arc::new(file));
-                drop(tables);
-                touch(pushed_out);
-                self.make_room(0);
-            }
-            Err(error) => {
-                drop(tables);
-                tracing::warn!(%error, "uploaded content could not be kept in the cache");
-                // The next start would find and delete it anyway.
-                let _ = disk.remove(&paths.data);
-            }
-        }
-        Ok(())
-    }
-
     /// Keeps what is here of one version under the tag that it has now: the same bytes under another name. The old name
     /// stays for those who read by it. Best effort, and as slow as the disk.
     pub fn carry_over(&self, from: &CacheKey, to: &CacheKey, size: u64) {
@@ -381,7 +323,7 @@ impl ChunkCache {
                 Some(until) if now < until => return false,
                 _ => tables.paused_until = None,
             }
-            (Level { cached: tables.total, reserved: tables.reserved, free }, tables.limits)
+            (tables.level(free), tables.limits)
         };
         let goal = evict::excess(level, limits, wanted);
         let freed = if goal == 0 { 0 } else { self.evict(goal) };

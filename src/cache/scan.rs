@@ -1,7 +1,8 @@
 //! Counting what an earlier run has left, without making the start wait for it.
 //!
 //! One thread lists the folders while the cache is in use. It looks at names, sizes and times only; a map
-//! is read when its content is first asked for. What is no pair of a data file and its map is deleted.
+//! is read when its content is first asked for. What is no pair of a data file and its map is deleted, unless it is just
+//! being made.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,6 +19,9 @@ use crate::base::disk::{Disk, Entry};
 /// <https://bford.info/cachedir/>.
 const TAG_FILE: &str = "CACHEDIR.TAG";
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Cached content of onedrive-mount. May be deleted.\n";
+
+/// How the name of a copy ends that is being made.
+const COPY: &str = "copy";
 
 /// Half or whole of a cached file.
 #[derive(Default)]
@@ -77,6 +81,7 @@ fn list_shard(
             Some((digest, "map")) if !entry.is_dir => {
                 pairs.entry(digest).or_default().map = Some(entry.modified);
             }
+            Some((digest, COPY)) if !entry.is_dir => delete_copy(weak, disk, &folder.join(&entry.name), &digest),
             _ => delete(disk, &folder.join(&entry.name), &entry),
         }
     }
@@ -99,14 +104,25 @@ fn delete_half(weak: &Weak<Shared>, disk: &dyn Disk, folder: &Path, digest: &Dig
     // Under the lock, under which files are made: so nobody makes them meanwhile.
     for kind in ["map", "data"] {
         let path: PathBuf = folder.join(format!("{}.{kind}", digest.hex()));
-        if let Err(error) = disk.remove(&path) {
-            tracing::warn!(path = %path.display(), %error, "a stray file in the cache cannot be deleted");
-        }
+        warn_of(&path, disk.remove(&path));
+    }
+}
+
+/// Deletes a copy that was never finished, unless it is just being made.
+fn delete_copy(weak: &Weak<Shared>, disk: &dyn Disk, path: &Path, digest: &Digest) {
+    let Some(shared) = weak.upgrade() else { return };
+    let tables = shared.lock();
+    // Under the lock, so that none is begun meanwhile.
+    if !tables.copying.contains(digest) {
+        warn_of(path, disk.remove(path));
     }
 }
 
 fn delete(disk: &dyn Disk, path: &Path, entry: &Entry) {
-    let deleted = if entry.is_dir { delete_tree(disk, path) } else { disk.remove(path) };
+    warn_of(path, if entry.is_dir { delete_tree(disk, path) } else { disk.remove(path) });
+}
+
+fn warn_of(path: &Path, deleted: io::Result<()>) {
     if let Err(error) = deleted {
         tracing::warn!(path = %path.display(), %error, "a stray file in the cache cannot be deleted");
     }
@@ -171,7 +187,9 @@ fn holds_only_ours(folder: &Path, disk: &dyn Disk) -> io::Result<bool> {
         }
         for entry in disk.list_dir(&folder.join(&entry.name))? {
             let name = entry.name.to_str().and_then(|name| name.split_once('.'));
-            if !name.is_some_and(|(stem, kind)| Digest::from_hex(stem).is_some() && matches!(kind, "data" | "map")) {
+            if !name
+                .is_some_and(|(stem, kind)| Digest::from_hex(stem).is_some() && matches!(kind, "data" | "map" | COPY))
+            {
                 return Ok(false);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lru::LruCache;
 
-use super::evict::Limits;
+use super::evict::{Level, Limits};
 use super::file::CacheFile;
 use super::key::{CacheKey, Digest};
 use crate::base::clock::{Mono, Timestamp};
@@ -24,6 +24,8 @@ pub(super) struct Tables {
     pub(super) pins: HashMap<Digest, Pin>,
     /// Records that are gone while their files are still being deleted: not to be made again meanwhile.
     pub(super) dying: HashSet<Digest>,
+    /// Content that is being copied here from another file system; see [`super::adopt`].
+    pub(super) copying: HashSet<Digest>,
     pub(super) total: u64,
     pub(super) reserved: u64,
     pub(super) paused_until: Option<Mono>,
@@ -53,11 +55,17 @@ impl Tables {
             open: LruCache::new(OPEN_FILES),
             pins: HashMap::new(),
             dying: HashSet::new(),
+            copying: HashSet::new(),
             total: 0,
             reserved: 0,
             paused_until: None,
             scanned: false,
         }
+    }
+
+    /// How full the cache is on a file system with so many free bytes.
+    pub(super) fn level(&self, free: Option<u64>) -> Level {
+        Level { cached: self.total, reserved: self.reserved, free }
     }
 
     /// Takes a record out; its files are dying from then on. Returns whether it was there.

@@ -49,7 +49,8 @@ pub trait Versions: Send + Sync + 'static {
     /// long as the disk needs to copy it.
     fn renamed(&self, _item: &ItemId, _from: &ContentTag, _to: &ContentTag, _size: u64) {}
 
-    /// A draft has exactly the bytes of this version: keep them as clean bytes. Its file stays.
+    /// A draft has exactly the bytes of this version: keep them as clean bytes. Its file stays. May take as long as the
+    /// disk needs to copy it.
     fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft);
 }
 

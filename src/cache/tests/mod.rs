@@ -1,5 +1,6 @@
 //! The cache against a real disk and a cloud made of a table.
 
+mod adopting;
 mod cloud;
 mod damage;
 mod reading;

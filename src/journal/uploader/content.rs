@@ -120,7 +120,11 @@ impl Uploader {
         }
         let adopt = exact && self.journal.still_wants(intent.ino, spool);
         if adopt {
-            self.versions.adopt(&item.id, item.content_tag.as_ref().unwrap_or(ours), draft);
+            // Before the acknowledgement: who opens the new version after it finds its bytes here. It blocks for as long
+            // as the disks need to copy the file if they are two. Whatever goes wrong, the bytes are in the cloud.
+            let (versions, draft) = (self.versions.clone(), draft.clone());
+            let (id, tag) = (item.id.clone(), item.content_tag.as_ref().unwrap_or(ours).clone());
+            let _ = tokio::task::spawn_blocking(move || versions.adopt(&id, &tag, &draft)).await;
         }
         if let Some(begun) = self.journal.copy_with_gaps(intent.ino, draft) {
             let (copy, landing) = (begun.clone(), draft.clone());
