@@ -25,7 +25,7 @@ use bytes::{Bytes, BytesMut};
 use super::key::Digest;
 use super::{CHUNK, chunks_of};
 use crate::base::checksum::crc32c;
-use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::disk::{Disk, DiskFile, Open, Room, pieces};
 use crate::base::ranges::RangeSet;
 
 const MAGIC: &[u8; 8] = b"odmcache";
@@ -324,39 +324,115 @@ impl CacheFile {
         all.filter(|index| self.state(*index) != ABSENT).map(|index| self.chunk_range(index)).collect()
     }
 
-    /// Copies everything that is here and right to the same offsets of another file; returns what that
-    /// was. Fails only if the other file does.
-    pub(super) fn copy_into(&self, to: &dyn DiskFile) -> io::Result<RangeSet> {
-        let mut sure = RangeSet::new();
-        let mut copied = RangeSet::new();
+    /// Puts everything that is here and right at the same offsets of another file, of which nothing is needed; returns what
+    /// that was. Fails only if the other file does. What does not get there leaves no blocks in use.
+    ///
+    /// | the blocks | are |
+    /// | --- | --- |
+    /// | can be shared by both files | shared: that needs no room |
+    /// | cannot, and there is room for all of them to the end | copied |
+    /// | cannot, and there is no room, or none any more | left where they are |
+    pub(super) fn copy_into(&self, to: &dyn DiskFile, room: Room<'_>) -> io::Result<RangeSet> {
+        let here = self.present();
+        if here.is_empty() {
+            return Ok(here);
+        }
+        let length = to.len()?;
+        let sure = self.verified();
+        if self.data.share_all_with(to) {
+            return self.keep_what_is_right(to, length, &here, sure);
+        }
+        if !room(here.total()) {
+            return Ok(RangeSet::new());
+        }
+        match self.copy_pieces(to, &here, room) {
+            Ok(Some(copied)) => Ok(copied),
+            Ok(None) => to.set_len(0).and_then(|()| to.set_len(length)).map(|()| RangeSet::new()),
+            Err(error) => {
+                // The error that counts is the first one.
+                let _ = to.set_len(0).and_then(|()| to.set_len(length));
+                Err(error)
+            }
+        }
+    }
+
+    /// The chunks that were compared with their checksums: nobody writes them again.
+    fn verified(&self) -> RangeSet {
+        let all = chunks_of(&(0..self.size));
+        all.filter(|index| self.state(*index) == VERIFIED).map(|index| self.chunk_range(index)).collect()
+    }
+
+    /// Of blocks that were shared when so much was here and so much sure, leaves those that are right.
+    fn keep_what_is_right(
+        &self,
+        to: &dyn DiskFile,
+        length: u64,
+        here: &RangeSet,
+        sure: RangeSet,
+    ) -> io::Result<RangeSet> {
+        to.set_len(length)?;
+        let mut right = sure;
         for index in chunks_of(&(0..self.size)) {
+            let place = self.chunk_range(index);
+            if right.contains(place.clone()) || !here.contains(place.clone()) {
+                continue;
+            }
+            // A damaged chunk may have been fetched again since: then it is right here, and not there.
+            let mut shared = vec![0; (place.end - place.start) as usize];
+            if let Ok(bytes) = self.read(place.clone())
+                && to.read_at(&mut shared, place.start)? == shared.len()
+                && bytes[..] == shared[..]
+            {
+                right.insert(place);
+            }
+        }
+        for gap in right.missing(0..length).iter() {
+            to.punch_hole(gap)?;
+        }
+        Ok(right)
+    }
+
+    /// `None` if there was no room for all of it any more.
+    fn copy_pieces(&self, to: &dyn DiskFile, here: &RangeSet, room: Room<'_>) -> io::Result<Option<RangeSet>> {
+        let mut copied = RangeSet::new();
+        for piece in here.iter().flat_map(pieces) {
+            if !room(piece.end - piece.start) {
+                return Ok(None);
+            }
+            self.copy_piece(piece, to, &mut copied)?;
+        }
+        Ok(Some(copied))
+    }
+
+    fn copy_piece(&self, piece: Range<u64>, to: &dyn DiskFile, copied: &mut RangeSet) -> io::Result<()> {
+        let mut sure = RangeSet::new();
+        for index in chunks_of(&piece) {
             let place = self.chunk_range(index);
             match self.state(index) {
                 ABSENT => {}
                 VERIFIED => sure.insert(place),
-                _ => {
-                    if let Ok(bytes) = self.read(place.clone()) {
-                        to.write_at(&bytes, place.start)?;
-                        copied.insert(place);
-                    }
-                }
+                _ => self.copy_chunk(place, to, copied)?,
             }
         }
         for range in sure.iter() {
             // Errors of the two sides cannot be told apart here; a second copy through memory can.
-            if self.data.copy_range_to(range.clone(), to).is_err() {
-                for index in chunks_of(&range) {
-                    let place = self.chunk_range(index);
-                    if let Ok(bytes) = self.read(place.clone()) {
-                        to.write_at(&bytes, place.start)?;
-                        copied.insert(place);
-                    }
-                }
-            } else {
+            if self.data.copy_range_to(range.clone(), to).is_ok() {
                 copied.insert(range);
+                continue;
+            }
+            for index in chunks_of(&range) {
+                self.copy_chunk(self.chunk_range(index), to, copied)?;
             }
         }
-        Ok(copied)
+        Ok(())
+    }
+
+    fn copy_chunk(&self, place: Range<u64>, to: &dyn DiskFile, copied: &mut RangeSet) -> io::Result<()> {
+        if let Ok(bytes) = self.read(place.clone()) {
+            to.write_at(&bytes, place.start)?;
+            copied.insert(place);
+        }
+        Ok(())
     }
 
     /// Moves the map's time of change to now, if the file was read: the trace of its last use that the

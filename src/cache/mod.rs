@@ -27,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::clock::Clock;
-use crate::base::disk::{Disk, DiskFile};
+use crate::base::disk::{Disk, DiskFile, Room};
 use crate::base::hash::QuickXorHash;
 use crate::base::ranges::RangeSet;
 
@@ -211,10 +211,17 @@ impl ChunkCache {
         }
     }
 
-    /// Copies what is here and right to the same offsets of another file, sharing blocks where the file
-    /// system can. Returns what was copied. Fails only if the other file does.
-    pub fn copy_ranges_into(&self, key: &CacheKey, size: u64, to: &dyn DiskFile) -> io::Result<RangeSet> {
-        self.find(key, size).map_or_else(|| Ok(RangeSet::new()), |file| file.copy_into(to))
+    /// Puts what is here and right at the same offsets of another file, of which nothing is needed: by sharing blocks
+    /// where the file system can, otherwise by copying, if there is room. Returns what is there. Fails only if the other
+    /// file does.
+    pub fn copy_ranges_into(
+        &self,
+        key: &CacheKey,
+        size: u64,
+        to: &dyn DiskFile,
+        room: Room<'_>,
+    ) -> io::Result<RangeSet> {
+        self.find(key, size).map_or_else(|| Ok(RangeSet::new()), |file| file.copy_into(to, room))
     }
 
     /// Which bytes are here. Reads no content, so a damaged chunk counts as here.

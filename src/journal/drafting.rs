@@ -92,7 +92,8 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// See [`Journal::create_folder`]; and [`StoreError::NotAsSeen`].
+    /// See [`Journal::create_folder`]; [`StoreError::NotAsSeen`]; and "full", with nothing changed, if there is no room for
+    /// the copy of a sealed draft.
     pub fn writable(&self, subject: Subject, fresh: bool) -> JournalResult<Arc<Draft>> {
         loop {
             let (sealed, name) = {
@@ -121,7 +122,8 @@ impl Journal {
             };
             // A copy of a large file takes its time, which nobody else has to wait for.
             let before = sealed.generation();
-            let copied = sealed.duplicate(&self.spool_folder, self.new_spool()?, &name);
+            let room = |more| self.has_room(more);
+            let copied = sealed.duplicate(&self.spool_folder, self.new_spool()?, &name, &room);
             let mut state = self.lock();
             let intent = self.intent_of(&state, subject.clone(), self.now());
             let stands = intent.as_ref().is_some_and(|intent| {
@@ -259,6 +261,11 @@ impl Journal {
         self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() })?;
         self.pending.mark_draft(&draft);
         Ok(())
+    }
+
+    /// The drafts that miss bytes of their bases.
+    pub(crate) fn incomplete_drafts(&self) -> Vec<Arc<Draft>> {
+        self.lock().drafts.values().filter(|draft| !draft.missing().is_empty()).cloned().collect()
     }
 
     /// Bytes of the base were filled in: remember which, so that a restart does not fetch them again.

@@ -360,11 +360,16 @@ impl Journal {
             .map_err(|_| StoreError::Disk(std::io::Error::other("the journal is closed")))
     }
 
-    /// Whether a write of `more` bytes would leave the local disk with less than its floor.
+    /// Whether a write of `more` bytes leaves the local disk with its floor.
     pub fn has_room(&self, more: u64) -> bool {
+        self.lacks(more) == 0
+    }
+
+    /// How many bytes have to be freed so that `more` can be written and the local disk keeps its floor.
+    pub fn lacks(&self, more: u64) -> u64 {
         match self.disk.free_space(&self.spool_folder) {
-            Ok(free) => free >= self.settings.min_free.saturating_add(more),
-            Err(_) => true,
+            Ok(free) => self.settings.min_free.saturating_add(more).saturating_sub(free),
+            Err(_) => 0,
         }
     }
 

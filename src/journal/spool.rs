@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
@@ -53,6 +53,8 @@ struct Inner {
     borrowed: RangeSet,
     base_limit: u64,
     base: Option<SpoolBase>,
+    /// Keeps the bytes of the base on this machine for as long as this needs them.
+    kept_base: Option<KeptBase>,
     /// The hash of the first bytes, while they have come in order.
     running: Option<QuickXorHash>,
     hash: Option<String>,
@@ -64,6 +66,9 @@ struct Inner {
     generation: u64,
     synced: u64,
 }
+
+/// Whatever keeps the bytes of a base on this machine while it lives.
+pub type KeptBase = Arc<dyn Send + Sync>;
 
 /// The draft was sealed between the moment when it was handed out to be written and the write: a program has closed another
 /// descriptor of the same open file. Nothing was changed.

@@ -49,6 +49,9 @@ pub trait Versions: Send + Sync + 'static {
     /// long as the disk needs to copy it.
     fn renamed(&self, _item: &ItemId, _from: &ContentTag, _to: &ContentTag, _size: u64) {}
 
+    /// The local disk lacks so many bytes for completing a draft: what can be had again makes way. Blocks on the disk.
+    fn make_way(&self, bytes: u64);
+
     /// A draft has exactly the bytes of this version: keep them as clean bytes. Its file stays. May take as long as the
     /// disk needs to copy it.
     fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft);

@@ -12,6 +12,7 @@ use super::handles::Pin;
 use super::tree::Seen;
 use super::{KernelNotice, NodeKind, Volume, VolumeError, VolumeResult, locked};
 use crate::base::ids::{ContentTag, Ino, ItemId};
+use crate::base::ranges::RangeSet;
 use crate::cache::{CacheKey, ChunkCache, FetchError, Fetcher, ReadStream};
 use crate::journal::uploader::Versions;
 use crate::journal::{Draft, SpoolBase, StoreError};
@@ -129,12 +130,43 @@ impl Volume {
         }
     }
 
-    /// Puts what the cache has of a draft's base into the draft.
+    /// Puts what the cache has of a draft's base into the draft, if there is room for it. What stays behind is read from
+    /// the cache, and stays there for as long as the draft misses it: the cloud may have another version by then.
     pub(super) fn fill_from_cache(&self, draft: &Draft) {
-        if let Some(base) = draft.base() {
-            let key = CacheKey { item: base.item, tag: base.tag };
-            draft.fill_with(|file| self.cache.copy_ranges_into(&key, base.size, file).unwrap_or_default());
+        let Some(base) = draft.base() else { return };
+        let key = CacheKey { item: base.item, tag: base.tag };
+        let room = |more| self.journal.has_room(more);
+        draft.fill_with(|file| {
+            let copied = self.cache.copy_ranges_into(&key, base.size, file, &room);
+            copied.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cached bytes cannot be copied for an edit; they stay in the cache");
+                RangeSet::new()
+            })
+        });
+        self.keep_base(draft);
+    }
+
+    fn keep_base(&self, draft: &Draft) {
+        let missing = draft.missing();
+        let Some(base) = draft.base().filter(|_| !missing.is_empty()) else { return };
+        let key = CacheKey { item: base.item, tag: base.tag };
+        let pin = self.cache.pin(&key);
+        if !self.cache.present(&key, base.size).intersect(&missing).is_empty() {
+            draft.keep_base(Arc::new(pin));
         }
+    }
+
+    /// After a start: what drafts of an earlier run need of the cache stays in it.
+    pub(super) fn keep_bases(&self) {
+        for draft in self.journal.incomplete_drafts() {
+            self.keep_base(&draft);
+        }
+    }
+
+    /// Lets clean bytes go so that a copy of `bytes` finds room. Says whether there is more room than before.
+    pub(super) fn make_way(&self, bytes: u64) -> bool {
+        let lacking = self.journal.lacks(bytes);
+        lacking > 0 && self.cache.evict_now(self.cache.usage().bytes.saturating_sub(lacking)) > 0
     }
 
     /// A file is about to be renamed over another: if it is clean, all its bytes are here and they are not too many to be
@@ -156,7 +188,8 @@ impl Volume {
         };
         self.fill_from_cache(&draft);
         if !draft.missing().is_empty() {
-            // Evicted in between; the upload will fetch what is missing while the old item still exists.
+            // Evicted in between, and the upload will fetch what is missing while the old item still exists; or kept in
+            // the cache, because there was no room.
             tracing::debug!(ino = %source.ino, "a takeover misses bytes");
         }
         draft.set_modified(modified);
@@ -212,6 +245,10 @@ impl Versions for CachedVersions {
     fn renamed(&self, item: &ItemId, from: &ContentTag, to: &ContentTag, size: u64) {
         let key = |tag: &ContentTag| CacheKey { item: item.clone(), tag: tag.clone() };
         self.cache.carry_over(&key(from), &key(to), size);
+    }
+
+    fn make_way(&self, bytes: u64) {
+        self.cache.evict_now(self.cache.usage().bytes.saturating_sub(bytes));
     }
 
     fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft) {

@@ -87,9 +87,18 @@ impl Volume {
             return self.edit_orphan(seen, fresh);
         }
         let had_draft = self.journal.get(seen.ino).is_some_and(|intent| intent.drafting.is_some());
-        let draft = self.journal.writable(self.subject(seen), fresh)?;
+        let to_copy = self.journal.content(seen.ino).filter(|_| !fresh).map_or(0, |draft| draft.present_bytes());
+        let draft = match self.journal.writable(self.subject(seen), fresh) {
+            // What is waiting for its upload has to be copied. Clean bytes make way for that as for any write.
+            Err(error) if error.is_full() && self.make_way(to_copy) => {
+                self.journal.writable(self.subject(seen), fresh)?
+            }
+            other => other?,
+        };
         if !had_draft {
             let base = seen.version.clone().map(|(item, tag, _)| CacheKey { item, tag });
+            // The handles that follow the edit from here on let go of the version; the edit may need it.
+            let _kept = base.as_ref().map(|key| self.cache.pin(key));
             self.follow_edit(seen.ino, base.as_ref());
             self.fill_from_cache(&draft);
         }
@@ -105,6 +114,7 @@ impl Volume {
         let base = seen.version.clone().filter(|_| !fresh);
         let draft = self.journal.nameless_draft(seen.ino, base)?;
         let key = seen.version.clone().map(|(item, tag, _)| CacheKey { item, tag });
+        let _kept = key.as_ref().map(|key| self.cache.pin(key));
         self.follow_edit(seen.ino, key.as_ref());
         self.fill_from_cache(&draft);
         locked(&self.open).set_orphan_draft(seen.ino, draft.clone());

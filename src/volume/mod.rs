@@ -369,6 +369,7 @@ impl Volume {
             used: OnceLock::new(),
             doubted: OnceLock::new(),
         });
+        volume.keep_bases();
         // What the volume fetches with must not keep it alive.
         let told = Arc::downgrade(&volume);
         volume.fetcher.on_disowned(move |key| {

@@ -19,6 +19,8 @@ use crate::world::service::{Service, wait_until_uploaded};
 use crate::world::side::Side;
 use crate::world::{User, World, eventually, settle, until};
 
+mod copies;
+
 const M: usize = 1 << 20;
 
 fn content(length: usize, seed: u8) -> Vec<u8> {

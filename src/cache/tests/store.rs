@@ -271,7 +271,7 @@ fn what_is_here_is_copied_and_what_is_damaged_is_not() {
     let cache = place.open(ROOMY);
     assert!(hit(&cache, &key, size, 0..1).is_some(), "one chunk is verified before the copy");
     let target = RealDisk.open(&place.folder.path().join("draft"), Open::New).expect("made");
-    let copied = cache.copy_ranges_into(&key, size, &*target).expect("copied");
+    let copied = cache.copy_ranges_into(&key, size, &*target, &|_| true).expect("copied");
     assert_eq!(copied, [0..CHUNK, 3 * CHUNK..4 * CHUNK].into_iter().collect());
     for range in copied.iter() {
         let mut found = vec![0; CHUNK as usize];
@@ -280,20 +280,62 @@ fn what_is_here_is_copied_and_what_is_damaged_is_not() {
     }
 }
 
-/// A disk that can be full.
+#[test]
+fn a_copy_needs_room_unless_the_file_system_shares_blocks_and_then_is_as_right() {
+    let place = Place::new();
+    let disk = Arc::new(SmallDisk { full: Arc::default(), shares: Arc::default(), free: AtomicU64::new(1 << 40) });
+    let size = 4 * CHUNK;
+    let (key, bytes) = (key("f", "1"), content(size, 10));
+    let folder = place.folder.path().join("content");
+    let open = || ChunkCache::open(&folder, ROOMY, disk.clone(), Arc::new(place.clock.clone())).expect("opens");
+    {
+        let cache = open();
+        cache.insert(&key, size, 0, &bytes[..2 * CHUNK as usize]);
+        cache.insert(&key, size, 3 * CHUNK, &bytes[3 * CHUNK as usize..]);
+    }
+    let data = RealDisk.open(&place.files(".data")[0], Open::ReadWrite).expect("opens");
+    data.write_at(&[bytes[CHUNK as usize] ^ 1], CHUNK).expect("damaged");
+    data.write_at(&[1; 10], 2 * CHUNK).expect("what is not here is not zeros, either");
+    let cache = open();
+    assert!(hit(&cache, &key, size, 0..1).is_some(), "one chunk is verified before the copy");
+
+    let target = RealDisk.open(&place.folder.path().join("draft"), Open::New).expect("made");
+    target.set_len(size).expect("sized");
+    let asked = std::cell::Cell::new(0);
+    let full = |more| {
+        asked.set(asked.get() + more);
+        false
+    };
+    let copied = cache.copy_ranges_into(&key, size, &*target, &full).expect("nothing went wrong");
+    assert_eq!((copied, asked.get()), (RangeSet::new(), 3 * CHUNK), "asked for all of it");
+    assert_eq!(target.next_data(0).expect("known"), None, "and nothing was written");
+
+    disk.shares.store(true, Ordering::Relaxed);
+    let copied = cache.copy_ranges_into(&key, size, &*target, &full).expect("shared");
+    assert_eq!(copied, [0..CHUNK, 3 * CHUNK..size].into_iter().collect());
+    assert_eq!(asked.get(), 3 * CHUNK, "nobody asked for room");
+    let mut wanted = bytes;
+    wanted[CHUNK as usize..3 * CHUNK as usize].fill(0);
+    assert!(RealDisk.read(&place.folder.path().join("draft")).expect("read") == wanted);
+}
+
+/// A disk that can be full, and can share blocks, as far as one can see.
 struct SmallDisk {
     full: Arc<AtomicBool>,
+    shares: Arc<AtomicBool>,
     free: AtomicU64,
 }
 
 struct SmallFile {
     file: Arc<dyn DiskFile>,
     full: Arc<AtomicBool>,
+    shares: Arc<AtomicBool>,
 }
 
 impl Disk for SmallDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(SmallFile { file: RealDisk.open(path, how)?, full: self.full.clone() }))
+        let (full, shares) = (self.full.clone(), self.shares.clone());
+        Ok(Arc::new(SmallFile { file: RealDisk.open(path, how)?, full, shares }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.rename(from, to)
@@ -352,12 +394,16 @@ impl DiskFile for SmallFile {
     fn punch_hole(&self, range: std::ops::Range<u64>) -> io::Result<()> {
         self.file.punch_hole(range)
     }
+    fn share_all_with(&self, to: &dyn DiskFile) -> bool {
+        let shares = self.shares.load(Ordering::Relaxed);
+        shares && self.len().and_then(|len| self.copy_range_to(0..len, to)).is_ok()
+    }
 }
 
 #[test]
 fn a_full_disk_turns_keeping_off_for_a_while_and_reading_never() {
     let place = Place::new();
-    let disk = Arc::new(SmallDisk { full: Arc::default(), free: AtomicU64::new(100 * CHUNK) });
+    let disk = Arc::new(SmallDisk { full: Arc::default(), shares: Arc::default(), free: AtomicU64::new(100 * CHUNK) });
     let limits = Limits { max_size: 1 << 30, min_free: 10 * CHUNK };
     let folder = place.folder.path().join("content");
     let cache = ChunkCache::open(&folder, limits, disk.clone(), Arc::new(place.clock.clone())).expect("opens");

@@ -7,7 +7,7 @@
 
 use std::io;
 
-use super::{Draft, Inner};
+use super::{Draft, Inner, KeptBase};
 use crate::base::disk::DiskFile;
 use crate::base::ranges::RangeSet;
 use crate::journal::store::SpoolBase;
@@ -22,6 +22,19 @@ impl Draft {
     pub fn missing(&self) -> RangeSet {
         let inner = self.lock();
         inner.present.missing(0..inner.base_limit.min(inner.size))
+    }
+
+    /// Bytes of the base that this misses are on this machine, and nowhere else perhaps; until this is complete, or gone,
+    /// they stay.
+    pub fn keep_base(&self, kept: KeptBase) {
+        self.lock().kept_base = Some(kept);
+    }
+
+    /// Nothing of the base is missed any more.
+    pub(in crate::journal) fn release_base(&self) {
+        let kept = self.lock().kept_base.take();
+        // What is let go of may be deleted at that, and others need not wait for it.
+        drop(kept);
     }
 
     /// The bytes of the base that are here and that nobody has compared with its hash.

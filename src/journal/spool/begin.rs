@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::files::{SpoolFile, SpoolFiles, file_name};
 use super::{Draft, Inner};
 use crate::base::clock::Timestamp;
+use crate::base::disk::Room;
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::Ino;
 use crate::base::ranges::RangeSet;
@@ -38,6 +39,7 @@ impl Draft {
                 borrowed: RangeSet::default(),
                 base_limit: 0,
                 base: None,
+                kept_base: None,
                 running: Some(QuickXorHash::new()),
                 hash: None,
                 sums: BlockSums::default(),
@@ -65,10 +67,16 @@ impl Draft {
     }
 
     /// A copy that can be written while the original is being sent. Copying may take long; the original can be read
-    /// meanwhile, and is not changed.
-    pub(in crate::journal) fn duplicate(&self, folder: &Path, id: SpoolId, hint: &str) -> io::Result<Self> {
+    /// meanwhile, and is not changed. [`io::ErrorKind::StorageFull`], with nothing left behind, if there is no room for it.
+    pub(in crate::journal) fn duplicate(
+        &self,
+        folder: &Path,
+        id: SpoolId,
+        hint: &str,
+        room: Room<'_>,
+    ) -> io::Result<Self> {
         let _turn = self.turn();
-        let file = self.file.files().copy(self.path(), folder.join(file_name(id, hint)))?;
+        let file = self.file.files().copy(self.path(), folder.join(file_name(id, hint)), room)?;
         Ok(Self::of_copy(id, file, &self.lock()))
     }
 
@@ -85,6 +93,7 @@ impl Draft {
                 borrowed: inner.borrowed.clone(),
                 base_limit: inner.base_limit,
                 base: inner.base.clone(),
+                kept_base: inner.kept_base.clone(),
                 running: None,
                 hash: None,
                 sums: inner.sums.of_copy(),
@@ -129,6 +138,7 @@ impl Draft {
                 borrowed: row.borrowed.clone(),
                 base_limit: row.base_limit,
                 base: row.base.clone(),
+                kept_base: None,
                 running: None,
                 hash: row.hash.clone(),
                 sums: known.unwrap_or_else(|| BlockSums::unknown(row.present.iter())),

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::disk::{Disk, DiskFile, Open, Room};
 use crate::journal::intent::SpoolId;
 
 /// How many are open at a time, beside those that are held.
@@ -52,8 +52,8 @@ impl SpoolFiles {
     }
 
     /// A new file that is a copy.
-    pub(super) fn copy(self: &Arc<Self>, from: &Path, to: PathBuf) -> io::Result<SpoolFile> {
-        let file = self.with_room(|disk| disk.clone_file(from, &to, &|_| true))?;
+    pub(super) fn copy(self: &Arc<Self>, from: &Path, to: PathBuf, room: Room<'_>) -> io::Result<SpoolFile> {
+        let file = self.with_room(|disk| disk.clone_file(from, &to, room))?;
         Ok(self.kept(to, file))
     }
 

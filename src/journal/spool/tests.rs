@@ -96,7 +96,7 @@ fn a_duplicate_does_not_change_its_original() {
     let dir = tempfile::tempdir().expect("temp");
     let draft = draft(dir.path());
     draft.write(0, b"one", Timestamp(1)).expect("writes");
-    let copy = draft.duplicate(dir.path(), SpoolId(2), "x").expect("copies");
+    let copy = draft.duplicate(dir.path(), SpoolId(2), "x", &|_| true).expect("copies");
     copy.write(0, b"two", Timestamp(2)).expect("writes");
     assert_eq!(draft.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"one"))]);
     assert_eq!(copy.read(0..3).expect("reads"), [Piece::Here(Bytes::from_static(b"two"))]);

@@ -36,6 +36,7 @@ impl Uploader {
         };
         self.complete(&draft).await?;
         self.compare_base(&draft).await?;
+        draft.release_base();
         let size = draft.size();
         let limit = self.remote.caps().max_file;
         if size > limit {

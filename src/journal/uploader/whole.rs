@@ -40,6 +40,7 @@ impl Uploader {
         if missing.is_empty() {
             return Ok(());
         }
+        self.room_for(missing.total()).await?;
         let Some(base) = draft.base() else { return Err(Setback::Local("a draft misses bytes of nothing".into())) };
         for range in missing.iter() {
             let mut at = range.start;
@@ -53,6 +54,8 @@ impl Uploader {
                     }
                     Ok(bytes) => {
                         let length = bytes.len() as u64;
+                        // Others write meanwhile.
+                        self.room_for(length).await?;
                         let draft = draft.clone();
                         blocking(move || draft.fill(at, &bytes)).await?;
                         at += length;
@@ -74,6 +77,26 @@ impl Uploader {
         blocking(move || filled.sync_filled()).await?;
         self.journal.note_filled(draft.id);
         Ok(())
+    }
+
+    /// Asks the local disk for room before the rest of an edited file is brought together: it is nobody's wish of this
+    /// moment, so it waits until there is some rather than take the last of it.
+    async fn room_for(&self, bytes: u64) -> Result<(), Setback> {
+        let (journal, versions) = (self.journal.clone(), self.versions.clone());
+        let lacking = blocking(move || {
+            let lacking = journal.lacks(bytes);
+            if lacking > 0 {
+                versions.make_way(lacking);
+            }
+            Ok(if lacking > 0 { journal.lacks(bytes) } else { 0 })
+        });
+        match lacking.await? {
+            0 => Ok(()),
+            lacking => Err(Setback::Local(format!(
+                "there is no room on this machine's disk to bring the edited file together; {lacking} bytes have to be \
+                 freed"
+            ))),
+        }
     }
 
     /// Compares what a complete draft has of its base; see the table of this module.
