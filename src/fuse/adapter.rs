@@ -7,7 +7,6 @@
 //! all: permission checks and locks (it does both itself), symbolic links, block maps.
 
 use std::ffi::{OsStr, OsString};
-use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,14 +20,16 @@ use fuser::{
     ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rustix::fs::FileType as RawFileType;
-use tracing::{Span, debug_span};
+use tracing::debug_span;
 
 use super::answer::{Answerer, Call, Class, Refuse};
 use super::attr::{self, from_kernel_ino, generation, to_kernel, to_kernel_ino, to_kernel_kind};
 use super::translate::{Listed, by, fresh_entries, moment, open_flags, open_how, rename_how, rest};
 use super::{errno, xattr};
 use crate::base::ids::Fh;
-use crate::volume::{Attributes, Entry, SetAttributes, Snapshot, Volume, VolumeError, VolumeResult};
+use crate::volume::{Entry, SetAttributes, Snapshot, Volume, VolumeError};
+
+mod calls;
 
 /// What is absent has none, nor have files: a number is never given to another.
 const GENERATION: Generation = Generation(0);
@@ -57,39 +58,6 @@ impl Adapter {
     /// Serves `volume` to the kernel.
     pub fn new(volume: Arc<Volume>, answerer: Answerer) -> Self {
         Self { volume, answerer }
-    }
-
-    /// Names and attributes: answers a change or a look that needs nothing undone when it comes too late.
-    fn local<T, R, F>(&self, operation: &'static str, span: Span, reply: R, work: F, deliver: fn(T, R))
-    where
-        T: Send + 'static,
-        R: Refuse,
-        F: Future<Output = VolumeResult<T>> + Send + 'static,
-    {
-        self.answerer.answer(Call { operation, class: Class::Local, span }, reply, work, deliver, drop);
-    }
-
-    /// A new entry, which the volume has counted a lookup for.
-    fn made<F>(&self, operation: &'static str, span: Span, reply: ReplyEntry, work: F)
-    where
-        F: Future<Output = VolumeResult<Attributes>> + Send + 'static,
-    {
-        let late = Arc::clone(&self.volume);
-        self.answerer.answer(
-            Call { operation, class: Class::Local, span },
-            reply,
-            work,
-            |attributes, reply| reply.entry(&attributes.ttl, &to_kernel(&attributes), generation(&attributes)),
-            move |attributes| late.forget(attributes.ino, 1),
-        );
-    }
-
-    /// Making something durable.
-    fn durable<F>(&self, operation: &'static str, span: Span, reply: ReplyEmpty, work: F)
-    where
-        F: Future<Output = VolumeResult<()>> + Send + 'static,
-    {
-        self.answerer.answer(Call { operation, class: Class::Durable, span }, reply, work, done, drop);
     }
 }
 
@@ -178,9 +146,11 @@ impl Filesystem for Adapter {
         let (volume, ino) = (Arc::clone(&self.volume), from_kernel_ino(ino));
         let set = SetAttributes { size, mtime: mtime.map(moment), atime: atime.map(moment), mode, uid, gid };
         let fh = fh.map(|fh| Fh(fh.0));
-        self.local(
+        let long = size.is_some() && self.volume.change_may_take_long(ino);
+        self.change(
             "setattr",
             debug_span!("setattr", ino = ino.0, ?set),
+            long,
             reply,
             by(request, async move { volume.setattr(ino, fh, set).await }),
             |attributes, reply| reply.attr(&attributes.ttl, &to_kernel(&attributes)),
@@ -301,10 +271,16 @@ impl Filesystem for Adapter {
     ) {
         // Pages of a shared mapping come back under any writable handle of the inode, or a closed one.
         let fh = (!write_flags.contains(WriteFlags::FUSE_WRITE_CACHE)).then_some(Fh(fh.0));
-        let _span = debug_span!("write", ino = ino.0, ?fh, offset, size = data.len()).entered();
+        let (span, ino) = (debug_span!("write", ino = ino.0, ?fh, offset, size = data.len()), from_kernel_ino(ino));
+        if self.volume.change_may_take_long(ino) {
+            let (volume, bytes) = (Arc::clone(&self.volume), Bytes::copy_from_slice(data));
+            let work = async move { volume.write_now(ino, fh, offset, &bytes) };
+            return self.change("write", span, true, reply, work, |written, reply| reply.written(written));
+        }
+        let _span = span.entered();
         // Not as a task that could outlive the buffer, which is only lent: the bytes would have to be copied.
         let mut written = Err(VolumeError::Failed("write panicked".to_owned()));
-        self.answerer.run("write", || written = self.volume.write_now(from_kernel_ino(ino), fh, offset, data));
+        self.answerer.run("write", || written = self.volume.write_now(ino, fh, offset, data));
         match written {
             Ok(written) => reply.written(written),
             Err(error) => reply.error(errno::log_and_translate("write", &error)),
@@ -559,7 +535,9 @@ impl Filesystem for Adapter {
         };
         let (volume, ino, fh) = (Arc::clone(&self.volume), from_kernel_ino(ino), Fh(fh.0));
         let span = debug_span!("fallocate", ino = ino.0, offset, length, mode);
-        self.local("fallocate", span, reply, async move { volume.allocate(ino, fh, mode, offset..end).await }, done);
+        let long = self.volume.change_may_take_long(ino);
+        let work = async move { volume.allocate(ino, fh, mode, offset..end).await };
+        self.change("fallocate", span, long, reply, work, done);
     }
 
     fn lseek(&self, _request: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {

@@ -283,6 +283,13 @@ impl Journal {
         self.at_once(|now| now.content(ino).cloned())
     }
 
+    /// The draft that writes to this inode go to, if there is one already.
+    pub fn being_written(&self, ino: Ino) -> Option<Arc<Draft>> {
+        let state = self.lock();
+        let id = state.overlay.get(ino)?.drafting?;
+        state.drafts.get(&id).cloned()
+    }
+
     /// A draft by number.
     pub fn draft(&self, id: SpoolId) -> Option<Arc<Draft>> {
         self.lock().drafts.get(&id).cloned()

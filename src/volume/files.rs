@@ -17,6 +17,9 @@ use crate::journal::{Draft, ParkReason, Piece, Progress, SealedDraft};
 /// How many bytes may be written before the free space of the local disk is looked at again.
 const ROOM_STEP: i64 = 16 << 20;
 
+/// How many bytes may be copied while the others who ask something of the mount wait.
+const SHORT_COPY: u64 = 8 << 20;
+
 const KEEP_SIZE: i32 = 0x01;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
@@ -286,6 +289,25 @@ impl Volume {
             }
         }
         Ok(joined.freeze())
+    }
+
+    /// Whether a change of a file's content may take so long that it is not for a thread on which others wait.
+    ///
+    /// | the file | a change |
+    /// | --- | --- |
+    /// | has an edit, which somebody is changing at this moment | waits for that |
+    /// | has an edit | is quick |
+    /// | has none, and more than 8 MiB | may begin with a copy of what is here of it |
+    /// | has none, and no more | is quick enough |
+    pub fn change_may_take_long(&self, ino: Ino) -> bool {
+        let draft = match self.journal.being_written(ino) {
+            None => locked(&self.open).orphan(ino).and_then(|orphan| orphan.draft.clone()),
+            written => written,
+        };
+        match draft {
+            Some(draft) => draft.is_being_changed(),
+            None => self.see(ino).is_ok_and(|seen| seen.size > SHORT_COPY),
+        }
     }
 
     /// Writes all the bytes. They are visible at once and survive the daemon once the file is closed.

@@ -6,17 +6,20 @@
 mod landed;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onedrive_mount::base::ids::{Fh, Ino};
 use onedrive_mount::daemon::core::Core;
 use onedrive_mount::emulator::{Fault, Flavour, Host, Rule, When};
+use onedrive_mount::fuse::{self, MountOptions, NotifyQueue};
 use onedrive_mount::volume::{OpenHow, SetAttributes, VolumeError};
 
 use crate::volume_model::local_tree_of;
 use crate::world::disk::{Behind, Between};
 use crate::world::model::Node;
+use crate::world::mount::require_fuse;
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
 use crate::world::{MANY_FRAGMENTS, User, World};
@@ -322,17 +325,31 @@ async fn an_edited_file_whose_new_name_is_taken_steps_aside_and_stays_itself() {
 /// A disk on which a copy takes until it is allowed.
 #[derive(Default)]
 struct SlowCopies {
-    /// Whether a copy has begun, and whether copies may end.
-    state: Mutex<(bool, bool)>,
+    /// How many copies have begun, and whether copies may end.
+    state: Mutex<(usize, bool)>,
     moved: Condvar,
+}
+
+impl SlowCopies {
+    /// Waits until so many copies have begun; says whether that was so in time.
+    fn have_begun(&self, copies: usize, limit: Duration) -> bool {
+        let fewer = |state: &mut (usize, bool)| state.0 < copies;
+        let state = self.state.lock().expect("no panic");
+        !self.moved.wait_timeout_while(state, limit, fewer).expect("no panic").1.timed_out()
+    }
+
+    fn may_end(&self) {
+        self.state.lock().expect("no panic").1 = true;
+        self.moved.notify_all();
+    }
 }
 
 impl Between for SlowCopies {
     fn copy(&self, _: &Path) {
         let mut state = self.state.lock().expect("no panic");
-        state.0 = true;
+        state.0 += 1;
         self.moved.notify_all();
-        let allowed = |state: &mut (bool, bool)| !state.1;
+        let allowed = |state: &mut (usize, bool)| !state.1;
         drop(self.moved.wait_timeout_while(state, Duration::from_secs(60), allowed).expect("no panic"));
     }
 }
@@ -351,14 +368,8 @@ async fn nobody_waits_while_a_large_file_is_copied() {
         async move { User(&core).patch("large", 1 << 20, b"more").await }
     });
     let waiter = slow.clone();
-    tokio::task::spawn_blocking(move || {
-        let begun = |state: &mut (bool, bool)| !state.0;
-        let state = waiter.state.lock().expect("no panic");
-        let (state, late) = waiter.moved.wait_timeout_while(state, Duration::from_secs(30), begun).expect("no panic");
-        assert!(!late.timed_out() && state.0, "the sealed content was to be copied");
-    })
-    .await
-    .expect("a copy begins");
+    let begun = tokio::task::spawn_blocking(move || waiter.have_begun(1, Duration::from_secs(30)));
+    assert!(begun.await.expect("no panic"), "the sealed content was to be copied");
     // On a thread of its own: what waits for a lock would not notice a deadline.
     let (told, tells) = std::sync::mpsc::channel();
     let (others, runtime) = (core.clone(), tokio::runtime::Handle::current());
@@ -370,14 +381,78 @@ async fn nobody_waits_while_a_large_file_is_copied() {
         let _ = told.send((names.map(|names| names.len()), bytes, made, unsent));
     });
     let answer = tells.recv_timeout(Duration::from_secs(20));
-    slow.state.lock().expect("no panic").1 = true;
-    slow.moved.notify_all();
+    slow.may_end();
     let (names, bytes, made, _) = answer.expect("everybody waited for the copy");
     assert_eq!((names.expect("lists"), &bytes.expect("reads")[..]), (2, &b"small"[..]));
     made.expect("writes");
     appending.await.expect("no panic").expect("appends");
     let large = User(&core).read("large").await.expect("reads");
     assert!(large.len() == (1 << 20) + 4 && large.ends_with(b"more"));
+}
+
+/// As many first writes as there may be threads that read requests, each to a large file that waits for its upload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mount_answers_while_large_files_are_copied_for_their_first_writes() {
+    const FILES: usize = 4;
+    require_fuse();
+    let mut world = World::new(Flavour::PersonalNew).await;
+    world.debounce = Duration::from_secs(3600);
+    let slow = Arc::new(SlowCopies::default());
+    let core = world.open_with(world.remote(), world.home.path(), Arc::new(Behind(slow.clone())), 0).await;
+    core.prepare().await;
+    for number in 0..FILES {
+        User(&core).write(&format!("large{number}"), &pattern(number as u64, 9 << 20)).await.expect("writes");
+    }
+    User(&core).write("other", b"small").await.expect("writes");
+    let at = tempfile::tempdir().expect("a folder");
+    let (volume, folder, clock) = (core.volume.clone(), at.path().to_owned(), world.clock.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let mounted = tokio::task::spawn_blocking(move || {
+        fuse::mount(volume, &folder, &MountOptions::default(), &NotifyQueue::new(), runtime, clock)
+    });
+    let mounted = mounted.await.expect("no panic").expect("mounts");
+
+    // Other processes look into it: this one serves it.
+    let place = at.path().to_owned();
+    let (copies, told) = tokio::task::spawn_blocking(move || {
+        let write = |number| {
+            let file = place.join(format!("large{number}"));
+            let mut dd = Command::new("dd");
+            dd.args(["if=/dev/zero", "bs=4096", "count=1", "conv=notrunc", "status=none"]);
+            dd.arg(format!("of={}", file.display())).spawn().expect("dd starts")
+        };
+        let writers: Vec<_> = (0..FILES).map(write).collect();
+        let copies = slow.have_begun(FILES, Duration::from_secs(10));
+        let mut stat = Command::new("stat");
+        stat.arg(place.join("other")).stdout(Stdio::null());
+        let mut stat = stat.spawn().expect("stat starts");
+        let begun = Instant::now();
+        let told = loop {
+            match stat.try_wait().expect("a child") {
+                Some(status) => break status.success(),
+                None if begun.elapsed() > Duration::from_secs(10) => break false,
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        slow.may_end();
+        for mut writer in writers {
+            assert!(writer.wait().expect("a child").success(), "a write failed");
+        }
+        let _ = stat.wait();
+        (copies, told)
+    })
+    .await
+    .expect("no panic");
+    mounted.unmount(Duration::from_secs(5)).await.expect("unmounts");
+    assert!(told, "what else was asked waited for the copies");
+    assert!(copies, "a first write waited for that of another file");
+    for number in 0..FILES {
+        let bytes = User(&core).read(&format!("large{number}")).await.expect("reads");
+        let mut wanted = pattern(number as u64, 9 << 20);
+        wanted[..4096].fill(0);
+        assert!(bytes == wanted, "large{number}");
+    }
+    core.journal.close();
 }
 
 /// As a shell does whose commands inherit what the script writes to: they end, and with each a descriptor of it is closed.

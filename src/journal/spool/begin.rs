@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use super::files::{SpoolFile, SpoolFiles, file_name};
 use super::{Draft, Inner};
@@ -78,6 +78,11 @@ impl Draft {
         let _turn = self.turn();
         let file = self.file.files().copy(self.path(), folder.join(file_name(id, hint)), room)?;
         Ok(Self::of_copy(id, file, &self.lock()))
+    }
+
+    /// Whether somebody changes the file at this moment, or copies into it or from it: whoever wants to change it waits.
+    pub fn is_being_changed(&self) -> bool {
+        matches!(self.changing.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     fn of_copy(id: SpoolId, file: SpoolFile, inner: &Inner) -> Self {
