@@ -81,7 +81,7 @@ fn a_copy_gets_what_was_compared_in_place_of_what_was_not() {
     let draft = draft(dir.path()).with_base(base(10), Timestamp(0)).expect("sizes");
     draft.write(4, b"XX", Timestamp(1)).expect("writes");
     draft.fill(0, b"?123").expect("fills");
-    let copy = draft.duplicate(dir.path(), SpoolId(2), "x").expect("copies");
+    let copy = draft.duplicate(dir.path(), SpoolId(2), "x", &|_| true).expect("copies");
     copy.write(1, b"YY", Timestamp(2)).expect("writes");
     draft.give_back();
     draft.fill(0, b"0123456789").expect("fills");
