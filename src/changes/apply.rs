@@ -35,6 +35,10 @@ impl Known for Inside<'_, '_> {
         Ok(Some((row, parent)))
     }
 
+    fn holds(&mut self, id: &ItemId) -> IndexResult<bool> {
+        self.txn.holds(id)
+    }
+
     fn is_overtaken(&mut self, id: &ItemId, tag: &MetaTag) -> IndexResult<bool> {
         Ok(self.deleted.contains(id) || self.txn.is_stale_echo(id, tag, self.now)?)
     }

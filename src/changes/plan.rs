@@ -16,7 +16,7 @@
 //! | is | a state of our own of a moment ago, and neither this one nor that it is older | asked for by id, and that taken; left open if it says what we know |
 //! | is | anything else, or nothing | taken |
 //! | gone | nothing | nothing |
-//! | gone | an item | dropped, with all that is still below it once everything else was taken |
+//! | gone | an item, or one that has lost its place to another | dropped, with all that is still below it once everything else was taken |
 //!
 //! Taking comes before dropping, so that what moved out of a deleted folder in the same chain survives;
 //! folders are taken before what is in them.
@@ -34,6 +34,9 @@ pub trait Known {
 
     /// The item as it is known, with the identity of its folder.
     fn item(&mut self, id: &ItemId) -> Result<Option<(Row, Option<ItemId>)>, Self::Error>;
+
+    /// Whether an inode stands for the item, be its place known or not.
+    fn holds(&mut self, id: &ItemId) -> Result<bool, Self::Error>;
 
     /// Whether this state of an item is one that we have overtaken by a change of our own.
     fn is_overtaken(&mut self, id: &ItemId, tag: &MetaTag) -> Result<bool, Self::Error>;
@@ -71,7 +74,7 @@ pub fn plan<K: Known>(known: &mut K, chain: Vec<Change>) -> Result<Plan, K::Erro
                 }
             }
             Change::Gone(id) => {
-                if known.item(&id)?.is_some() {
+                if known.holds(&id)? {
                     plan.drop.push(id);
                 }
             }
@@ -112,7 +115,7 @@ pub fn plan_page<K: Known>(
                 Some(_) => doubtful.push(item.id),
             },
             Change::Gone(id) => {
-                if known.item(&id)?.is_some() {
+                if known.holds(&id)? {
                     doubtful.push(id);
                 }
             }

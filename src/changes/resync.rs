@@ -437,14 +437,14 @@ fn states_of(index: &Index, ids: &[ItemId]) -> IndexResult<HashMap<ItemId, State
 fn absent_in(txn: &Txn<'_>, drive: &DriveId, seen: &HashSet<u64>) -> IndexResult<Vec<ItemId>> {
     let mut absent = Vec::new();
     for id in txn.ids_where(|id| id.drive == *drive && !seen.contains(&hash_of(id)))? {
-        let parent = match txn.by_id(&id)? {
-            Some(Row { parent, .. }) => txn.by_ino(parent)?,
-            None => None,
-        };
         // Below a folder of another drive (a shortcut) the feed of this one is silent.
-        let topmost = parent.is_some_and(|parent| {
-            parent.parent.0 == 0 || (parent.id.drive == *drive && seen.contains(&hash_of(&parent.id)))
-        });
+        let topmost = match txn.by_id(&id)? {
+            Some(Row { parent, .. }) => txn.by_ino(parent)?.is_some_and(|parent| {
+                parent.parent.0 == 0 || (parent.id.drive == *drive && seen.contains(&hash_of(&parent.id)))
+            }),
+            // Another has taken its name.
+            None => true,
+        };
         if topmost {
             absent.push(id);
         }

@@ -115,6 +115,15 @@ impl<'a> Txn<'a> {
         Ok(children(self.sql, self.drive, parent)?)
     }
 
+    /// Whether an inode stands for this identity, be its place known or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn holds(&self, id: &ItemId) -> IndexResult<bool> {
+        Ok(self.holder(&packed_key(self.drive, id))?.is_some())
+    }
+
     /// The inode number of an identity; a new one, without a place, if it was never heard of.
     ///
     /// # Errors
@@ -523,6 +532,10 @@ impl<'a> Txn<'a> {
                     freed = Some((row.parent, row.name.clone()));
                 }
                 self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what: What::Removed });
+            } else {
+                // Nobody sees it. But there may be unsent work in it, which has to be seen.
+                let (parent, name) = (Ino(NOWHERE), String::new());
+                self.notices.push(Notice { ino: Ino(ino as u64), parent, name, what: What::Removed });
             }
         }
         match freed {
@@ -553,14 +566,15 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// The identities with a place for which `wanted` says so, for comparing with an enumeration: of a million only the
-    /// few that are wanted are ever in memory.
+    /// The identities for which `wanted` says so of those that have a place, or had one until another took their name, for
+    /// comparing with an enumeration: of a million only the few that are wanted are ever in memory.
     ///
     /// # Errors
     ///
     /// See [`Txn::by_id`].
     pub fn ids_where(&self, wanted: impl Fn(&ItemId) -> bool) -> IndexResult<Vec<ItemId>> {
-        let mut statement = self.sql.prepare_cached("SELECT id FROM items WHERE parent <> 0 AND ino <> 1")?;
+        let mut statement =
+            self.sql.prepare_cached("SELECT id FROM items WHERE (parent <> 0 OR name <> '') AND ino <> 1")?;
         let mut rows = statement.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {

@@ -245,3 +245,33 @@ async fn an_item_that_nobody_may_ask_for_holds_up_no_comparison() {
     world.clock.advance(Duration::from_secs(25 * 3600));
     assert!(world.poller.has_pages_to_fetch().await, "the next day");
 }
+
+/// What another has taken the name of has no place, and goes all the same: whoever has work in it waits to hear of that.
+#[tokio::test]
+async fn what_has_lost_its_place_to_another_goes_when_that_is_told_or_found_out() {
+    for told in [true, false] {
+        let world = World::new();
+        world.feed.is(folder("d", "root"));
+        world.feed.is(file("x", "d", 1));
+        world.learn().await;
+        let old = world.index.by_id(&id("d")).expect("reads").expect("known").ino;
+        world.feed.is(Item { name: "d".into(), ..folder("another", "root") });
+        world.poll().await;
+        assert!(world.index.is_bound(old).expect("reads"), "it may have moved");
+        world.take_heard();
+        if told {
+            world.feed.gone("d");
+            world.poll().await;
+        } else {
+            world.feed.state().gone_unnoticed = vec![id("d"), id("x")];
+            world.feed.state().hidden = vec![id("d"), id("x")];
+            world.clock.advance(Duration::from_secs(25 * 3600));
+            world.enumerate().await;
+        }
+        assert!(!world.index.is_bound(old).expect("reads"), "told: {told}");
+        assert_eq!(world.index.gone(old).expect("reads"), Some((Ino::ROOT, "d".into())));
+        let heard = world.take_heard();
+        assert!(heard.iter().any(|notice| notice.ino == old && notice.what == What::Removed), "{heard:?}");
+        assert_eq!(world.tree(), ["/d m0"]);
+    }
+}
