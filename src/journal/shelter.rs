@@ -40,7 +40,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`StoreError`](super::StoreError); nothing has changed then.
+    /// [`StoreError`]; nothing has changed then.
     pub fn shelter(&self) -> JournalResult<Vec<Notice>> {
         let mut state = self.lock();
         let mut notices = self.untangle(&mut state)?;
