@@ -556,13 +556,17 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Marks every folder as completely known: the whole drive was enumerated.
+    /// Marks every folder as completely known: the whole drive was enumerated. What has no place may get one that nobody
+    /// has listed.
     ///
     /// # Errors
     ///
     /// See [`Txn::by_id`].
     pub fn set_all_complete(&mut self) -> IndexResult<()> {
-        self.sql.execute("UPDATE items SET complete = 1 WHERE kind = 1 AND link_to IS NULL", [])?;
+        self.sql.execute(
+            "UPDATE items SET complete = 1 WHERE kind = 1 AND link_to IS NULL AND (parent <> 0 OR ino = 1)",
+            [],
+        )?;
         Ok(())
     }
 

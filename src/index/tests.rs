@@ -369,3 +369,26 @@ fn where_a_folder_was_is_known_though_another_has_taken_its_name() {
         assert!(!index.is_bound(old).expect("reads"), "it is asked for only then");
     }
 }
+
+/// What becomes of such a folder elsewhere nobody has listed.
+#[test]
+fn a_folder_without_a_place_is_not_completely_known_because_the_drive_was_enumerated() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    let folder = |id: &str, name: &str| Item {
+        kind: ItemKind::Folder,
+        content_tag: None,
+        name: name.into(),
+        ..item(id, "root", "1")
+    };
+    let written = index.write(|txn| {
+        txn.upsert(&folder("first", "name"))?;
+        txn.upsert(&folder("second", "name"))?;
+        txn.set_all_complete()?;
+        txn.upsert(&folder("first", "another"))
+    });
+    written.expect("writes");
+    for (id_of, complete) in [("first", false), ("second", true), ("root", true)] {
+        assert_eq!(index.by_id(&id(id_of)).expect("reads").expect("there").complete, complete, "{id_of}");
+    }
+}
