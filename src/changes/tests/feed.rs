@@ -67,6 +67,12 @@ pub(super) struct FeedState {
     pub(super) circle: bool,
     pub(super) failures: VecDeque<RemoteError>,
     pub(super) asked: Vec<String>,
+    /// Items that were asked for by their identity.
+    pub(super) looked_up: Vec<String>,
+    /// Items are shown as they were at this position.
+    pub(super) stat_shows: Option<usize>,
+    /// What the next looks at items lead to, instead of an answer.
+    pub(super) stat_failures: VecDeque<Option<RemoteError>>,
     /// Happens after the next look at an item, before its answer arrives.
     pub(super) meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -141,6 +147,10 @@ impl Feed {
     pub(super) fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state().asked)
     }
+
+    pub(super) fn take_looked_up(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().looked_up)
+    }
 }
 
 fn expired() -> RemoteError {
@@ -197,13 +207,17 @@ impl Remote for Feed {
     async fn stat(&self, at: At<'_>) -> RemoteResult<Item> {
         let At::Id(id) = at else { return unsupported() };
         let mut state = self.state();
+        state.looked_up.push(id.id.clone());
+        if let Some(Some(failure)) = state.stat_failures.pop_front() {
+            return Err(failure);
+        }
         if state.refused.contains(id) {
             return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, "not now"));
         }
         if state.denied.contains(id) {
             return Err(RemoteError::new(RemoteErrorKind::Denied, Advice::GiveUp, "not for you"));
         }
-        let mut live = state.live();
+        let mut live = state.live_at(state.stat_shows.unwrap_or(usize::MAX));
         live.retain(|id, _| !state.gone_unnoticed.contains(id));
         if let Some(happens) = state.meanwhile.take() {
             happens();

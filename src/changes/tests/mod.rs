@@ -349,6 +349,23 @@ async fn what_we_change_while_a_chain_is_on_its_way_stays_and_the_chain_is_read_
     assert_eq!(world.index.cursor().expect("reads"), Some(to));
 }
 
+/// The last word of a chain counts, also where an earlier one is about something that we have changed.
+#[tokio::test]
+async fn a_state_that_the_same_chain_says_is_over_is_not_asked_for() {
+    let world = World::new();
+    world.feed.is(file("a", "root", 1));
+    world.learn().await;
+    land(&world, file("a", "root", 2), "m1");
+    let there = world.feed.state().log.len();
+    world.feed.is(Item { name: "other".into(), ..file("a", "root", 3) });
+    world.feed.gone("a");
+    world.feed.state().stat_shows = Some(there + 1);
+    world.feed.take_looked_up();
+    assert_eq!(world.poll().await, 1);
+    assert!(world.tree().is_empty(), "{:?}", world.tree());
+    assert!(world.feed.take_looked_up().is_empty());
+}
+
 #[tokio::test]
 async fn the_task_polls_in_its_rhythm_backs_off_and_wakes_up() {
     let world = World::new();
