@@ -137,12 +137,13 @@ pub(super) fn doubted(txn: &mut Txn<'_>, chain: &[Change], now: Timestamp) -> In
 }
 
 /// Applies a page of an enumeration that has to be trusted, because no feed brings what it shows. Where it shows what we
-/// have changed a moment ago it may be older than that; those items are returned, to be asked for.
+/// have changed a moment ago it may be older than that; those items are returned, to be asked for, and with them folders
+/// that a later page has to make room for.
 pub(super) fn apply_trusted(txn: &mut Txn<'_>, mut page: Vec<Change>, now: Timestamp) -> IndexResult<Vec<ItemId>> {
     let open: HashSet<ItemId> = doubted(txn, &page, now)?.into_iter().map(|doubt| doubt.id).collect();
     page.retain(|change| !matches!(change, Change::Is(item) if open.contains(&item.id)));
     apply_states(txn, page, now)?;
-    Ok(open.into_iter().collect())
+    Ok(open.into_iter().chain(txn.take_refused()).collect())
 }
 
 /// Applies states inside a transaction.

@@ -65,6 +65,8 @@ pub struct Txn<'a> {
     last_folder: Option<(ItemId, Ino)>,
     /// Whether any of our own changes is remembered; looked up once.
     pub(super) echoes: Option<bool>,
+    /// Folders whose new place was in themselves.
+    refused: Vec<ItemId>,
 }
 
 impl<'a> Txn<'a> {
@@ -74,8 +76,14 @@ impl<'a> Txn<'a> {
         inos: &'a dyn InoSource,
         namesakes: Option<&'a Wanted>,
     ) -> Self {
-        let (aside, notices) = (HashMap::new(), Vec::new());
-        Self { sql, drive, inos, namesakes, aside, notices, grown: 0, last_folder: None, echoes: None }
+        let (aside, notices, refused) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { sql, drive, inos, namesakes, aside, notices, grown: 0, last_folder: None, echoes: None, refused }
+    }
+
+    /// Folders that stayed where they were, because the place that was said of them is in themselves: what makes that
+    /// true has not been heard of yet. Each is named once.
+    pub fn take_refused(&mut self) -> Vec<ItemId> {
+        std::mem::take(&mut self.refused)
     }
 
     /// What the transaction means for those who watch, and by how many rows the index has grown.
@@ -290,6 +298,7 @@ impl<'a> Txn<'a> {
         let placed_anew = !is_new && ino != Ino::ROOT && old.as_ref().is_none_or(|row| row.parent != parent);
         if placed_anew && self.would_close_a_circle(parent, ino)? {
             tracing::warn!(item = ?item.id, "the service puts a folder into itself; it stays where it was");
+            self.refused.push(item.id.clone());
             return Ok(ino);
         }
         let mut modified = item.modified;

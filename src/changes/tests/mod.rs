@@ -1,6 +1,7 @@
 //! The poller against a feed made of a list, and a real index.
 
 mod feed;
+mod inquiry;
 mod resync;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,6 +77,13 @@ impl World {
         while self.poller.has_pages_to_fetch().await {
             assert_eq!(self.poller.page_in_turn().await, Outcome::News);
         }
+    }
+
+    /// The service forgets the position in its feed.
+    async fn expire(&self) {
+        self.feed.state().forgotten = usize::MAX;
+        assert_eq!(self.poll().await, 0);
+        self.feed.state().forgotten = 0;
     }
 
     /// Gets to know the drive, as a daemon does that starts for the first time.
