@@ -29,15 +29,18 @@ use crate::remote::{
 
 mod apply;
 mod chain;
+mod inquiry;
 pub mod plan;
 mod resync;
 mod rhythm;
 #[cfg(test)]
 mod tests;
+mod unfound;
 
 use chain::read_chain;
-use resync::{Enumeration, Unfound, Why};
+use resync::{Enumeration, Step, Why};
 use rhythm::{Failure, Outcome, Rhythm};
+use unfound::Unfound;
 
 /// The most pages a chain may have. A page holds a thousand items or so.
 const MAX_PAGES: usize = 20_000;
@@ -311,7 +314,7 @@ impl Poller {
         if turn.enumeration.is_none() {
             let begun = if turn.expired {
                 Ok(Some(Enumeration::begin(Why::Expired)))
-            } else if turn.unfound.is_some() {
+            } else if turn.unfound.as_ref().is_some_and(Unfound::holds_up) {
                 // The last comparison is not over.
                 Ok(None)
             } else {
@@ -348,43 +351,41 @@ impl Poller {
             turn.expired = false;
             return (Ok(false), 0);
         };
-        match enumeration.step(&self.remote, &self.index, &*self.clock, &mut turn.unfound).await {
-            Ok(step) => {
-                let listed = enumeration.listed;
-                if step.finished {
-                    tracing::info!(items = listed, why = ?enumeration.why, "the whole drive was listed");
-                    let index = self.index.clone();
-                    // Only tidying: nobody waits for it, and nothing depends on it.
-                    let _ = on_disk(move || {
-                        index.rest();
-                        Ok(())
-                    })
-                    .await;
-                    turn.enumeration = None;
-                    turn.expired = false;
-                }
-                let (now, count) = (self.clock.now(), step.notices.len());
-                self.hand_on(step.notices);
-                self.tell(|health| {
-                    health.enumerating = (!step.finished).then_some(listed);
-                    if step.finished {
-                        health.current_at = Some(now);
-                        health.trouble = None;
-                    }
-                });
-                (Ok(true), count)
+        let step = match enumeration.step(&self.remote, &self.index, &*self.clock, &mut turn.unfound).await {
+            Ok(step) => step,
+            Err(trouble) => Step { notices: Vec::new(), finished: false, trouble: Some(trouble) },
+        };
+        let (listed, why, now, count) = (enumeration.listed, enumeration.why, self.clock.now(), step.notices.len());
+        self.hand_on(step.notices);
+        if let Some(trouble) = step.trouble {
+            tracing::info!(%trouble, "the drive cannot be listed further for now");
+            if trouble.wants_a_new_beginning() {
+                turn.enumeration = Some(Enumeration::begin(why));
             }
-            Err(trouble) => {
-                tracing::info!(%trouble, "the drive cannot be listed further for now");
-                if trouble.wants_a_new_beginning() {
-                    let why = enumeration.why;
-                    turn.enumeration = Some(Enumeration::begin(why));
-                }
-                let failed = Err(trouble);
-                self.note(&failed);
-                (failed.map(|_: Option<usize>| false), 0)
-            }
+            let failed = Err(trouble);
+            self.note(&failed);
+            return (failed.map(|_: Option<usize>| false), count);
         }
+        if step.finished {
+            tracing::info!(items = listed, ?why, "the whole drive was listed");
+            let index = self.index.clone();
+            // Only tidying: nobody waits for it, and nothing depends on it.
+            let _ = on_disk(move || {
+                index.rest();
+                Ok(())
+            })
+            .await;
+            turn.enumeration = None;
+            turn.expired = false;
+        }
+        self.tell(|health| {
+            health.enumerating = (!step.finished).then_some(listed);
+            if step.finished {
+                health.current_at = Some(now);
+                health.trouble = None;
+            }
+        });
+        (Ok(true), count)
     }
 
     /// Reads the feed from the stored cursor to its end and applies it.

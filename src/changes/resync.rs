@@ -4,37 +4,32 @@
 //! compared. Pages are applied as they come, because they are states; what the end of the chain proves
 //! (every folder is known, what was not listed may be gone) is believed only at its end. Always true:
 //!
-//! - the cursor is stored only with the last page;
+//! - the cursor is stored only at the end, when everything before it is written;
 //! - absence is not deletion: an item that was not listed is looked up by its id, and only if the service
-//!   does not know it any more does it go;
+//!   does not know it any more does it go (see `inquiry`);
+//! - the end comes: an item that cannot be looked up does not keep it away (see `unfound`);
 //! - while the feed is followed beside it, a page is never trusted over what is known: it may be older. It
 //!   only adds, and what it contradicts is looked up by id. Where there is no feed it is trusted, but not of
-//!   what we have changed ourselves a moment ago: that is looked up, too, and an answer counts only for an item that
-//!   we have left alone since it was asked about;
+//!   what we have changed ourselves a moment ago: that is looked up, too, and an answer counts only for an
+//!   item that we have left alone since it was asked about;
 //! - nothing of this touches content or local work; those that are affected hear of it as of any change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
-use super::apply::{State, apply_page, apply_states, apply_trusted, state_of};
+use super::apply::{apply_page, apply_trusted};
+use super::inquiry::{Inquiry, Round};
+use super::unfound::{Open, Unfound, note_compared};
 use super::{MAX_PAGES, Trouble, on_disk};
 use crate::base::clock::{Clock, Mono, Timestamp};
 use crate::base::ids::{Cursor, DriveId, ItemId};
 use crate::base::secret::Secret;
 use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
-use crate::remote::{
-    Change, ChangePage, Link, Next, Remote, RemoteError, RemoteResult, Start, URGENCY, Urgency, look_up_all,
-};
-
-/// How many items that were not listed, or listed otherwise, are looked up in one go; the others wait for
-/// the next enumeration. More than this is hardly ever a truth about the drive.
-const LOOK_UPS: usize = 2000;
+use crate::remote::{Change, ChangePage, Link, Next, Remote, RemoteError, RemoteResult, Start, URGENCY, Urgency};
 
 /// A page is not written by itself if the next one comes soon: identities come in no order, so a transaction of one page
 /// writes nearly as much of the index as one of ten.
@@ -42,10 +37,6 @@ const WRITTEN_AT_ONCE: usize = 10_000;
 
 /// After this long what was fetched is written, however little it is.
 const WRITTEN_AFTER: Duration = Duration::from_secs(1);
-
-/// How long to wait before what was not found is asked for again.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the drive is enumerated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +65,8 @@ pub(super) struct Enumeration {
     went: HashSet<u64>,
     /// Known items that were listed otherwise than they are known.
     doubtful: HashSet<ItemId>,
+    /// What is still to be asked for by id, after the last page.
+    inquiry: Option<Inquiry>,
     /// Links that were followed, as hashes.
     links: HashSet<u64>,
     /// Items listed so far.
@@ -86,131 +79,8 @@ pub(super) struct Enumeration {
 pub(super) struct Step {
     pub(super) notices: Vec<Notice>,
     pub(super) finished: bool,
-}
-
-/// Items that were neither listed nor found, each as it was known then, and that we have made so recently that they may
-/// only not be shown yet.
-///
-/// The feed may have said that they are gone before the position that it is read from, or say it never, so they are asked
-/// for again, until they are found or not so young any more. Until then a comparison that ends does not count as made:
-/// after a restart in between there is another one.
-pub(super) struct Unfound {
-    items: HashMap<ItemId, State>,
-    compared: bool,
-    pause: Duration,
-    ask_at: Mono,
-}
-
-impl Unfound {
-    /// Puts these to those that are open already; `compared` says that a comparison waits for them.
-    fn add(open: &mut Option<Self>, items: HashMap<ItemId, State>, compared: bool, now: Mono) {
-        let pause = FIRST_PAUSE;
-        match open {
-            None if items.is_empty() => {}
-            None => *open = Some(Self { items, compared, pause, ask_at: now.plus(pause) }),
-            Some(open) => {
-                open.items.extend(items);
-                open.compared |= compared;
-            }
-        }
-    }
-
-    /// Takes those out of a chain that are said to be gone and are so young that they may only not be shown yet. To be
-    /// asked only where a chain is made of listings: a feed that says so of itself knows.
-    pub(super) async fn take_from(
-        open: &mut Option<Self>,
-        chain: &mut Vec<Change>,
-        index: &Arc<Index>,
-        clock: &dyn Clock,
-    ) -> Result<(), Trouble> {
-        let gone = |change: &Change| match change {
-            Change::Gone(id) => Some(id.clone()),
-            Change::Is(_) => None,
-        };
-        let ids: Vec<ItemId> = chain.iter().filter_map(gone).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let (on, now) = (index.clone(), clock.now());
-        let young = on_disk(move || {
-            let mut young = HashMap::new();
-            for id in ids {
-                if on.is_newborn(&id, now)? {
-                    young.extend(on.by_id(&id)?.map(|row| (id, state_of(&row))));
-                }
-            }
-            Ok(young)
-        })
-        .await?;
-        chain.retain(|change| !matches!(change, Change::Gone(id) if young.contains_key(id)));
-        Self::add(open, young, false, clock.monotonic());
-        Ok(())
-    }
-
-    /// Whether none is left.
-    pub(super) fn is_settled(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// Asks for them, if it is time. An item that cannot be looked up is asked for again as long as it is young or that may
-    /// pass; then it stays as it is.
-    pub(super) async fn settle(
-        &mut self,
-        remote: &dyn Remote,
-        index: &Arc<Index>,
-        clock: &dyn Clock,
-    ) -> Result<Vec<Notice>, Trouble> {
-        if clock.monotonic() < self.ask_at {
-            return Ok(Vec::new());
-        }
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        self.ask_at = clock.monotonic().plus(self.pause);
-        let (mut answers, mut refused) = (HashMap::new(), HashSet::new());
-        {
-            let mut asked = pin!(look_up_all(remote, self.items.keys()));
-            while let Some((id, answer)) = asked.next().await {
-                match answer {
-                    Ok(answer) => drop(answers.insert(id, answer)),
-                    Err(error) => {
-                        tracing::debug!(item = ?id, %error, "an item in question cannot be looked up");
-                        if !error.is_transient() {
-                            refused.insert(id);
-                        }
-                    }
-                }
-            }
-        }
-        let (on, open, compared, now) = (index.clone(), self.items.clone(), self.compared, clock.now());
-        let (left, notices) = on_disk(move || {
-            on.write(|txn| {
-                let (mut left, mut gone) = (HashMap::new(), Vec::new());
-                for (id, before) in open {
-                    let changed = txn.by_id(&id)?.as_ref().map(state_of).as_ref() != Some(&before);
-                    match answers.remove(&id) {
-                        // Found, by us or by what the feed said.
-                        _ if changed => {}
-                        Some(Change::Is(_)) => {}
-                        _ if txn.is_newborn(&id, now)? => drop(left.insert(id, before)),
-                        Some(answer) => gone.push(answer),
-                        None if refused.contains(&id) => {}
-                        None => drop(left.insert(id, before)),
-                    }
-                }
-                apply_states(txn, gone, now)?;
-                if compared && left.is_empty() {
-                    note_compared(txn, now)?;
-                }
-                Ok(left)
-            })
-        })
-        .await?;
-        self.items = left;
-        Ok(notices)
-    }
-}
-
-fn note_compared(txn: &mut Txn<'_>, now: Timestamp) -> IndexResult<()> {
-    txn.set_meta(meta::RECONCILED, Some(&now.seconds().to_string()))
+    /// Why not all of it could be done; it may be repeated. What the notices tell of is written all the same.
+    pub(super) trouble: Option<Trouble>,
 }
 
 impl Enumeration {
@@ -224,6 +94,7 @@ impl Enumeration {
             seen: Some(HashSet::new()),
             went: HashSet::new(),
             doubtful: HashSet::new(),
+            inquiry: None,
             links: HashSet::new(),
             listed: 0,
             ahead: JoinSet::new(),
@@ -245,8 +116,8 @@ impl Enumeration {
         self.went.insert(hash_of(id));
     }
 
-    /// Fetches and applies one page; the last one also settles what is complete and what is gone, and puts to `open` what
-    /// has to be asked for again.
+    /// Fetches and applies one page. After the last one it asks for what they leave open, a round at a time, settles what
+    /// is complete, and puts to `left` what has to be asked for again.
     ///
     /// After an error it may be repeated.
     pub(super) async fn step(
@@ -254,8 +125,11 @@ impl Enumeration {
         remote: &Arc<dyn Remote>,
         index: &Arc<Index>,
         clock: &dyn Clock,
-        open: &mut Option<Unfound>,
+        left: &mut Option<Unfound>,
     ) -> Result<Step, Trouble> {
+        if self.inquiry.is_some() {
+            return self.inquire(&**remote, index, clock, left).await;
+        }
         let page = match (self.ahead.join_next().await, &self.next) {
             (Some(Ok(Ok(page))), _) => page,
             (_, None) => remote.changes(Start::Beginning).await?,
@@ -310,16 +184,20 @@ impl Enumeration {
                 }
                 self.ahead = ahead;
                 self.next = Some(link);
-                Ok(Step { notices, finished: false })
+                Ok(Step { notices, finished: false, trouble: None })
             }
             Next::Done(cursor) => {
                 self.fetched = pages.clone();
-                let mut notices = self.take_page(index, pages, None, now).await?;
+                let notices = self.take_page(index, pages, None, now).await?;
                 self.fetched = Vec::new();
-                let (more, unfound) = self.finish(&**remote, index, cursor, now, open.is_some()).await?;
-                notices.extend(more);
-                Unfound::add(open, unfound, self.seen.is_some(), clock.monotonic());
-                Ok(Step { notices, finished: true })
+                let trouble = match self.inquiry(index, cursor).await {
+                    Ok(inquiry) => {
+                        self.inquiry = Some(inquiry);
+                        None
+                    }
+                    Err(trouble) => Some(trouble),
+                };
+                Ok(Step { notices, finished: false, trouble })
             }
         }
     }
@@ -358,79 +236,73 @@ impl Enumeration {
         Ok(notices)
     }
 
-    /// Returns also what was not found and may only not be shown yet.
-    async fn finish(
-        &mut self,
-        remote: &dyn Remote,
-        index: &Arc<Index>,
-        cursor: Cursor,
-        now: Timestamp,
-        some_open: bool,
-    ) -> Result<(Vec<Notice>, HashMap<ItemId, State>), Trouble> {
-        let compared = self.seen.is_some();
+    /// What is to be asked for by id, once all pages were taken.
+    async fn inquiry(&self, index: &Arc<Index>, cursor: Cursor) -> Result<Inquiry, Trouble> {
         let mut questions: Vec<ItemId> = self.doubtful.iter().cloned().collect();
         if let Some(seen) = self.seen.clone() {
             let on = index.clone();
             let absent = on_disk(move || on.write(|txn| absent_in(txn, on.drive(), &seen))).await?.0;
             questions.extend(absent);
         }
-        let (on, asked) = (index.clone(), questions.clone());
-        let before = on_disk(move || states_of(&on, &asked)).await?;
-        let mut looked_up = look_up(remote, questions).await?;
-        let (on, why) = (index.clone(), self.why);
-        let (unfound, notices) = on_disk(move || {
-            on.write(|txn| {
-                // What we made or changed a moment ago may not be shown yet, or as it was before. The feed brings what
-                // others have made of it; without one the answer has to do, unless we have changed it again since.
-                let mut recent = HashSet::new();
-                let mut unfound = HashMap::new();
-                for change in &looked_up {
-                    match change {
-                        Change::Gone(id) if txn.is_newborn(id, now)? => {
-                            unfound.extend(txn.by_id(id)?.map(|row| (id.clone(), state_of(&row))));
-                            recent.insert(id.clone())
-                        }
-                        Change::Is(item) if txn.is_ours_lately(&item.id, now)? => match txn.by_id(&item.id)? {
-                            Some(row) if why != Why::Expired || before.get(&item.id) != Some(&state_of(&row)) => {
-                                recent.insert(item.id.clone())
-                            }
-                            _ => false,
-                        },
-                        _ => false,
-                    };
-                }
-                looked_up.retain(|change| match change {
-                    Change::Gone(id) => !recent.contains(id),
-                    Change::Is(item) => !recent.contains(&item.id),
-                });
-                apply_states(txn, looked_up, now)?;
-                txn.set_all_complete()?;
-                txn.set_meta(meta::ENUMERATED, Some("1"))?;
-                txn.set_meta(meta::ENUMERATION, None)?;
-                if compared && unfound.is_empty() && !some_open {
-                    note_compared(txn, now)?;
-                }
-                // A comparison leaves a position that is still good. Where everything known comes from this
-                // enumeration, so must the position: one that was taken before may be further on than what a lagging
-                // service has listed, and what lies between would never come.
-                if why != Why::Routine || on.cursor()?.is_none() {
-                    txn.set_meta(meta::CURSOR, Some(&cursor.0))?;
-                }
-                Ok(unfound)
-            })
-        })
-        .await?;
-        Ok((notices, unfound))
+        Ok(Inquiry::new(cursor, questions, self.why != Why::Expired))
+    }
+
+    /// Asks for a part of it, and settles what is complete once nothing is left to ask for.
+    async fn inquire(
+        &mut self,
+        remote: &dyn Remote,
+        index: &Arc<Index>,
+        clock: &dyn Clock,
+        left: &mut Option<Unfound>,
+    ) -> Result<Step, Trouble> {
+        let Some(inquiry) = &mut self.inquiry else {
+            return Ok(Step { notices: Vec::new(), finished: false, trouble: None });
+        };
+        let Round { notices, is_over, mut trouble } = inquiry.round(remote, index, clock).await?;
+        let mut finished = false;
+        if is_over {
+            // What the round has written is told of even if this fails.
+            match finish(inquiry, self.why, self.seen.is_some(), index, clock, left).await {
+                Ok(()) => finished = true,
+                Err(failed) => trouble = Some(failed),
+            }
+        }
+        Ok(Step { notices, finished, trouble })
     }
 }
 
-/// What is known of items that are going to be asked for.
-fn states_of(index: &Index, ids: &[ItemId]) -> IndexResult<HashMap<ItemId, State>> {
-    let mut states = HashMap::new();
-    for id in ids.iter().take(LOOK_UPS) {
-        states.extend(index.by_id(id)?.map(|row| (id.clone(), state_of(&row))));
-    }
-    Ok(states)
+/// The end of an enumeration: everything that is known is true now, but for what stays open. `compared` says that
+/// everything that was not listed was asked for.
+async fn finish(
+    inquiry: &Inquiry,
+    why: Why,
+    compared: bool,
+    index: &Arc<Index>,
+    clock: &dyn Clock,
+    left: &mut Option<Unfound>,
+) -> Result<(), Trouble> {
+    let waits = inquiry.open.values().any(Open::holds_up) || left.as_ref().is_some_and(Unfound::holds_up);
+    let (on, cursor, now) = (index.clone(), inquiry.cursor.clone(), clock.now());
+    on_disk(move || {
+        on.write(|txn| {
+            txn.set_all_complete()?;
+            txn.set_meta(meta::ENUMERATED, Some("1"))?;
+            txn.set_meta(meta::ENUMERATION, None)?;
+            if compared && !waits {
+                note_compared(txn, now)?;
+            }
+            // A comparison leaves a position that is still good. Where everything known comes from this
+            // enumeration, so must the position: one that was taken before may be further on than what a lagging
+            // service has listed, and what lies between would never come.
+            if why != Why::Routine || on.cursor()?.is_none() {
+                txn.set_meta(meta::CURSOR, Some(&cursor.0))?;
+            }
+            Ok(())
+        })
+    })
+    .await?;
+    Unfound::add(left, inquiry.open.clone(), compared && waits, clock.monotonic());
+    Ok(())
 }
 
 /// The items of this drive that were not listed, without those below another one of them.
@@ -450,25 +322,6 @@ fn absent_in(txn: &Txn<'_>, drive: &DriveId, seen: &HashSet<u64>) -> IndexResult
         }
     }
     Ok(absent)
-}
-
-/// Asks for each of them by id.
-async fn look_up(remote: &dyn Remote, questions: Vec<ItemId>) -> Result<Vec<Change>, Trouble> {
-    if questions.len() > LOOK_UPS {
-        tracing::warn!(items = questions.len(), "the drive and the index differ a lot; comparing a part of it now");
-    }
-    let mut answers = Vec::new();
-    let questions = &questions[..questions.len().min(LOOK_UPS)];
-    let mut asked = pin!(look_up_all(remote, questions.iter()));
-    while let Some((id, answer)) = asked.next().await {
-        match answer {
-            Ok(answer) => answers.push(answer),
-            Err(error) if error.is_transient() => return Err(error.into()),
-            // Denied, or nonsense: then it stays as it is.
-            Err(error) => tracing::debug!(item = ?id, %error, "an item in question cannot be looked up"),
-        }
-    }
-    Ok(answers)
 }
 
 /// Whether the last comparison is old enough for another one. A time in the future (somebody set the
