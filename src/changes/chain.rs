@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures_util::StreamExt as _;
 
 use super::{MAX_CHANGES, MAX_PAGES, Poller, Trouble, apply, on_disk};
-use crate::base::ids::Cursor;
+use crate::base::ids::{Cursor, ItemId, MetaTag};
 use crate::remote::{Advice, Change, ChangePage, Item, Next, Remote, RemoteError, RemoteErrorKind, Start, look_up_all};
 
 /// A chain that was read to its end.
@@ -14,16 +14,21 @@ pub(super) struct Chain {
     pub(super) cursor: Cursor,
 }
 
+/// A chain that shows nothing from before our own changes.
+pub(super) struct Cleared {
+    pub(super) chain: Chain,
+    /// What was in doubt.
+    pub(super) doubted: Vec<apply::Doubt>,
+    /// What we have deleted and was not found, with the tag under which the chain shows it.
+    pub(super) believed: Vec<(ItemId, MetaTag)>,
+}
+
 impl Poller {
     /// Asks again about items that we have just changed or deleted and that the chain shows otherwise: either the
     /// chain is older than what we did, or somebody has changed or restored them since. As long as neither can be told
     /// for one of them the chain is read again from where it began; what we did is not recent for ever. Returns what was
-    /// in doubt, too.
-    pub(super) async fn without_ghosts(
-        &self,
-        chain: Chain,
-        from: &Cursor,
-    ) -> Result<(Chain, Vec<apply::Doubt>), Trouble> {
+    /// in doubt, too, and what we have deleted and was not found.
+    pub(super) async fn without_ghosts(&self, chain: Chain, from: &Cursor) -> Result<Cleared, Trouble> {
         /// Many more are no echoes of our own.
         const ASKED: usize = 500;
         let (index, now) = (self.index.clone(), self.clock.now());
@@ -32,6 +37,7 @@ impl Poller {
             Ok((doubted, chain))
         })
         .await?;
+        let mut believed = Vec::new();
         let asked = doubted.iter().take(ASKED).map(|doubt| &doubt.id);
         let answers: Vec<_> = look_up_all(&*self.remote, asked).collect().await;
         for (doubt, (_, answer)) in doubted.iter().zip(answers) {
@@ -49,8 +55,11 @@ impl Poller {
                     let tag = meta_tag.clone();
                     on_disk(move || index.is_overtaken(&id, &tag, now)).await?
                 }
-                // It is as we have made it.
-                Change::Gone(_) if doubt.was_deleted() => false,
+                // It is as we have made it, as far as can be told now.
+                Change::Gone(_) if doubt.was_deleted() => {
+                    believed.extend(said.map(|tag| (doubt.id.clone(), tag)));
+                    false
+                }
                 // Not to be seen yet.
                 Change::Gone(_) => on_disk(move || index.is_newborn(&id, now)).await?,
             };
@@ -66,7 +75,7 @@ impl Poller {
             }
             chain.changes.push(answer);
         }
-        Ok((chain, doubted))
+        Ok(Cleared { chain, doubted, believed })
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the pages of an enumeration leave open is asked for by id: what was not listed, and what was listed otherwise than
-//! it is known.
+//! What the pages of an enumeration leave open is asked for by id: what was not listed, what was listed otherwise than it
+//! is known, and what was listed though we have deleted it.
 //!
 //! There can be very many of them, and each takes a request or more, so they are asked for in rounds, each of which is
 //! written by itself: what was answered is not asked again, whatever happens afterwards. Only then the enumeration ends.
@@ -13,7 +13,10 @@
 //! | answer | the item | done |
 //! | --- | --- | --- |
 //! | gone | we made a moment ago | left open: it may only not be shown yet |
+//! | gone | was listed, and we deleted it a moment ago | left open: it may be restored (see `believed`) |
 //! | gone | any other | dropped |
+//! | is | was listed, and we deleted it a moment ago, in this very state | left open: whoever was asked may be behind |
+//! | is | was listed, and we deleted it a moment ago | back |
 //! | is | is not known any more, and there is a feed | nothing |
 //! | is | is ours, a moment ago, and there is a feed or we have changed it since it was asked for | nothing |
 //! | is | any other | taken |
@@ -28,7 +31,7 @@ use super::apply::{State, apply_states, state_of};
 use super::unfound::{Open, is_of_the_service};
 use super::{Trouble, on_disk};
 use crate::base::clock::{Clock, Mono, Timestamp};
-use crate::base::ids::{Cursor, Ino, ItemId};
+use crate::base::ids::{Cursor, Ino, ItemId, MetaTag};
 use crate::index::{Index, IndexResult, Notice, Txn};
 use crate::remote::{At, Change, Remote, RemoteResult, look_up_all};
 
@@ -40,6 +43,8 @@ pub(super) struct Inquiry {
     /// What the last page led to.
     pub(super) cursor: Cursor,
     questions: VecDeque<ItemId>,
+    /// Those of them that were listed though we have deleted them, with the tag under which they were.
+    undeleted: HashMap<ItemId, MetaTag>,
     /// Those that could not be asked for, each as it was known then.
     unanswered: Vec<(ItemId, Option<State>)>,
     /// Those that met an error that is the service's, once.
@@ -48,6 +53,8 @@ pub(super) struct Inquiry {
     is_followed: bool,
     /// What stays open.
     pub(super) open: HashMap<ItemId, Open>,
+    /// What we have deleted and may be restored, with the tag under which it was listed.
+    pub(super) believed: HashMap<ItemId, MetaTag>,
 }
 
 /// What a round has brought.
@@ -59,10 +66,21 @@ pub(super) struct Round {
     pub(super) trouble: Option<Trouble>,
 }
 
+/// What was known of an item when it was asked for.
+struct Before {
+    state: Option<State>,
+    /// See [`Txn::deleted_until`].
+    deleted_until: Option<Timestamp>,
+}
+
 /// What is known of an item when the answer has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Facts {
     newborn: bool,
+    /// It was listed though we have deleted it, which is not long ago and not done again since.
+    undeleted: bool,
+    /// The answer is a state that we have overtaken.
+    overtaken: bool,
     ours_lately: bool,
     /// It was not known when it was asked for.
     unknown: bool,
@@ -72,7 +90,10 @@ struct Facts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
     Applied,
+    /// It is taken back that we have deleted it, and it is taken.
+    Restored,
     NotFound,
+    Believed,
     Nothing,
 }
 
@@ -80,7 +101,10 @@ enum Verdict {
 fn verdict(is_gone: bool, is_followed: bool, facts: Facts) -> Verdict {
     match is_gone {
         true if facts.newborn => Verdict::NotFound,
+        true if facts.undeleted => Verdict::Believed,
         true => Verdict::Applied,
+        false if facts.undeleted && facts.overtaken => Verdict::Believed,
+        false if facts.undeleted => Verdict::Restored,
         false if is_followed && (facts.unknown || facts.ours_lately) => Verdict::Nothing,
         false if facts.ours_lately && facts.changed => Verdict::Nothing,
         false => Verdict::Applied,
@@ -88,10 +112,16 @@ fn verdict(is_gone: bool, is_followed: bool, facts: Facts) -> Verdict {
 }
 
 impl Inquiry {
-    pub(super) fn new(cursor: Cursor, questions: impl IntoIterator<Item = ItemId>, is_followed: bool) -> Self {
+    pub(super) fn new(
+        cursor: Cursor,
+        questions: impl IntoIterator<Item = ItemId>,
+        undeleted: HashMap<ItemId, MetaTag>,
+        is_followed: bool,
+    ) -> Self {
+        let questions = undeleted.keys().cloned().chain(questions).collect();
         let (unanswered, put_off) = (Vec::new(), HashSet::new());
-        let (questions, open) = (questions.into_iter().collect(), HashMap::new());
-        Self { cursor, questions, unanswered, put_off, is_followed, open }
+        let (open, believed) = (HashMap::new(), HashMap::new());
+        Self { cursor, questions, undeleted, unanswered, put_off, is_followed, open, believed }
     }
 
     /// Asks for some of them, and writes what was answered.
@@ -102,8 +132,8 @@ impl Inquiry {
         clock: &dyn Clock,
     ) -> Result<Round, Trouble> {
         let piece: Vec<ItemId> = self.questions.iter().take(LOOK_UPS).cloned().collect();
-        let (on, ids) = (index.clone(), piece.clone());
-        let mut before = on_disk(move || states_of(&on, ids)).await?;
+        let (on, ids, now) = (index.clone(), piece.clone(), clock.now());
+        let mut before = on_disk(move || known_before(&on, ids, now)).await?;
         let (mut answers, mut unanswered, mut asked, mut trouble) = (Vec::new(), Vec::new(), 0, None);
         let mut again = None;
         {
@@ -130,7 +160,7 @@ impl Inquiry {
         let unanswered: Vec<_> = unanswered
             .into_iter()
             .map(|id| {
-                let state = before.remove(&id);
+                let state = before.remove(&id).and_then(|before| before.state);
                 (id, state)
             })
             .collect();
@@ -154,32 +184,38 @@ impl Inquiry {
     async fn write(
         &mut self,
         answers: Vec<(ItemId, Change)>,
-        before: HashMap<ItemId, State>,
+        before: HashMap<ItemId, Before>,
         index: &Arc<Index>,
         clock: &dyn Clock,
     ) -> Result<Vec<Notice>, Trouble> {
         let (on, now, since) = (index.clone(), clock.now(), clock.monotonic());
-        let is_followed = self.is_followed;
-        let (open, notices) = on_disk(move || {
+        let (undeleted, is_followed) = (self.undeleted.clone(), self.is_followed);
+        let ((open, believed), notices) = on_disk(move || {
             on.write(|txn| {
-                let (mut states, mut open) = (Vec::new(), HashMap::new());
+                let (mut states, mut open, mut believed) = (Vec::new(), HashMap::new(), HashMap::new());
                 for (id, answer) in answers {
                     let known = txn.by_id(&id)?.as_ref().map(state_of);
-                    let facts = facts_of(txn, &id, known.as_ref(), before.get(&id), now)?;
+                    let facts = facts_of(txn, &answer, known.as_ref(), &before, &undeleted, now)?;
                     match verdict(matches!(answer, Change::Gone(_)), is_followed, facts) {
                         Verdict::Applied => states.push(answer),
+                        Verdict::Restored => {
+                            txn.forget_echo(&id)?;
+                            states.push(answer);
+                        }
                         Verdict::NotFound => {
                             open.extend(known.map(|known| (id, Open::not_found(known, since))));
                         }
+                        Verdict::Believed => believed.extend(undeleted.get(&id).map(|tag| (id, tag.clone()))),
                         Verdict::Nothing => {}
                     }
                 }
                 apply_states(txn, states, now)?;
-                Ok(open)
+                Ok((open, believed))
             })
         })
         .await?;
         self.open.extend(open);
+        self.believed.extend(believed);
         Ok(notices)
     }
 
@@ -187,33 +223,47 @@ impl Inquiry {
     fn leave_open(&mut self, since: Mono) {
         for (id, state) in self.unanswered.drain(..) {
             tracing::info!(item = ?id, "an item in question cannot be looked up for now");
-            self.open.insert(id, Open::not_answered(state, since));
+            match self.undeleted.get(&id) {
+                Some(tag) => drop(self.believed.insert(id, tag.clone())),
+                None => drop(self.open.insert(id, Open::not_answered(state, since))),
+            }
         }
     }
 }
 
 /// What is known of items that are going to be asked for.
-fn states_of(index: &Index, ids: Vec<ItemId>) -> IndexResult<HashMap<ItemId, State>> {
-    let mut states = HashMap::new();
+fn known_before(index: &Index, ids: Vec<ItemId>, now: Timestamp) -> IndexResult<HashMap<ItemId, Before>> {
+    let mut known = HashMap::new();
     for id in ids {
-        states.extend(index.by_id(&id)?.map(|row| (id, state_of(&row))));
+        let state = index.by_id(&id)?.as_ref().map(state_of);
+        let deleted_until = index.deleted_until(&id, now)?;
+        known.insert(id, Before { state, deleted_until });
     }
-    Ok(states)
+    Ok(known)
 }
 
 fn facts_of(
     txn: &mut Txn<'_>,
-    id: &ItemId,
+    answer: &Change,
     known: Option<&State>,
-    before: Option<&State>,
+    before: &HashMap<ItemId, Before>,
+    undeleted: &HashMap<ItemId, MetaTag>,
     now: Timestamp,
 ) -> IndexResult<Facts> {
+    let (id, overtaken) = match answer {
+        Change::Is(item) => (&item.id, txn.is_stale_echo(&item.id, &item.meta_tag, now)?),
+        Change::Gone(id) => (id, false),
+    };
+    let Before { state, deleted_until } = before.get(id).unwrap_or(&Before { state: None, deleted_until: None });
+    let is_deletion_the_same = deleted_until.is_some() && txn.deleted_until(id, now)? == *deleted_until;
     Ok(Facts {
         newborn: txn.is_newborn(id, now)?,
+        undeleted: undeleted.contains_key(id) && known.is_none() && is_deletion_the_same,
+        overtaken,
         // What we have deleted meanwhile the plan leaves out.
         ours_lately: known.is_some() && txn.is_ours_lately(id, now)?,
-        unknown: before.is_none(),
-        changed: before != known,
+        unknown: state.is_none(),
+        changed: state.as_ref() != known,
     })
 }
 
@@ -234,10 +284,14 @@ mod tests {
     #[test]
     fn an_answer_brings_nothing_back_that_we_know_better() {
         let known = Facts::default();
+        let undeleted = Facts { undeleted: true, unknown: true, ..known };
         let ours = Facts { ours_lately: true, ..known };
         for (is_gone, is_followed, facts, then) in [
             (true, true, known, Verdict::Applied),
             (true, false, Facts { newborn: true, ..ours }, Verdict::NotFound),
+            (true, false, undeleted, Verdict::Believed),
+            (false, false, undeleted, Verdict::Restored),
+            (false, false, Facts { overtaken: true, ..undeleted }, Verdict::Believed),
             (false, false, Facts { unknown: true, ..known }, Verdict::Applied),
             (false, true, Facts { unknown: true, ..known }, Verdict::Nothing),
             (false, true, ours, Verdict::Nothing),

@@ -28,6 +28,7 @@ use crate::remote::{
 };
 
 mod apply;
+mod believed;
 mod chain;
 mod inquiry;
 pub mod plan;
@@ -37,8 +38,8 @@ mod rhythm;
 mod tests;
 mod unfound;
 
-use chain::read_chain;
-use resync::{Enumeration, Step, Why};
+use chain::{Cleared, read_chain};
+use resync::{Enumeration, Left, Step, Why};
 use rhythm::{Failure, Outcome, Rhythm};
 use unfound::Unfound;
 
@@ -136,8 +137,8 @@ struct Turn {
     enumeration: Option<Enumeration>,
     /// The stored cursor is of no use any more.
     expired: bool,
-    /// What an enumeration or a chain has left open.
-    unfound: Option<Unfound>,
+    /// What is asked for again beside the feed.
+    left: Left,
 }
 
 impl Poller {
@@ -314,7 +315,7 @@ impl Poller {
         if turn.enumeration.is_none() {
             let begun = if turn.expired {
                 Ok(Some(Enumeration::begin(Why::Expired)))
-            } else if turn.unfound.as_ref().is_some_and(Unfound::holds_up) {
+            } else if turn.left.unfound.as_ref().is_some_and(Unfound::holds_up) {
                 // The last comparison is not over.
                 Ok(None)
             } else {
@@ -351,7 +352,7 @@ impl Poller {
             turn.expired = false;
             return (Ok(false), 0);
         };
-        let step = match enumeration.step(&self.remote, &self.index, &*self.clock, &mut turn.unfound).await {
+        let step = match enumeration.step(&self.remote, &self.index, &*self.clock, &mut turn.left).await {
             Ok(step) => step,
             Err(trouble) => Step { notices: Vec::new(), finished: false, trouble: Some(trouble) },
         };
@@ -396,14 +397,13 @@ impl Poller {
         }
         let Some(news) = self.follow(turn).await? else { return Ok(None) };
         // After the news: what moved out of something that is gone has moved by then.
-        if let Some(unfound) = &mut turn.unfound {
-            match unfound.settle(&*self.remote, &self.index, &*self.clock).await {
+        for settled in turn.left.settle(&*self.remote, &self.index, &*self.clock).await {
+            match settled {
                 Ok(notices) => self.hand_on(notices),
                 // It is asked again, and nothing else waits for it.
                 Err(trouble) => tracing::debug!(%trouble, "what was not found stays open"),
             }
         }
-        turn.unfound.take_if(|unfound| unfound.is_settled());
         Ok(Some(news))
     }
 
@@ -426,12 +426,13 @@ impl Poller {
             other => other?,
         };
         if self.remote.caps().changes == ChangeSource::Listed {
-            Unfound::take_from(&mut turn.unfound, &mut chain.changes, &self.index, &*self.clock).await?;
+            Unfound::take_from(&mut turn.left.unfound, &mut chain.changes, &self.index, &*self.clock).await?;
         }
         if chain.changes.is_empty() && chain.cursor == cursor {
             return Ok(Some(0));
         }
-        let (chain, asked) = self.without_ghosts(chain, &cursor).await?;
+        turn.left.believed.heard(&chain.changes);
+        let Cleared { chain, doubted, believed } = self.without_ghosts(chain, &cursor).await?;
         if let Some(enumeration) = &mut turn.enumeration {
             for change in &chain.changes {
                 if let Change::Gone(id) = change {
@@ -441,9 +442,10 @@ impl Poller {
         }
         let (index, now) = (self.index.clone(), self.clock.now());
         let notices =
-            on_disk(move || apply::apply_chain(&index, chain.changes, &asked, [&cursor, &chain.cursor], now)).await?;
+            on_disk(move || apply::apply_chain(&index, chain.changes, &doubted, [&cursor, &chain.cursor], now)).await?;
         let count = notices.len();
         self.hand_on(notices);
+        turn.left.believed.add(believed, &self.index, &*self.clock).await?;
         Ok(Some(count))
     }
 

@@ -10,11 +10,11 @@
 //! - the end comes: an item that cannot be looked up does not keep it away (see `unfound`);
 //! - while the feed is followed beside it, a page is never trusted over what is known: it may be older. It
 //!   only adds, and what it contradicts is looked up by id. Where there is no feed it is trusted, but not of
-//!   what we have changed ourselves a moment ago: that is looked up, too, and an answer counts only for an
+//!   what we have changed or deleted ourselves a moment ago: that is looked up, too, and an answer counts only for an
 //!   item that we have left alone since it was asked about;
 //! - nothing of this touches content or local work; those that are affected hear of it as of any change.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::apply::{apply_page, apply_trusted};
+use super::believed::Believed;
 use super::inquiry::{Inquiry, Round};
 use super::unfound::{Open, Unfound, note_compared};
 use super::{MAX_PAGES, Trouble, on_disk};
 use crate::base::clock::{Clock, Mono, Timestamp};
-use crate::base::ids::{Cursor, DriveId, ItemId};
+use crate::base::ids::{Cursor, DriveId, ItemId, MetaTag};
 use crate::base::secret::Secret;
 use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
 use crate::remote::{Change, ChangePage, Link, Next, Remote, RemoteError, RemoteResult, Start, URGENCY, Urgency};
@@ -65,6 +66,8 @@ pub(super) struct Enumeration {
     went: HashSet<u64>,
     /// Known items that were listed otherwise than they are known.
     doubtful: HashSet<ItemId>,
+    /// Items in a page that has to be trusted though they went, with the tag under which they were listed.
+    undeleted: HashMap<ItemId, MetaTag>,
     /// What is still to be asked for by id, after the last page.
     inquiry: Option<Inquiry>,
     /// Links that were followed, as hashes.
@@ -83,6 +86,32 @@ pub(super) struct Step {
     pub(super) trouble: Option<Trouble>,
 }
 
+/// What is asked for again beside the feed.
+#[derive(Default)]
+pub(super) struct Left {
+    /// What an enumeration or a chain has left open.
+    pub(super) unfound: Option<Unfound>,
+    /// What we have deleted and may have been restored.
+    pub(super) believed: Believed,
+}
+
+impl Left {
+    /// Asks for what it is time for.
+    pub(super) async fn settle(
+        &mut self,
+        remote: &dyn Remote,
+        index: &Arc<Index>,
+        clock: &dyn Clock,
+    ) -> [Result<Vec<Notice>, Trouble>; 2] {
+        let found = match &mut self.unfound {
+            Some(unfound) => unfound.settle(remote, index, clock).await,
+            None => Ok(Vec::new()),
+        };
+        self.unfound.take_if(|unfound| unfound.is_settled());
+        [found, self.believed.settle(remote, index, clock).await]
+    }
+}
+
 impl Enumeration {
     /// From the beginning.
     pub(super) fn begin(why: Why) -> Self {
@@ -94,6 +123,7 @@ impl Enumeration {
             seen: Some(HashSet::new()),
             went: HashSet::new(),
             doubtful: HashSet::new(),
+            undeleted: HashMap::new(),
             inquiry: None,
             links: HashSet::new(),
             listed: 0,
@@ -125,7 +155,7 @@ impl Enumeration {
         remote: &Arc<dyn Remote>,
         index: &Arc<Index>,
         clock: &dyn Clock,
-        left: &mut Option<Unfound>,
+        left: &mut Left,
     ) -> Result<Step, Trouble> {
         if self.inquiry.is_some() {
             return self.inquire(&**remote, index, clock, left).await;
@@ -210,16 +240,23 @@ impl Enumeration {
         now: Timestamp,
     ) -> Result<Vec<Notice>, Trouble> {
         let (on, why, mut went) = (index.clone(), self.why, self.went.clone());
+        let mut undeleted = HashMap::new();
         let written = on_disk(move || {
             let applied = on.write(|txn| {
                 went.extend(txn.deleted_here(now)?.iter().map(hash_of));
                 let doubtful = if why == Why::Expired {
-                    // There is no feed that would bring what a page has to be trusted for.
-                    let living = |change: &Change| match change {
-                        Change::Is(item) => !went.contains(&hash_of(&item.id)),
-                        Change::Gone(_) => true,
-                    };
-                    apply_trusted(txn, changes.into_iter().filter(living).collect(), now)?
+                    // There is no feed that would bring what a page has to be trusted for. What is listed though it went
+                    // may have been restored, and is asked for.
+                    let mut living = Vec::with_capacity(changes.len());
+                    for change in changes {
+                        match change {
+                            Change::Is(item) if went.contains(&hash_of(&item.id)) => {
+                                undeleted.insert(item.id, item.meta_tag);
+                            }
+                            change => living.push(change),
+                        }
+                    }
+                    apply_trusted(txn, living, now)?
                 } else {
                     apply_page(txn, changes, |id| went.contains(&hash_of(id)), now)?
                 };
@@ -228,10 +265,11 @@ impl Enumeration {
                 }
                 Ok(doubtful)
             });
-            Ok((applied?, went))
+            Ok((applied?, went, undeleted))
         });
-        let ((doubtful, notices), went) = written.await?;
+        let ((doubtful, notices), went, undeleted) = written.await?;
         self.went = went;
+        self.undeleted.extend(undeleted);
         self.doubtful.extend(doubtful);
         Ok(notices)
     }
@@ -244,7 +282,7 @@ impl Enumeration {
             let absent = on_disk(move || on.write(|txn| absent_in(txn, on.drive(), &seen))).await?.0;
             questions.extend(absent);
         }
-        Ok(Inquiry::new(cursor, questions, self.why != Why::Expired))
+        Ok(Inquiry::new(cursor, questions, self.undeleted.clone(), self.why != Why::Expired))
     }
 
     /// Asks for a part of it, and settles what is complete once nothing is left to ask for.
@@ -253,7 +291,7 @@ impl Enumeration {
         remote: &dyn Remote,
         index: &Arc<Index>,
         clock: &dyn Clock,
-        left: &mut Option<Unfound>,
+        left: &mut Left,
     ) -> Result<Step, Trouble> {
         let Some(inquiry) = &mut self.inquiry else {
             return Ok(Step { notices: Vec::new(), finished: false, trouble: None });
@@ -279,10 +317,11 @@ async fn finish(
     compared: bool,
     index: &Arc<Index>,
     clock: &dyn Clock,
-    left: &mut Option<Unfound>,
+    left: &mut Left,
 ) -> Result<(), Trouble> {
-    let waits = inquiry.open.values().any(Open::holds_up) || left.as_ref().is_some_and(Unfound::holds_up);
+    let waits = inquiry.open.values().any(Open::holds_up) || left.unfound.as_ref().is_some_and(Unfound::holds_up);
     let (on, cursor, now) = (index.clone(), inquiry.cursor.clone(), clock.now());
+    left.believed.add(inquiry.believed.clone(), index, clock).await?;
     on_disk(move || {
         on.write(|txn| {
             txn.set_all_complete()?;
@@ -301,7 +340,7 @@ async fn finish(
         })
     })
     .await?;
-    Unfound::add(left, inquiry.open.clone(), compared && waits, clock.monotonic());
+    Unfound::add(&mut left.unfound, inquiry.open.clone(), compared && waits, clock.monotonic());
     Ok(())
 }
 

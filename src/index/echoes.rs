@@ -44,6 +44,19 @@ pub(super) fn is_deleted(sql: &Connection, drive: &DriveId, id: &ItemId, now: Ti
         .exists(params![key_of(drive, id), now.0])
 }
 
+/// Until when it counts that we have deleted an item, if it does.
+fn deleted_until(
+    sql: &Connection,
+    drive: &DriveId,
+    id: &ItemId,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let until: Option<i64> = sql
+        .prepare_cached("SELECT max(until) FROM echoes WHERE id = ?1 AND gone AND until > ?2")?
+        .query_row(params![key_of(drive, id), now.0], |row| row.get(0))?;
+    Ok(until.map(Timestamp))
+}
+
 /// Whether we have made an item a moment ago.
 pub(super) fn is_newborn(sql: &Connection, drive: &DriveId, id: &ItemId, now: Timestamp) -> rusqlite::Result<bool> {
     has_echo(sql, drive, id, Some(&NEWBORN), now)
@@ -57,6 +70,15 @@ impl Index {
     /// [`IndexError`](super::IndexError)
     pub fn is_ours_lately(&self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
         self.read(|sql| has_echo(sql, &self.drive, id, None, now))
+    }
+
+    /// See [`Txn::deleted_until`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`](super::IndexError)
+    pub fn deleted_until(&self, id: &ItemId, now: Timestamp) -> IndexResult<Option<Timestamp>> {
+        self.read(|sql| deleted_until(sql, &self.drive, id, now))
     }
 }
 
@@ -122,6 +144,16 @@ impl Txn<'_> {
         let mut statement = self.sql.prepare_cached("SELECT id FROM echoes WHERE gone AND until > ?1")?;
         let keys = statement.query_map([now.0], |row| row.get::<_, String>(0))?;
         Ok(keys.map(|key| key.map(|key| super::id_of(self.drive, key))).collect::<Result<_, _>>()?)
+    }
+
+    /// Until when the service may still report an item as living, because we have deleted it ourselves; `None` if we
+    /// have not, or it is long ago. A later deletion has another end.
+    ///
+    /// # Errors
+    ///
+    /// See [`Txn::by_id`].
+    pub fn deleted_until(&self, id: &ItemId, now: Timestamp) -> IndexResult<Option<Timestamp>> {
+        Ok(deleted_until(self.sql, self.drive, id, now)?)
     }
 
     /// Takes the expectation back that an item is gone: it was seen alive.

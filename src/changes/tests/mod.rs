@@ -1,5 +1,6 @@
 //! The poller against a feed made of a list, and a real index.
 
+mod believed;
 mod feed;
 mod inquiry;
 mod resync;
