@@ -39,7 +39,7 @@ mod tests;
 mod unfound;
 
 use chain::{Cleared, read_chain};
-use resync::{Enumeration, Left, Step, Why};
+use resync::{Enumeration, LatelyGone, Left, Step, Why};
 use rhythm::{Failure, Outcome, Rhythm};
 use unfound::Unfound;
 
@@ -139,6 +139,8 @@ struct Turn {
     expired: bool,
     /// What is asked for again beside the feed.
     left: Left,
+    /// What the feed has said is gone a moment ago: an enumeration that begins now may still list it.
+    lately_gone: LatelyGone,
 }
 
 impl Poller {
@@ -322,7 +324,10 @@ impl Poller {
                 self.enumeration_due()
             };
             match begun {
-                Ok(enumeration) => turn.enumeration = enumeration,
+                Ok(enumeration) => {
+                    let now = self.clock.monotonic();
+                    turn.enumeration = enumeration.map(|begun| begun.heard_before(&turn.lately_gone, now));
+                }
                 Err(error) => tracing::warn!(%error, "the index does not say whether the drive is known completely"),
             }
         }
@@ -361,7 +366,8 @@ impl Poller {
         if let Some(trouble) = step.trouble {
             tracing::info!(%trouble, "the drive cannot be listed further for now");
             if trouble.wants_a_new_beginning() {
-                turn.enumeration = Some(Enumeration::begin(why));
+                let now = self.clock.monotonic();
+                turn.enumeration = Some(Enumeration::begin(why).heard_before(&turn.lately_gone, now));
             }
             let failed = Err(trouble);
             self.note(&failed);
@@ -420,7 +426,8 @@ impl Poller {
                 // Until the end of the enumeration nothing that changes elsewhere reaches us.
                 self.note(&Err(error.into()));
                 // One that is under way would end with the same knowledge, but it lacks what came before.
-                turn.enumeration = Some(Enumeration::begin(Why::Expired));
+                let now = self.clock.monotonic();
+                turn.enumeration = Some(Enumeration::begin(Why::Expired).heard_before(&turn.lately_gone, now));
                 return Ok(None);
             }
             other => other?,
@@ -433,9 +440,10 @@ impl Poller {
         }
         turn.left.believed.heard(&chain.changes);
         let Cleared { chain, doubted, believed } = self.without_ghosts(chain, &cursor).await?;
-        if let Some(enumeration) = &mut turn.enumeration {
-            for change in &chain.changes {
-                if let Change::Gone(id) = change {
+        for change in &chain.changes {
+            if let Change::Gone(id) = change {
+                turn.lately_gone.heard(id, self.clock.monotonic());
+                if let Some(enumeration) = &mut turn.enumeration {
                     enumeration.heard_gone(id);
                 }
             }

@@ -14,7 +14,7 @@
 //!   item that we have left alone since it was asked about;
 //! - nothing of this touches content or local work; those that are affected hear of it as of any change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,11 @@ const WRITTEN_AT_ONCE: usize = 10_000;
 
 /// After this long what was fetched is written, however little it is.
 const WRITTEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long what the feed says is gone may still be listed by a replica that is behind it.
+const LATELY: Duration = Duration::from_secs(300);
+/// That many of those are remembered; of more it is the later ones that matter.
+const MOST_LATELY: usize = 10_000;
 
 /// Why the drive is enumerated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +117,25 @@ impl Left {
     }
 }
 
+/// What the feed has said is gone a moment ago, as hashes.
+#[derive(Default)]
+pub(super) struct LatelyGone {
+    items: VecDeque<(Mono, u64)>,
+}
+
+impl LatelyGone {
+    pub(super) fn heard(&mut self, id: &ItemId, now: Mono) {
+        if self.items.len() == MOST_LATELY {
+            self.items.pop_front();
+        }
+        self.items.push_back((now, hash_of(id)));
+    }
+
+    fn hashes(&self, now: Mono) -> impl Iterator<Item = u64> {
+        self.items.iter().filter(move |(at, _)| now.since(*at) < LATELY).map(|(_, hash)| *hash)
+    }
+}
+
 impl Enumeration {
     /// From the beginning.
     pub(super) fn begin(why: Why) -> Self {
@@ -139,6 +163,12 @@ impl Enumeration {
                 Self { next: Some(Secret::new(link)), seen: None, listed: index.count(), ..Self::begin(Why::First) }
             }
         })
+    }
+
+    /// Hears what the feed has said is gone before it began.
+    pub(super) fn heard_before(mut self, lately: &LatelyGone, now: Mono) -> Self {
+        self.went.extend(lately.hashes(now));
+        self
     }
 
     /// Hears from the feed that an item is gone.

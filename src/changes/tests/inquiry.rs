@@ -173,3 +173,29 @@ async fn folders_that_were_swapped_are_right_in_the_end_whatever_page_comes_firs
         assert_eq!(world.tree(), world.truth());
     }
 }
+
+/// A replica that lists the drive may be some seconds behind the feed.
+#[tokio::test]
+async fn what_the_feed_said_is_gone_just_before_a_comparison_is_not_brought_back_by_it() {
+    let world = World::new();
+    for name in ["a", "b"] {
+        world.feed.is(file(name, "root", 1));
+    }
+    world.learn().await;
+    world.clock.advance(Duration::from_secs(25 * 3600));
+    let before = world.feed.state().log.len();
+    world.feed.gone("a");
+    world.feed.is(Item { name: "a".into(), ..file("new", "root", 1) });
+    world.poll().await;
+    world.feed.state().frozen = Some(before);
+    world.enumerate().await;
+    assert_eq!(world.tree(), ["/a m1", "/b m1"]);
+    assert!(world.index.by_id(&id("a")).expect("reads").is_none());
+    assert!(world.index.by_id(&id("new")).expect("reads").is_some());
+    // A trusted page is not trusted of it either: it is asked.
+    world.feed.gone("b");
+    world.poll().await;
+    world.expire().await;
+    world.enumerate().await;
+    assert!(world.index.by_id(&id("b")).expect("reads").is_none());
+}
