@@ -15,7 +15,7 @@
 //! | gone | we made a moment ago | left open: it may only not be shown yet |
 //! | gone | was listed, and we deleted it a moment ago | left open: it may be restored (see `believed`) |
 //! | gone | any other | dropped |
-//! | is | was listed, and we deleted it a moment ago, in this very state | left open: whoever was asked may be behind |
+//! | is | was listed, and we deleted it a moment ago, in this very state, or is a folder | left open: whoever was asked may be behind |
 //! | is | was listed, and we deleted it a moment ago | back |
 //! | is | is not known any more, and there is a feed | nothing |
 //! | is | is ours, a moment ago, and there is a feed or we have changed it since it was asked for | nothing |
@@ -33,7 +33,7 @@ use super::{Trouble, on_disk};
 use crate::base::clock::{Clock, Mono, Timestamp};
 use crate::base::ids::{Cursor, Ino, ItemId, MetaTag};
 use crate::index::{Index, IndexResult, Notice, Txn};
-use crate::remote::{At, Change, Remote, RemoteResult, look_up_all};
+use crate::remote::{At, Change, ItemKind, Remote, RemoteResult, look_up_all};
 
 /// How many items are asked for in one round.
 const LOOK_UPS: usize = 2000;
@@ -79,8 +79,9 @@ struct Facts {
     newborn: bool,
     /// It was listed though we have deleted it, which is not long ago and not done again since.
     undeleted: bool,
-    /// The answer is a state that we have overtaken.
-    overtaken: bool,
+    /// The answer may be from before we deleted it: in a state that we have overtaken, or a folder's, which is in another
+    /// one after each thing that we have deleted in it before.
+    maybe_older: bool,
     ours_lately: bool,
     /// It was not known when it was asked for.
     unknown: bool,
@@ -103,7 +104,7 @@ fn verdict(is_gone: bool, is_followed: bool, facts: Facts) -> Verdict {
         true if facts.newborn => Verdict::NotFound,
         true if facts.undeleted => Verdict::Believed,
         true => Verdict::Applied,
-        false if facts.undeleted && facts.overtaken => Verdict::Believed,
+        false if facts.undeleted && facts.maybe_older => Verdict::Believed,
         false if facts.undeleted => Verdict::Restored,
         false if is_followed && (facts.unknown || facts.ours_lately) => Verdict::Nothing,
         false if facts.ours_lately && facts.changed => Verdict::Nothing,
@@ -250,8 +251,11 @@ fn facts_of(
     undeleted: &HashMap<ItemId, MetaTag>,
     now: Timestamp,
 ) -> IndexResult<Facts> {
-    let (id, overtaken) = match answer {
-        Change::Is(item) => (&item.id, txn.is_stale_echo(&item.id, &item.meta_tag, now)?),
+    let (id, maybe_older) = match answer {
+        Change::Is(item) => {
+            let is_overtaken = txn.is_stale_echo(&item.id, &item.meta_tag, now)?;
+            (&item.id, is_overtaken || item.kind != ItemKind::File)
+        }
         Change::Gone(id) => (id, false),
     };
     let Before { state, deleted_until } = before.get(id).unwrap_or(&Before { state: None, deleted_until: None });
@@ -259,7 +263,7 @@ fn facts_of(
     Ok(Facts {
         newborn: txn.is_newborn(id, now)?,
         undeleted: undeleted.contains_key(id) && known.is_none() && is_deletion_the_same,
-        overtaken,
+        maybe_older,
         // What we have deleted meanwhile the plan leaves out.
         ours_lately: known.is_some() && txn.is_ours_lately(id, now)?,
         unknown: state.is_none(),
@@ -291,7 +295,7 @@ mod tests {
             (true, false, Facts { newborn: true, ..ours }, Verdict::NotFound),
             (true, false, undeleted, Verdict::Believed),
             (false, false, undeleted, Verdict::Restored),
-            (false, false, Facts { overtaken: true, ..undeleted }, Verdict::Believed),
+            (false, false, Facts { maybe_older: true, ..undeleted }, Verdict::Believed),
             (false, false, Facts { unknown: true, ..known }, Verdict::Applied),
             (false, true, Facts { unknown: true, ..known }, Verdict::Nothing),
             (false, true, ours, Verdict::Nothing),

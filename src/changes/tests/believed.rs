@@ -131,13 +131,13 @@ async fn what_we_have_deleted_again_since_is_not_restored() {
 #[tokio::test]
 async fn what_is_restored_elsewhere_before_an_enumeration_that_is_trusted_is_shown_at_its_end() {
     for source in [ChangeSource::Native, ChangeSource::Listed] {
-        let restored = async |at_once: bool, version: u32| {
+        let restored = async |at_once: bool, known: Item, restored: Item| {
             let world = World::of(source);
-            world.feed.is(file("a", "root", 1));
+            world.feed.is(known);
             world.learn().await;
             delete_here(&world);
             world.feed.gone("a");
-            world.feed.is(file("a", "root", version));
+            world.feed.is(restored);
             if !at_once {
                 world.feed.state().gone_unnoticed = vec![id("a")];
             }
@@ -147,10 +147,15 @@ async fn what_is_restored_elsewhere_before_an_enumeration_that_is_trusted_is_sho
             world.enumerate().await;
             world
         };
-        assert_eq!(restored(true, 5).await.tree(), ["/a m5"]);
-        // In the state that we have deleted: the listing and whoever was asked may both be behind.
-        for (at_once, version) in [(false, 5), (true, 1)] {
-            let world = restored(at_once, version).await;
+        let version = |version| file("a", "root", version);
+        assert_eq!(restored(true, version(1), version(5)).await.tree(), ["/a m5"]);
+        // In the state that we have deleted the listing and whoever was asked may both be behind; and a folder is in
+        // another one after each thing that we have deleted in it before.
+        let other_folder = Item { meta_tag: MetaTag("m5".into()), ..folder("a", "root") };
+        for (at_once, known, again) in
+            [(false, version(1), version(5)), (true, version(1), version(1)), (true, folder("a", "root"), other_folder)]
+        {
+            let world = restored(at_once, known, again).await;
             assert!(world.tree().is_empty());
             world.feed.state().gone_unnoticed.clear();
             world.clock.advance(Duration::from_secs(20));
