@@ -486,27 +486,6 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Remembers where a folder was; see [`Index::gone`](super::Index::gone).
-    fn note_gone(&self, ino: Ino, parent: Ino, name: &str) -> IndexResult<()> {
-        self.sql
-            .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
-            .execute(params![ino.0 as i64, parent.0 as i64, name])?;
-        Ok(())
-    }
-
-    /// Forgets where folders were that are gone.
-    ///
-    /// # Errors
-    ///
-    /// See [`Txn::by_id`].
-    pub fn forget_gone(&mut self) -> IndexResult<()> {
-        // Mostly there is none, and a start that writes nothing need not tidy up what the last run has left in the log.
-        if self.sql.prepare_cached("SELECT 1 FROM gone LIMIT 1")?.exists([])? {
-            self.sql.prepare_cached("DELETE FROM gone")?.execute([])?;
-        }
-        Ok(())
-    }
-
     /// Forgets an item and everything below it. Unknown ids are fine. Where its folders were is remembered for those
     /// who still need them; see [`Index::gone`](super::Index::gone).
     ///

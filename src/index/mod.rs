@@ -33,6 +33,7 @@ use crate::remote::ItemKind;
 mod echoes;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod gone;
 mod items;
 pub mod meta;
 mod namesakes;

@@ -133,13 +133,16 @@ impl Journal {
                 (Ok(draft), Some(intent)) if stands => return self.take_up(&mut state, intent, Arc::new(draft)),
                 (Err(error), _) if stands => return Err(error.into()),
                 // It has reached the cloud, or somebody else has begun to write: there is something else to start from.
-                (Ok(vain), _) => {
-                    self.files.close(vain.path());
-                    let _ = self.disk.remove(vain.path());
-                }
+                (Ok(vain), _) => self.throw_away(&vain),
                 (Err(_), _) => {}
             }
         }
+    }
+
+    /// A draft of which no row speaks. The next start would take its file for content that was lost.
+    pub(super) fn throw_away(&self, draft: &Draft) {
+        self.files.close(draft.path());
+        let _ = self.disk.remove(draft.path());
     }
 
     /// Whether a handle that has written the sealed content from its beginning still writes, and nothing was sent of it
@@ -170,7 +173,7 @@ impl Journal {
         let ino = intent.ino;
         intent.drafting = Some(draft.id);
         let batch = Batch { put: vec![intent], spools: vec![draft.row(&self.boot)], ..Batch::default() };
-        self.apply(state, batch)?;
+        self.apply(state, batch).inspect_err(|_| self.throw_away(&draft))?;
         state.drafts.insert(draft.id, draft.clone());
         // Without a handle there is no session: truncate(2) by name is over when it returns.
         if state.writers.contains_key(&ino) {
@@ -190,6 +193,22 @@ impl Journal {
         let newer = state.drafts.get(&newer)?.clone();
         let incomplete = !newer.missing().is_empty() || !newer.borrowed().is_empty();
         (incomplete && newer.base() == landing.base()).then_some(newer)
+    }
+
+    /// What a draft has of its base may be wrong, and is given back to be fetched again. `false`, and nothing has happened,
+    /// if the file does not stand for that item any more: it has taken the place of another, for which all had to be here,
+    /// and the item goes.
+    pub(super) fn give_back(&self, draft: &Draft, base: &SpoolBase) -> JournalResult<bool> {
+        // Before the lock is taken: who copies the draft keeps it for as long as that takes.
+        let given = draft.give_back();
+        let mut state = self.lock();
+        if state.overlay.get(draft.ino()).is_some_and(|intent| intent.item.as_ref() == Some(&base.item)) {
+            self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() })?;
+            return Ok(true);
+        }
+        drop(state);
+        draft.take_again(&given);
+        Ok(false)
     }
 
     /// The content that is being written is to be sent: a program closed the file. On return it survives the

@@ -278,10 +278,11 @@ impl Intent {
         }
     }
 
-    /// Whether it wants what it wanted then: if not, what became of that says nothing about it.
+    /// Whether it wants what it wanted then, perhaps by stepping aside first: if not, what became of that says nothing about
+    /// it.
     pub fn wants_as(&self, was: &Self) -> bool {
-        let wanted = |of: &Self| (of.item.clone(), of.parent, of.name.clone(), of.deleted, of.sealed, of.modified);
-        wanted(self) == wanted(was)
+        let wanted = |of: &Self| (of.item.clone(), of.parent, of.deleted, of.sealed, of.modified);
+        wanted(self) == wanted(was) && (self.name == was.name || super::queue::aside_name(self) == was.name)
     }
 
     /// Its item is gone in the cloud: what it has is to be sent as new.
@@ -467,5 +468,22 @@ pub(super) mod tests {
         assert!(matches!(next_step(&repeated, Some(&id("q"))), Step::Change(_)), "the same again");
         let moved_on = Intent { sent: sent_to("p", "x"), ..renamed };
         assert_eq!(next_step(&moved_on, Some(&id("q"))), Step::FindSent, "it may be there by now");
+    }
+
+    #[test]
+    fn a_refusal_is_of_what_was_wanted_when_it_was_asked_for() {
+        let now = Timestamp::from_seconds(9);
+        let was = Intent { sealed: Some(SpoolId(1)), ..Intent::about(Ino(9), known(), now) };
+        assert!(was.wants_as(&was));
+        let aside = Intent { name: super::super::queue::aside_name(&was), ..was.clone() };
+        assert!(was.wants_as(&aside), "it steps aside on its way there");
+        for since in [
+            Intent { name: "m".into(), ..was.clone() },
+            Intent { parent: Ino(3), ..was.clone() },
+            Intent { deleted: true, ..was.clone() },
+            Intent { sealed: Some(SpoolId(2)), ..was.clone() },
+        ] {
+            assert!(!since.wants_as(&was), "{since:?}");
+        }
     }
 }

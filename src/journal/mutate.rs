@@ -103,7 +103,8 @@ impl Journal {
             set_modified: true,
             ..Intent::new(ino, Kind::File, parent, name, now)
         };
-        self.apply(&mut state, Batch { put: vec![intent], spools: vec![draft.row(&self.boot)], ..Batch::default() })?;
+        let batch = Batch { put: vec![intent], spools: vec![draft.row(&self.boot)], ..Batch::default() };
+        self.apply(&mut state, batch).inspect_err(|_| self.throw_away(&draft))?;
         self.pending.mark_draft(&draft);
         state.drafts.insert(id, draft);
         state.sessions.insert(ino, id);

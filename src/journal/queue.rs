@@ -168,11 +168,15 @@ fn is_of_another_calendar(intent: &Intent, due: Timestamp, now: Timestamp) -> bo
     intent.changed > now.plus(Duration::from_secs(60)) && intent.not_before <= now || due > now.plus(NEVER_THAT_LONG)
 }
 
+/// The name under which something stands that had to step aside. Short enough for a name that is as long as names may be.
+pub(super) fn aside_name(intent: &Intent) -> String {
+    format!("{}.{}.moving", intent.name.chars().take(100).collect::<String>(), intent.ino)
+}
+
 /// The step that takes an intent where it is wanted, under a name of its own; `None` if it is there already.
 fn aside(intent: &Intent, cloud: Cloud<'_>) -> Option<Pick> {
     let parent = (cloud.resolve)(intent.parent)?;
-    // Short enough for a name that is as long as names may be.
-    let name = format!("{}.{}.moving", intent.name.chars().take(100).collect::<String>(), intent.ino);
+    let name = aside_name(intent);
     Some(match &intent.base {
         None => {
             let intent = Box::new(Intent { name, ..intent.clone() });

@@ -35,6 +35,11 @@ impl From<FetchError> for VolumeError {
     }
 }
 
+/// Evicts so many bytes, or none: nothing has to go for what would not fit then either. Returns how many went.
+fn let_go_of(cache: &ChunkCache, bytes: u64) -> u64 {
+    cache.usage().bytes.checked_sub(bytes).map_or(0, |rest| cache.evict_now(rest))
+}
+
 impl Volume {
     /// Bytes of a version; fewer where it ends. The service reports wrong sizes of some files for good (photos from
     /// iOS, protected documents); the bytes are right, so what a reader holds of the size is corrected on the way
@@ -166,7 +171,7 @@ impl Volume {
     /// Lets clean bytes go so that a copy of `bytes` finds room. Says whether there is more room than before.
     pub(super) fn make_way(&self, bytes: u64) -> bool {
         let lacking = self.journal.lacks(bytes);
-        lacking > 0 && self.cache.evict_now(self.cache.usage().bytes.saturating_sub(lacking)) > 0
+        lacking > 0 && let_go_of(&self.cache, lacking) > 0
     }
 
     /// A file is about to be renamed over another: if it is clean, all its bytes are here and they are not too many to be
@@ -248,7 +253,7 @@ impl Versions for CachedVersions {
     }
 
     fn make_way(&self, bytes: u64) {
-        self.cache.evict_now(self.cache.usage().bytes.saturating_sub(bytes));
+        let_go_of(&self.cache, bytes);
     }
 
     fn adopt(&self, item: &ItemId, tag: &ContentTag, draft: &Draft) {

@@ -2,10 +2,13 @@
 //! cloud it would become the current version, with a hash that fits it. What arrives must be the file with the edit and nothing
 //! else.
 
+use std::time::Duration;
+
 use onedrive_mount::emulator::{Fault, Host, Rule};
 
+use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
-use crate::world::{User, World};
+use crate::world::{User, World, eventually};
 
 const SIZE: usize = 3 << 20;
 const EDIT: &[u8] = b"what the user wrote";
@@ -106,4 +109,56 @@ async fn a_further_edit_starts_from_what_was_compared() {
     wanted[100..100 + EDIT.len()].copy_from_slice(EDIT);
     only_these(&world, "/big.bin", &[content(), edited(SIZE / 2), wanted.clone()]);
     running.stop().await;
+}
+
+/// Its own item goes when it takes the place of another: nothing that it has may be given back then to be fetched again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_hash_the_service_has_wrong_can_take_the_place_of_another() {
+    let world = World::new(Side::BUSINESS).await;
+    world.emulator.drive().create_file("/document", content());
+    world.emulator.drive().create_file("/backup", b"older".to_vec());
+    world.emulator.faults().add(Rule::always("GET", "*", damage(1_000_000)).on(Host::Storage));
+    let running = world.run().await;
+    let mut served = content();
+    for _ in 0..4 {
+        served = User(&running.core).read("document").await.expect("reads");
+        // It is compared after it was handed out.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    assert!(served != content(), "the service says so each time");
+    running.stop().await;
+    // What it has found out about the hash is forgotten.
+    let running = world.run().await;
+    User(&running.core).rename("document", "backup").await.expect("moves over");
+    running.settle().await;
+    assert!(world.emulator.drive().read_file("/backup") == Some(served));
+    assert_eq!(world.emulator.drive().read_file("/document"), None);
+    running.stop().await;
+}
+
+/// What was edited here and replaced elsewhere is kept beside it, whatever the service says of its hash.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_file_whose_hash_the_service_has_wrong_and_that_is_replaced_is_kept() {
+    let world = World::new(Side::BUSINESS).await;
+    world.emulator.drive().create_file("/document", content());
+    let faults = world.emulator.faults();
+    let wrong = faults.add(Rule::always("GET", "*", damage(1_000_000)).on(Host::Storage));
+    let core = world.open().await;
+    core.prepare().await;
+    let user = User(&core);
+    user.list("").await.expect("lists");
+    user.read("document").await.expect("reads");
+    user.patch("document", 100, EDIT).await.expect("writes");
+    world.emulator.drive().write_file("/document", b"theirs".to_vec());
+    eventually("both are there", async || {
+        core.journal.retry_all().expect("the journal takes it");
+        while core.uploader.step().await {}
+        core.poller.poll_now().await.expect("polls");
+        core.journal.backlog() == (0, 0)
+    })
+    .await;
+    faults.remove(wrong);
+    let files = cloud_tree(world.emulator.drive());
+    assert_eq!(files.len(), 2, "{:?}", files.keys());
+    assert_eq!(world.emulator.drive().read_file("/document").as_deref(), Some(&b"theirs"[..]));
 }

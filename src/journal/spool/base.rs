@@ -47,14 +47,28 @@ impl Draft {
         self.lock().borrowed = RangeSet::new();
     }
 
-    /// What is here of the base may be wrong: it is missing again.
-    pub(in crate::journal) fn give_back(&self) {
+    /// What is here of the base may be wrong: it is missing again. Returns what that is.
+    pub(in crate::journal) fn give_back(&self) -> RangeSet {
         let _turn = self.turn();
         let mut inner = self.lock();
-        for range in std::mem::take(&mut inner.borrowed).iter() {
+        let given = std::mem::take(&mut inner.borrowed);
+        for range in given.iter() {
             inner.present.remove(range);
         }
         inner.hash = None;
+        // Whoever has copied it meanwhile has a copy of something else.
+        inner.generation += 1;
+        self.count(&inner);
+        given
+    }
+
+    /// Takes back what was given: it is here as it was, for nobody has written since.
+    pub(in crate::journal) fn take_again(&self, given: &RangeSet) {
+        let _turn = self.turn();
+        let mut inner = self.lock();
+        inner.present.extend(given);
+        inner.borrowed.extend(given);
+        inner.generation += 1;
         self.count(&inner);
     }
 

@@ -48,7 +48,7 @@ impl Uploader {
         since.is_some_and(|since| self.clock.now().0.abs_diff(since.0) >= UNSEEN.as_nanos() as u64)
     }
 
-    async fn find(&self, at: At<'_>) -> Result<Option<Item>, Setback> {
+    pub(super) async fn find(&self, at: At<'_>) -> Result<Option<Item>, Setback> {
         match self.remote.stat(at).await {
             Ok(item) => Ok(Some(item)),
             Err(error) if error.kind == RemoteErrorKind::NotFound => Ok(None),

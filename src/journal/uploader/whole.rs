@@ -12,6 +12,7 @@
 //! | something | what is missing for the comparison cannot be had any more | it is sent as it came |
 //! | something | has its hash | it is sent |
 //! | something | has the same wrong hash as after another download | it is sent: the service's hash is wrong |
+//! | something | has another hash, and cannot be had again: the file has taken the place of another, or the version is gone | it is sent as it came |
 //! | something | has another hash | it is dropped here and in the cache; the next attempt fetches it again |
 
 use std::ops::Range;
@@ -25,7 +26,7 @@ use crate::base::hash::QuickXorHash;
 use crate::cache::{Judgement, judge};
 use crate::journal::store::SpoolBase;
 use crate::journal::{Draft, ParkReason};
-use crate::remote::{Advice, RemoteError, RemoteErrorKind};
+use crate::remote::{Advice, At, RemoteError, RemoteErrorKind};
 
 /// How much is fetched at a time, in bytes.
 const PIECE: u64 = 4 << 20;
@@ -127,9 +128,13 @@ impl Uploader {
             self.journal.note_filled(draft.id);
             return Ok(());
         }
+        let is_there =
+            self.find(At::Id(&base.item)).await?.is_some_and(|now| now.content_tag.as_ref() == Some(&base.tag));
         // In this order: who reads the rest of the edit after the second step gets it from another download.
-        draft.give_back();
-        self.journal.note_filled(draft.id);
+        if !is_there || !self.journal.give_back(draft, &base)? {
+            tracing::warn!(ino = %draft.ino(), "the rest of the edited file does not fit its hash, and cannot be had again");
+            return Ok(());
+        }
         self.versions.disown(&base).await;
         let why = match judgement {
             Judgement::GiveUp => {
