@@ -119,7 +119,8 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
 pub enum Pulse {
     /// It does.
     Alive,
-    /// Its daemon is gone: "Transport endpoint is not connected".
+    /// Its daemon is gone: "Transport endpoint is not connected", or "Software caused connection abort" if it went while it
+    /// was asked.
     Dead,
     /// No answer in time: its daemon is stuck or very slow.
     Silent,
@@ -141,7 +142,7 @@ pub fn pulse(mount: &Path, patience: Duration) -> Pulse {
         return Pulse::Silent;
     }
     match wait.recv_timeout(patience) {
-        Ok(Err(rustix::io::Errno::NOTCONN)) => Pulse::Dead,
+        Ok(Err(rustix::io::Errno::NOTCONN | rustix::io::Errno::CONNABORTED)) => Pulse::Dead,
         Ok(_) => Pulse::Alive,
         Err(_) => Pulse::Silent,
     }

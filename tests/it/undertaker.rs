@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use onedrive_mount::emulator::Flavour;
-use onedrive_mount::fuse::unmount;
+use onedrive_mount::fuse::{mounts, unmount};
 
 use crate::world::service::Service;
 
@@ -87,6 +87,23 @@ fn a_connection_can_be_cut_by_force() {
     assert!(begun.elapsed() < Duration::from_secs(60));
     rustix::process::kill_process(daemon, rustix::process::Signal::CONT).expect("it goes on");
     mount.crash();
+}
+
+/// A service manager starts the next daemon at once, and that one may ask a mount whose connection is just being closed.
+#[test]
+fn a_mount_whose_daemon_dies_while_it_is_asked_is_dead() {
+    let service = Service::new(Flavour::PersonalNew);
+    let home = service.home("");
+    let mount = service.mount(&home);
+    let daemon = rustix::process::Pid::from_raw(mount.pid() as i32).expect("a process");
+    rustix::process::kill_process(daemon, rustix::process::Signal::STOP).expect("it stands still");
+    let at = mount.at().to_owned();
+    let asked = std::thread::spawn(move || mounts::pulse(&at, Duration::from_secs(60)));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!asked.is_finished(), "who stands still answers nothing");
+    mount.crash();
+    assert_eq!(asked.join().expect("no panic"), mounts::Pulse::Dead);
+    assert!(service.mount(&home).stop().success());
 }
 
 /// The undertaker must not hold what the daemon holds: the mount would outlive it.

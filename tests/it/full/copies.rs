@@ -84,7 +84,6 @@ async fn a_small_write_to_a_large_cached_file_does_not_fill_the_disk_and_arrives
     assert!(User(&core).read("large").await.expect("reads") == before);
     // Bytes are handed out before they are kept.
     eventually("the whole file is here", async || core.cache.usage().bytes == 40 << 20).await;
-    let cached = core.cache.usage().bytes;
     bench.world.emulator.set_online(false);
 
     User(&core).patch("large", 1000, &[7; 4096]).await.expect("there is room for what is written");
