@@ -164,7 +164,9 @@ pub(super) fn claim_folder(folder: &Path, disk: &dyn Disk) -> io::Result<()> {
     match disk.read(&tag) {
         Ok(bytes) if bytes == TAG.as_bytes() => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ if disk.list_dir(folder)?.is_empty() => disk.replace_atomically(&tag, TAG.as_bytes(), 0o600),
+        _ if disk.list_dir(folder)?.iter().all(is_unfinished_tag) => {
+            disk.replace_atomically(&tag, TAG.as_bytes(), 0o600)
+        }
         Ok(_) if holds_only_ours(folder, disk)? => {
             tracing::warn!(path = %tag.display(), "the cache's tag file is damaged; writing it again");
             disk.replace_atomically(&tag, TAG.as_bytes(), 0o600)
@@ -176,10 +178,16 @@ pub(super) fn claim_folder(folder: &Path, disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
+/// The tag file as it is written before it gets its name: what a death in the middle of the very first start leaves.
+fn is_unfinished_tag(entry: &Entry) -> bool {
+    let name = entry.name.to_str().and_then(|name| name.strip_prefix('.')?.strip_prefix(TAG_FILE));
+    !entry.is_dir && name.is_some_and(|end| end.ends_with(".new"))
+}
+
 /// Whether a folder has a tag file, whatever is in it, and beside it nothing but what a cache makes.
 fn holds_only_ours(folder: &Path, disk: &dyn Disk) -> io::Result<bool> {
     for entry in disk.list_dir(folder)? {
-        if entry.name == TAG_FILE {
+        if entry.name == TAG_FILE || is_unfinished_tag(&entry) {
             continue;
         }
         if !entry.is_dir || !entry.name.to_str().is_some_and(is_shard) {

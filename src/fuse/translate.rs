@@ -1,6 +1,7 @@
 //! Flags and listings between the two vocabularies: pure functions, apart from the adapter that calls them.
 
 use std::ffi::OsString;
+use std::time::{Duration, SystemTime};
 
 use fuser::{FopenFlags, OpenAccMode, OpenFlags, RenameFlags, Request, TimeOrNow};
 use rustix::fs::OFlags;
@@ -58,8 +59,20 @@ pub fn rename_how(flags: RenameFlags) -> Option<RenameHow> {
 /// A time to set; `None` means now.
 pub fn moment(time: TimeOrNow) -> Option<Timestamp> {
     match time {
-        TimeOrNow::SpecificTime(time) => Some(Timestamp::from_system_time(time)),
+        TimeOrNow::SpecificTime(time) => Some(as_sent(time)),
         TimeOrNow::Now => None,
+    }
+}
+
+/// The kernel counts nanoseconds forward from a second, also before 1970; the library (fuser 0.18, src/time.rs) takes them
+/// for part of the way back from there.
+fn as_sent(time: SystemTime) -> Timestamp {
+    match SystemTime::UNIX_EPOCH.duration_since(time) {
+        Ok(back) => {
+            let second = SystemTime::UNIX_EPOCH - Duration::from_secs(back.as_secs());
+            Timestamp::from_system_time(second + Duration::from_nanos(back.subsec_nanos().into()))
+        }
+        Err(_) => Timestamp::from_system_time(time),
     }
 }
 
@@ -110,6 +123,19 @@ mod tests {
         assert_eq!(how, OpenHow { read: true, write: true, truncate: true, exclusive: true });
         let plain = open_how(0);
         assert_eq!(plain, OpenHow { read: true, write: false, truncate: false, exclusive: false });
+    }
+
+    #[test]
+    fn times_before_1970_are_read_like_the_kernel_means_them() {
+        // As the library makes it of the kernel's (seconds, nanoseconds).
+        let sent = |seconds: u64, nanos| SystemTime::UNIX_EPOCH - Duration::new(seconds, nanos);
+        for (time, nanos) in
+            [(sent(1, 999_999_999), -1), (sent(1, 500_000_000), -500_000_000), (sent(2, 0), -2_000_000_000)]
+        {
+            assert_eq!(moment(TimeOrNow::SpecificTime(time)), Some(Timestamp(nanos)));
+        }
+        let after = SystemTime::UNIX_EPOCH + Duration::new(1, 5);
+        assert_eq!(moment(TimeOrNow::SpecificTime(after)), Some(Timestamp(1_000_000_005)));
     }
 
     #[test]

@@ -280,7 +280,12 @@ impl Volume {
                     let base =
                         draft.base().ok_or_else(|| VolumeError::Failed("a draft misses bytes of nothing".into()))?;
                     let mut pin = self.pin(CacheKey { item: base.item, tag: base.tag }, base.size);
-                    let bytes = self.read_version(handle.ino, &mut pin, range.clone(), &handle.stream).await?;
+                    let read = self.read_version(handle.ino, &mut pin, range.clone(), &handle.stream).await;
+                    // The file is there; what is gone is the version that it was.
+                    let bytes = read.map_err(|error| match error {
+                        VolumeError::NotFound => VolumeError::Stale,
+                        other => other,
+                    })?;
                     if bytes.len() as u64 != range.end - range.start {
                         return Err(VolumeError::Stale);
                     }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use onedrive_mount::emulator::{Fault, Host, Rule};
+use onedrive_mount::volume::VolumeError;
 
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
@@ -161,4 +162,28 @@ async fn an_edit_of_a_file_whose_hash_the_service_has_wrong_and_that_is_replaced
     let files = cloud_tree(world.emulator.drive());
     assert_eq!(files.len(), 2, "{:?}", files.keys());
     assert_eq!(world.emulator.drive().read_file("/document").as_deref(), Some(&b"theirs"[..]));
+}
+
+/// Its edited part is kept for the user, who is told what happened; the rest is gone, and not the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_part_of_what_is_gone_says_so_and_is_still_a_file() {
+    for side in [Side::PERSONAL, Side::BUSINESS, Side::LIVE] {
+        let world = World::new(side).await;
+        world.emulator.drive().create_file("/document", content());
+        let running = world.run().await;
+        let user = User(&running.core);
+        user.list("").await.expect("lists");
+        world.emulator.set_online(false);
+        user.patch("document", 100, EDIT).await.expect("writes");
+        world.emulator.drive().remove("/document");
+        world.emulator.set_online(true);
+        running.core.journal.retry_all().expect("tries again");
+        eventually("it is parked", async || running.core.journal.backlog() == (0, 1)).await;
+        let why = running.core.journal.view(|all| all.iter().find_map(|intent| intent.last_error.clone()));
+        assert!(why.as_ref().is_some_and(|why| why.contains("deleted elsewhere")), "{side:?}: {why:?}");
+        assert_eq!(user.list("").await.expect("lists"), ["document"]);
+        let read = user.read("document").await;
+        assert!(matches!(read, Err(VolumeError::Stale)), "{side:?}: {read:?}");
+        running.stop().await;
+    }
 }

@@ -140,6 +140,17 @@ fn a_cut_off_content_file_is_a_miss_and_heals() {
 }
 
 #[test]
+fn a_death_in_the_middle_of_the_very_first_start_does_not_stop_the_next() {
+    let place = Place::new();
+    let folder = place.folder.path().join("content");
+    std::fs::create_dir(&folder).expect("a folder");
+    let unfinished = folder.join(".CACHEDIR.TAG.77.0.new");
+    std::fs::write(&unfinished, "Signature: 8a47").expect("a file");
+    let cache = place.open(ROOMY);
+    assert!(!unfinished.exists() && cache.usage().bytes == 0);
+}
+
+#[test]
 fn strange_files_are_swept_but_a_foreign_folder_is_refused() {
     let place = Place::new();
     place.open(ROOMY).insert(&key("f", "1"), 5, 0, b"hello");

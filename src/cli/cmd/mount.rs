@@ -4,7 +4,7 @@
 //! FUSE), then the sign-in, which takes their time, and only then the daemon. Whatever goes wrong, nothing is left
 //! half-mounted and one sentence says what to do.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -165,7 +165,8 @@ fn in_background(arguments: &Arguments) -> Result<(), CliError> {
     // Ours first: what follows may end in `--` and a mount point.
     command.args(["--foreground", "--report-ready"]).args(std::env::args_os().skip(1));
     background::start(command, &prepared.context.places.log_file())?;
-    println!("{}", welcome(&prepared, &prepared.context.places.log_file().display().to_string()));
+    // It is mounted, whether anybody reads that or not.
+    let _ = writeln!(io::stdout(), "{}", welcome(&prepared, &prepared.context.places.log_file().display().to_string()));
     Ok(())
 }
 

@@ -62,12 +62,12 @@ impl Uploader {
                         at += length;
                     }
                     Err(error) if matches!(error.kind, RemoteErrorKind::Changed | RemoteErrorKind::NotFound) => {
-                        return Err(Setback::Park(
-                            ParkReason::BaseGone,
-                            "the file was replaced elsewhere before the part of it that was not edited here had \
-                             arrived; export the draft to keep the edited part"
-                                .into(),
-                        ));
+                        let how = if error.kind == RemoteErrorKind::NotFound { "deleted" } else { "replaced" };
+                        let why = format!(
+                            "the file was {how} elsewhere before the part of it that was not edited here had arrived; \
+                             export the draft to keep the edited part"
+                        );
+                        return Err(Setback::Park(ParkReason::BaseGone, why));
                     }
                     Err(error) => return Err(error.into()),
                 }
