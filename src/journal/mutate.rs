@@ -294,7 +294,8 @@ impl Journal {
         }
         along.supersede.push((old, new));
         let versions = state.drafts.values().filter(|draft| draft.ino() == target.ino && draft.is_promised());
-        along.spools.extend(versions.map(|draft| super::SpoolRow { ino: source.ino, ..draft.row(&self.boot) }));
+        let row = |draft: &Arc<Draft>| super::SpoolRow { ino: source.ino, replaced: true, ..draft.row(&self.boot) };
+        along.spools.extend(versions.map(row));
     }
 
     /// Swaps two names. `local_only` says of each whether the name that it gets is one of this machine only.

@@ -299,12 +299,13 @@ impl<'a> Sorted<'a> {
             }
         }
         if lost {
-            // A version that was closed before it, or that it was renamed over, if what replaced it was not safe yet.
+            // A version that was closed before it, or else one that it was renamed over, if what replaced it was not safe
+            // yet. In this order: what was safe under another name before it was renamed must not go for what it replaced.
             let older = rows
                 .iter()
                 .filter(|row| row.ino == intent.ino && row.kept.is_none() && !used.contains(&row.id))
                 .filter(|row| row.promised && self.is_whole(row, intent.modified))
-                .max_by_key(|row| row.id);
+                .max_by_key(|row| (!row.replaced, row.id));
             let had_a_row = before.sealed.is_none_or(|id| by_id.contains_key(&id));
             intent.sealed = older.map(|row| row.id);
             match older {
@@ -396,6 +397,7 @@ impl<'a> Sorted<'a> {
             size,
             present: crate::base::ranges::RangeSet::of(0..size),
             borrowed: crate::base::ranges::RangeSet::new(),
+            replaced: false,
             base_limit: 0,
             base: None,
             hash: None,

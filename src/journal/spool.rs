@@ -51,6 +51,8 @@ struct Inner {
     present: RangeSet,
     /// Those of the bytes present that came from the base and that nobody has compared with its hash.
     borrowed: RangeSet,
+    /// It was another file's, which the one that has it now was renamed over.
+    replaced: bool,
     base_limit: u64,
     base: Option<SpoolBase>,
     /// Keeps the bytes of the base on this machine for as long as this needs them.
@@ -115,6 +117,7 @@ impl Draft {
             size: inner.size,
             present: inner.present.clone(),
             borrowed: inner.borrowed.clone(),
+            replaced: inner.replaced,
             base_limit: inner.base_limit,
             base: inner.base.clone(),
             hash: inner.hash.clone(),
@@ -488,9 +491,11 @@ impl Draft {
         self.lock().ino
     }
 
-    /// From its next row on it is a version of another file.
+    /// From its next row on it is what another file has replaced.
     pub(super) fn set_ino(&self, ino: Ino) {
-        self.lock().ino = ino;
+        let mut inner = self.lock();
+        inner.replaced |= inner.ino != ino;
+        inner.ino = ino;
     }
 
     /// Makes the bytes durable; returns whether anything had to be done.

@@ -82,6 +82,10 @@ pub struct SpoolRow {
     /// Those of them that came from the base and were not compared with its hash; missing in rows of older versions.
     #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
     pub borrowed: RangeSet,
+    /// It is what another file had that this one was renamed over: to go back to only if nothing of its own is whole. Missing
+    /// in rows of older versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
     /// Up to where missing bytes come from the base.
     pub base_limit: u64,
     /// The version that missing bytes come from.

@@ -535,3 +535,32 @@ fn a_power_loss_at_any_moment_while_sending_to_a_work_drive_loses_nothing() {
 fn a_power_loss_at_any_moment_while_sending_to_live_connect_loses_nothing() {
     run(Side::LIVE, true, 100);
 }
+
+/// A version that is safe, a newer one that is not, and both under the name of a third one that is not safe either. Of the
+/// first two one is there after a loss of power, however much of the third is.
+#[test]
+fn what_was_safe_before_it_was_renamed_over_another_file_does_not_go_for_that() {
+    let runtime = generated::runtime(2);
+    for seed in 0..30 {
+        runtime
+            .block_on(async {
+                let mut dice = Dice(seed);
+                let steps = vec![
+                    Step::Call(Op::Write("a".into(), vec![1; 14])),
+                    Step::Sync("a".into()),
+                    Step::Call(Op::Write("a".into(), vec![2; 11])),
+                    Step::Call(Op::Write("b".into(), vec![3; 3])),
+                    Step::Call(Op::Rename("a".into(), "b".into())),
+                    Step::Call(Op::Write("c".into(), vec![4; 7])),
+                ];
+                let take = Take::shoot(Flavour::PersonalNew.into(), steps, false).await?;
+                let nobody = nobody(&take.world);
+                for _ in 0..60 {
+                    let (moment, seed) = (dice.index(take.film.now() + 1), dice.below(u64::MAX));
+                    take.fail_at(moment, seed, false, &nobody).await?;
+                }
+                Ok::<_, TestCaseError>(())
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+}
