@@ -11,7 +11,7 @@
 //! - a file written by [`Disk::replace_atomically`]: on return, and at every moment before that it is
 //!   completely the old one or completely the new one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
@@ -201,6 +201,9 @@ impl RealDisk {
 /// A file of the machine.
 #[derive(Debug)]
 struct RealFile(File);
+
+/// How the name of a file ends that has been begun in place of another.
+const BEGUN: &str = ".new";
 
 /// Makes the names of temporary files differ inside this process.
 static TEMPORARY: AtomicU64 = AtomicU64::new(0);
@@ -414,11 +417,18 @@ fn ignore_absence(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Whether a name is one under which [`Disk::replace_atomically`] has begun a file of the other name: what a death in the
+/// middle leaves.
+pub fn is_begun(name: &OsStr, of: &str) -> bool {
+    let end = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_prefix(of));
+    end.is_some_and(|end| end.starts_with('.') && end.ends_with(BEGUN))
+}
+
 fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut temporary = OsString::from(".");
     temporary.push(name);
-    temporary.push(format!(".{}.{}.new", std::process::id(), TEMPORARY.fetch_add(1, Ordering::Relaxed)));
+    temporary.push(format!(".{}.{}{BEGUN}", std::process::id(), TEMPORARY.fetch_add(1, Ordering::Relaxed)));
     Ok(path.with_file_name(temporary))
 }
 

@@ -223,7 +223,7 @@ fn reserved(name: &str) -> Option<String> {
 /// (composed and decomposed spellings are different names there).
 ///
 /// The service's own folding is wider in places (`ae` equals the ligature on old personal drives), so "not
-/// equal" never proves that a name is free there; a conflict reported by the service decides. It must not be narrower
+/// equal" never proves that a name is free there; a conflict reported by the service decides. This one must not be wider
 /// anywhere, because of two names that are equal here only one is shown: no letter becomes two (`\u{130}` would be what its
 /// decomposed spelling is), and none depends on its neighbours (the last sigma of a word).
 pub fn fold(name: &str) -> String {

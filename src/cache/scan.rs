@@ -13,7 +13,7 @@ use super::Shared;
 use super::key::Digest;
 use super::tables::Record;
 use crate::base::clock::Timestamp;
-use crate::base::disk::{Disk, Entry};
+use crate::base::disk::{Disk, Entry, is_begun};
 
 /// Marks a folder as a cache of ours, and tells backup programs to leave it out: a convention described at
 /// <https://bford.info/cachedir/>.
@@ -180,8 +180,7 @@ pub(super) fn claim_folder(folder: &Path, disk: &dyn Disk) -> io::Result<()> {
 
 /// The tag file as it is written before it gets its name: what a death in the middle of the very first start leaves.
 fn is_unfinished_tag(entry: &Entry) -> bool {
-    let name = entry.name.to_str().and_then(|name| name.strip_prefix('.')?.strip_prefix(TAG_FILE));
-    !entry.is_dir && name.is_some_and(|end| end.ends_with(".new"))
+    !entry.is_dir && is_begun(&entry.name, TAG_FILE)
 }
 
 /// Whether a folder has a tag file, whatever is in it, and beside it nothing but what a cache makes.

@@ -115,14 +115,10 @@ pub(super) fn doubted(txn: &mut Txn<'_>, chain: &[Change], now: Timestamp) -> In
     let mut seen = HashSet::new();
     for change in chain.iter().rev() {
         // The last word on an item is the one that counts, also where that is that it is gone.
-        let item = match change {
-            Change::Is(item) if seen.insert(&item.id) => item,
-            Change::Is(_) => continue,
-            Change::Gone(id) => {
-                seen.insert(id);
-                continue;
-            }
-        };
+        if !seen.insert(change.id()) {
+            continue;
+        }
+        let Change::Is(item) = change else { continue };
         if inside.deleted.contains(&item.id) {
             doubted.push(Doubt { id: item.id.clone(), known: None });
         } else if inside.txn.is_ours_lately(&item.id, now)?

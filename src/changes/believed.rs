@@ -162,10 +162,7 @@ impl Believed {
             return;
         }
         for change in chain {
-            self.items.remove(match change {
-                Change::Is(item) => &item.id,
-                Change::Gone(id) => id,
-            });
+            self.items.remove(change.id());
         }
     }
 

@@ -251,12 +251,10 @@ fn facts_of(
     undeleted: &HashMap<ItemId, MetaTag>,
     now: Timestamp,
 ) -> IndexResult<Facts> {
-    let (id, maybe_older) = match answer {
-        Change::Is(item) => {
-            let is_overtaken = txn.is_stale_echo(&item.id, &item.meta_tag, now)?;
-            (&item.id, is_overtaken || item.kind != ItemKind::File)
-        }
-        Change::Gone(id) => (id, false),
+    let id = answer.id();
+    let maybe_older = match answer {
+        Change::Is(item) => txn.is_stale_echo(id, &item.meta_tag, now)? || item.kind != ItemKind::File,
+        Change::Gone(_) => false,
     };
     let Before { state, deleted_until } = before.get(id).unwrap_or(&Before { state: None, deleted_until: None });
     let is_deletion_the_same = deleted_until.is_some() && txn.deleted_until(id, now)? == *deleted_until;

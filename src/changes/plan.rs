@@ -127,12 +127,8 @@ pub fn plan_page<K: Known>(
 
 /// The last change of each item, in the order in which those came.
 fn last_of_each(chain: Vec<Change>) -> Vec<Change> {
-    let id_of = |change: &Change| match change {
-        Change::Is(item) => item.id.clone(),
-        Change::Gone(id) => id.clone(),
-    };
     let mut seen = HashSet::new();
-    let mut last: Vec<Change> = chain.into_iter().rev().filter(|change| seen.insert(id_of(change))).collect();
+    let mut last: Vec<Change> = chain.into_iter().rev().filter(|change| seen.insert(change.id().clone())).collect();
     last.reverse();
     last
 }

@@ -190,21 +190,12 @@ impl Core {
         tasks.spawn("health", |stop| until_stopped(health, stop));
         let budget = watch_unsent(self.journal.clone(), self.cache.clone(), self.clock.clone());
         tasks.spawn("budget", |stop| until_stopped(budget, stop));
-        let (journal, clock) = (self.journal.clone(), self.clock.clone());
-        let unsealed = async move {
-            loop {
-                clock.sleep(UNSEALED_AGAIN).await;
-                journal.seal_left();
-            }
-        };
+        let unsealed = watch_unsealed(self.journal.clone(), self.clock.clone());
         tasks.spawn("unsealed", |stop| until_stopped(unsealed, stop));
         let quota = watch_quota(self.remote.clone(), self.volume.clone(), self.journal.clone(), self.clock.clone());
         tasks.spawn("quota", |stop| until_stopped(quota, stop));
     }
 }
-
-/// How long content waits that could not be sealed when it was closed.
-const UNSEALED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Tells a poller something. Whoever is told of what is new by it must not keep it alive.
 fn tells(poller: &Arc<Poller>, what: fn(&Poller)) -> impl Fn() + Send + Sync + 'static {
@@ -261,6 +252,15 @@ async fn watch_unsent(journal: Arc<Journal>, cache: ChunkCache, clock: Arc<dyn C
         if unsent == 0 && changes.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Content that could not be sealed when it was closed is tried again.
+async fn watch_unsealed(journal: Arc<Journal>, clock: Arc<dyn Clock>) {
+    const AGAIN: Duration = Duration::from_secs(10);
+    loop {
+        clock.sleep(AGAIN).await;
+        journal.seal_left();
     }
 }
 

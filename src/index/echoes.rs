@@ -38,12 +38,6 @@ pub(super) fn is_overtaken(
     Ok(*tag != NEWBORN && has_echo(sql, drive, id, Some(tag), now)?)
 }
 
-/// Whether we have deleted an item a moment ago.
-pub(super) fn is_deleted(sql: &Connection, drive: &DriveId, id: &ItemId, now: Timestamp) -> rusqlite::Result<bool> {
-    sql.prepare_cached("SELECT 1 FROM echoes WHERE id = ?1 AND gone AND until > ?2 LIMIT 1")?
-        .exists(params![key_of(drive, id), now.0])
-}
-
 /// Until when it counts that we have deleted an item, if it does.
 fn deleted_until(
     sql: &Connection,

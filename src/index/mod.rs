@@ -447,7 +447,7 @@ impl Index {
     ///
     /// [`IndexError`]
     pub fn is_deleted_here(&self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
-        self.read(|sql| echoes::is_deleted(sql, &self.drive, id, now))
+        Ok(self.deleted_until(id, now)?.is_some())
     }
 
     /// Whether we have made an item so recently that the service may not show it yet, and nothing has said since that

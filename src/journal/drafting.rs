@@ -252,7 +252,9 @@ impl Journal {
         };
         for ino in left {
             match self.seal(ino) {
-                Ok(_) => drop(self.lock().unsealed.remove(&ino)),
+                Ok(_) => {
+                    self.lock().unsealed.remove(&ino);
+                }
                 Err(error) => tracing::debug!(%ino, %error, "what was written last is not safe yet"),
             }
         }

@@ -195,6 +195,16 @@ pub enum Change {
     Gone(ItemId),
 }
 
+impl Change {
+    /// The item that it is about.
+    pub fn id(&self) -> &ItemId {
+        match self {
+            Self::Is(item) => &item.id,
+            Self::Gone(id) => id,
+        }
+    }
+}
+
 /// Where a page of changes leads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Next {

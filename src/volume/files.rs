@@ -90,10 +90,10 @@ impl Volume {
             return self.edit_orphan(seen, fresh);
         }
         let had_draft = self.journal.get(seen.ino).is_some_and(|intent| intent.drafting.is_some());
-        let to_copy = self.journal.content(seen.ino).filter(|_| !fresh).map_or(0, |draft| draft.present_bytes());
+        let to_copy = || self.journal.content(seen.ino).filter(|_| !fresh).map_or(0, |draft| draft.present_bytes());
         let draft = match self.journal.writable(self.subject(seen), fresh) {
             // What is waiting for its upload has to be copied. Clean bytes make way for that as for any write.
-            Err(error) if error.is_full() && self.make_way(to_copy) => {
+            Err(error) if error.is_full() && self.make_way(to_copy()) => {
                 self.journal.writable(self.subject(seen), fresh)?
             }
             other => other?,

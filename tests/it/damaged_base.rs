@@ -9,7 +9,7 @@ use onedrive_mount::volume::VolumeError;
 
 use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
-use crate::world::{User, World, eventually};
+use crate::world::{Running, User, World, eventually};
 
 const SIZE: usize = 3 << 20;
 const EDIT: &[u8] = b"what the user wrote";
@@ -27,6 +27,16 @@ fn edited(at: usize) -> Vec<u8> {
 
 fn damage(at: u64) -> Fault {
     Fault::Corrupt { at }
+}
+
+/// A drive with a file, the beginning of which was read a moment ago and has come damaged.
+async fn a_part_came_damaged() -> (World, Running) {
+    let world = World::new(Side::PERSONAL).await;
+    world.emulator.drive().create_file("/big.bin", content());
+    let running = world.run().await;
+    world.emulator.faults().add(Rule::once("GET", "*", damage(50_000)).on(Host::Storage));
+    User(&running.core).read_start("big.bin", 1 << 20).await.expect("reads");
+    (world, running)
 }
 
 /// All versions that the file ever had in the cloud are ones that somebody wrote.
@@ -63,12 +73,8 @@ async fn an_edit_of_a_part_is_sent_with_the_rest_as_the_cloud_has_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_begins_with_damaged_bytes_from_the_cache_is_sent_with_the_right_ones() {
     for at in [SIZE, SIZE / 2] {
-        let world = World::new(Side::PERSONAL).await;
-        world.emulator.drive().create_file("/big.bin", content());
-        let running = world.run().await;
+        let (world, running) = a_part_came_damaged().await;
         let user = User(&running.core);
-        world.emulator.faults().add(Rule::once("GET", "*", damage(50_000)).on(Host::Storage));
-        user.read_start("big.bin", 1 << 20).await.expect("reads");
         // Only a part is here, of which nothing can be said.
         user.patch("big.bin", at as u64, EDIT).await.expect("writes");
         running.settle().await;
@@ -97,12 +103,8 @@ async fn an_edit_of_a_file_whose_hash_the_service_has_wrong_is_sent() {
 /// The edit goes on while the first part of it is being sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_further_edit_starts_from_what_was_compared() {
-    let world = World::new(Side::PERSONAL).await;
-    world.emulator.drive().create_file("/big.bin", content());
-    let running = world.run().await;
+    let (world, running) = a_part_came_damaged().await;
     let user = User(&running.core);
-    world.emulator.faults().add(Rule::once("GET", "*", damage(50_000)).on(Host::Storage));
-    user.read_start("big.bin", 1 << 20).await.expect("reads");
     user.patch("big.bin", SIZE as u64 / 2, EDIT).await.expect("writes");
     user.patch("big.bin", 100, EDIT).await.expect("writes");
     running.settle().await;

@@ -1,5 +1,36 @@
 //! The cache against a real disk and a cloud made of a table.
 
+/// What a [`Disk`](crate::base::disk::Disk) does like the machine's that is another one only in opening, renaming and
+/// copying files, and in how full it is.
+macro_rules! otherwise_real {
+    () => {
+        fn link(&self, from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+            crate::base::disk::RealDisk.link(from, to)
+        }
+        fn remove(&self, path: &std::path::Path) -> std::io::Result<()> {
+            crate::base::disk::RealDisk.remove(path)
+        }
+        fn remove_dir(&self, path: &std::path::Path) -> std::io::Result<()> {
+            crate::base::disk::RealDisk.remove_dir(path)
+        }
+        fn sync_dir(&self, path: &std::path::Path) -> std::io::Result<()> {
+            crate::base::disk::RealDisk.sync_dir(path)
+        }
+        fn create_dir_private(&self, path: &std::path::Path) -> std::io::Result<()> {
+            crate::base::disk::RealDisk.create_dir_private(path)
+        }
+        fn replace_atomically(&self, path: &std::path::Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+            crate::base::disk::RealDisk.replace_atomically(path, bytes, mode)
+        }
+        fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+            crate::base::disk::RealDisk.read(path)
+        }
+        fn list_dir(&self, path: &std::path::Path) -> std::io::Result<Vec<crate::base::disk::Entry>> {
+            crate::base::disk::RealDisk.list_dir(path)
+        }
+    };
+}
+
 mod adopting;
 mod cloud;
 mod damage;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Place, ROOMY, content, key};
 use crate::base::clock::{ManualClock, Timestamp};
-use crate::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
+use crate::base::disk::{Disk, DiskFile, Open, RealDisk, Room};
 use crate::base::ranges::RangeSet;
 use crate::cache::{CHUNK, CacheKey, ChunkCache, Limits, Lookup};
 
@@ -351,30 +351,8 @@ impl Disk for SmallDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.rename(from, to)
     }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.link(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_dir(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(path)
-    }
-    fn create_dir_private(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir_private(path)
-    }
-    fn replace_atomically(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        RealDisk.replace_atomically(path, bytes, mode)
-    }
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        RealDisk.read(path)
-    }
-    fn list_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        RealDisk.list_dir(path)
-    }
+    otherwise_real!();
+
     fn free_space(&self, _: &Path) -> io::Result<u64> {
         Ok(self.free.load(Ordering::Relaxed))
     }
