@@ -30,10 +30,15 @@ need_rust
 need cc sqlite3 vim rsync git tar python3 setfattr setpriv tmux pgrep strace
 need_fuse
 need_fuse_control
+need_null
 
 # What was mounted before, perhaps by a run that was cut off, is not ours to judge.
 mounts() { awk '/ - fuse[^ ]* onedrive /{print $5}' /proc/self/mountinfo | sort; }
 mounted_before=$(mounts)
+
+# Everybody opens it, and root can spoil it for the others.
+null_device() { stat -c '%A %t,%T %U' /dev/null; }
+null_before=$(null_device)
 
 failed=0
 summary=()
@@ -93,6 +98,10 @@ else
     not_run suites "--no-suites"
 fi
 
+if [ "$(null_device)" != "$null_before" ]; then
+    # Whether that was a test or somebody else on this machine is not known here.
+    summary+=("changed  /dev/null, which was \"$null_before\", is \"$(null_device)\"")
+fi
 left=$(comm -13 <(printf '%s\n' "$mounted_before") <(mounts))
 if [ -n "$left" ]; then
     summary+=("FAILED   clean-up: left behind: ${left//$'\n'/, }")

@@ -114,9 +114,11 @@ impl MetaTag {
         Self(format!("{state}@{folder}/{name}"))
     }
 
-    /// Whether it is made from nothing but a place, so that it comes back when the item does.
-    pub fn may_recur(&self) -> bool {
-        self.0.starts_with('@')
+    /// Whether an item whose tag is `now` may have this one again: if nothing but a place tells the two apart, it comes back
+    /// when the item does.
+    pub fn may_recur_after(&self, now: &Self) -> bool {
+        let state = |tag: &Self| tag.0.split_once('@').map(|(state, _)| state.to_owned());
+        state(self).is_some_and(|before| Some(before) == state(now))
     }
 }
 
@@ -222,9 +224,14 @@ mod tests {
 
     #[test]
     fn a_tag_that_is_only_a_place_may_recur() {
-        assert!(MetaTag::from_place("", "folder.1", "n").may_recur());
-        assert!(!MetaTag::from_place("5.5.3", "folder.1", "n").may_recur());
-        assert!(!MetaTag("aQ@x".into()).may_recur());
+        let of = MetaTag::from_place;
+        assert!(of("", "folder.1", "n").may_recur_after(&of("", "folder.2", "n")));
+        assert!(
+            of("5.5.3", "folder.1", "n").may_recur_after(&of("5.5.3", "folder.1", "m")),
+            "a new name moved no time"
+        );
+        assert!(!of("5.5.3", "folder.1", "n").may_recur_after(&of("6.5.3", "folder.1", "m")));
+        assert!(!MetaTag("aQ".into()).may_recur_after(&MetaTag("aQ".into())), "a tag of the service never comes back");
     }
 
     #[test]

@@ -67,9 +67,9 @@ pub fn detach() {
 /// The parent has gone: the person pressed Ctrl-C and does not want this mount any more.
 pub fn report_ready() -> io::Result<()> {
     report(&Report::Ready)?;
-    // The parent reads one line; a shell that captures its output would wait for the pipe to end.
-    let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
-    Ok(rustix::stdio::dup2_stdout(nowhere)?)
+    // The parent reads one line; a shell that captures its output would wait for the pipe to end. What is said from now on
+    // goes to the log.
+    Ok(rustix::stdio::dup2_stdout(io::stderr())?)
 }
 
 /// Tells the waiting parent why it will never be.

@@ -476,6 +476,11 @@ impl DriveHandle {
         self.cell.lock().delta = behaviour;
     }
 
+    /// Whether the service's own time of an item moves when it is renamed or moved; it does unless this is told otherwise.
+    pub fn set_renames_touch(&self, touched: bool) {
+        self.cell.lock().renames_touch = touched;
+    }
+
     /// Hides new items from readers for a while.
     pub fn set_read_lag(&self, lag: ReadLag) {
         let now = self.now();

@@ -247,6 +247,8 @@ pub(crate) struct Drive {
     /// The next so many deletions never appear in delta.
     pub(crate) tombstones_to_lose: u32,
     pub(crate) rename_replaces: bool,
+    /// Whether the service's own time of an item moves when it is renamed or moved.
+    pub(crate) renames_touch: bool,
 }
 
 impl Drive {
@@ -285,6 +287,7 @@ impl Drive {
             moves: Vec::new(),
             tombstones_to_lose: 0,
             rename_replaces: true,
+            renames_touch: true,
         }
     }
 

@@ -299,9 +299,13 @@ impl Drive {
         if from != parent {
             self.moves.push((position, index, from));
         }
+        let touched = self.renames_touch;
         let item = self.item_mut(index)?;
         item.parent = parent;
         item.name = Some(name.into());
+        if touched {
+            item.modified = now;
+        }
         self.attach(index);
         self.account(index, bytes, 0);
         self.touch(index, now);

@@ -110,6 +110,12 @@ impl Txn<'_> {
         Ok(is_newborn(self.sql, self.drive, id, now)?)
     }
 
+    /// The item is not waited for any longer: it has been seen, or deleted.
+    pub(super) fn forget_newborn(&mut self, id: &ItemId) -> IndexResult<()> {
+        self.sql.prepare_cached("DELETE FROM echoes WHERE id = ?1 AND tag = ''")?.execute([key_of(self.drive, id)])?;
+        Ok(())
+    }
+
     /// Whether we have made or changed the item so recently that the service may show a state from before that.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ pub fn is_old(found: Option<&Item>, overtaken: bool, newborn: bool) -> bool {
 /// | we have content for it | the item has | |
 /// | --- | --- | --- |
 /// | no | anything | fine |
-/// | yes | what ours was made from, or what we sent | fine |
+/// | yes | what ours was made from (perhaps under a name that we gave it), or what we sent | fine |
 /// | yes | anything else | somebody else's |
 ///
 /// `bytes` is the version of the item's bytes by their hash, where that is known, because what was sent is remembered
@@ -87,7 +87,7 @@ pub fn is_old(found: Option<&Item>, overtaken: bool, newborn: bool) -> bool {
 pub fn is_others(intent: &Intent, item: &Item, bytes: Option<&ContentTag>) -> bool {
     let from = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
     let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
-    let ours = bytes.or(item.content_tag.as_ref()).is_some_and(|tag| sent.contains(tag));
+    let ours = bytes.or(item.content_tag.as_ref()).is_some_and(|tag| sent.contains(tag) || Some(tag) == from);
     (intent.sealed.is_some() || intent.drafting.is_some()) && item.content_tag.as_ref() != from && !ours
 }
 
@@ -202,6 +202,7 @@ mod tests {
         assert!(is_others(&sent, &timed, None));
         assert!(!is_others(&sent, &timed, Some(&bytes)), "a service without hashes: the bytes were read back");
         assert!(is_others(&edited, &timed, Some(&bytes)));
+        assert!(!is_others(&edited, &timed, Some(&ContentTag("c".into()))), "a name of ours has moved its time");
     }
 
     #[test]

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use super::coalesce::{self, Outcome};
+use super::intent::Base;
 use super::queue::due_at;
-use super::store::{Batch, SpoolBase};
+use super::store::{Batch, SpoolBase, SpoolRow};
 use super::{Draft, Intent, Journal, JournalResult, Progress, SpoolId, State, StoreError, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Ino, InoSource as _, ItemId};
+use crate::remote::Item;
 
 /// Somebody waits for the cloud to have an inode; see [`Journal::await_sending`].
 #[must_use]
@@ -287,6 +289,19 @@ impl Journal {
     /// The drafts that miss bytes of their bases.
     pub(crate) fn incomplete_drafts(&self) -> Vec<Arc<Draft>> {
         self.lock().drafts.values().filter(|draft| !draft.missing().is_empty()).cloned().collect()
+    }
+
+    /// An item has other tags after a new name of ours, and the same bytes, where a time stands for the version. What was
+    /// made from the version before was made from this one. Returns the rows to store.
+    pub(super) fn carry_bases(&self, state: &State, ino: Ino, before: Option<&Base>, now: &Item) -> Vec<SpoolRow> {
+        let before = before.and_then(|base| base.content_tag.as_ref());
+        let Some((from, to)) =
+            before.zip(now.content_tag.as_ref()).filter(|(from, to)| from.differs_by_rename_only(to))
+        else {
+            return Vec::new();
+        };
+        let drafts = state.drafts.values().filter(|draft| draft.ino() == ino);
+        drafts.filter(|draft| draft.carry_base(&now.id, from, to)).map(|draft| draft.row(&self.boot)).collect()
     }
 
     /// Bytes of the base were filled in: remember which, so that a restart does not fetch them again.

@@ -188,6 +188,8 @@ pub struct Intent {
     pub created: Timestamp,
     /// When the user last changed anything about it: its ctime, and what the debounce counts from.
     pub changed: Timestamp,
+    /// Since when something of it has waited to be sent, if it was changed more than once since; at the latest.
+    pub unsent: Option<Timestamp>,
     /// It shall not exist.
     pub deleted: bool,
     /// It stays on this machine.
@@ -222,6 +224,7 @@ impl Intent {
             set_modified: false,
             created: now,
             changed: now,
+            unsent: None,
             deleted: false,
             local_only: false,
             sealed: None,
@@ -266,6 +269,7 @@ impl Intent {
 
     /// The user touched it: whatever kept it waiting is to be tried again.
     pub fn touch(&mut self, now: Timestamp) {
+        self.unsent.get_or_insert(self.changed.min(now));
         self.changed = now;
         if self.is_held() {
             return;
@@ -278,11 +282,31 @@ impl Intent {
         }
     }
 
+    /// Since when something of it has waited to be sent.
+    pub fn waits_since(&self) -> Timestamp {
+        self.unsent.unwrap_or(self.changed)
+    }
+
+    /// The cloud has what was wanted of it at that moment. What was wanted later waits at the latest since then.
+    pub fn was_sent_at(&mut self, picked: Timestamp) {
+        if self.changed > picked {
+            self.unsent = Some(picked);
+        }
+    }
+
     /// Whether it wants what it wanted then, perhaps by stepping aside first: if not, what became of that says nothing about
     /// it.
     pub fn wants_as(&self, was: &Self) -> bool {
         let wanted = |of: &Self| (of.item.clone(), of.parent, of.deleted, of.sealed, of.modified);
         wanted(self) == wanted(was) && (self.name == was.name || super::queue::aside_name(self) == was.name)
+    }
+
+    /// What became of a name or time that was sent has been seen. Content that was sent may still arrive; that counts only
+    /// where content is wanted.
+    pub(super) fn settle_place(&mut self) {
+        let is_about_content = self.deleted || self.sealed.is_some() || self.drafting.is_some();
+        let counts = |sent: &Sent| is_about_content && !sent.versions.is_empty();
+        self.sent = self.sent.take().filter(counts).map(|sent| Sent { place: None, unseen: None, ..sent });
     }
 
     /// Its item is gone in the cloud: what it has is to be sent as new.
@@ -347,6 +371,7 @@ pub enum Step {
 /// | wanted | in the cloud | sealed content | step |
 /// | --- | --- | --- | --- |
 /// | anything, sent as new without an answer | no | | find what was sent |
+/// | in that very place, and it was looked for in vain | no | | as if nothing had been sent: it is met there if it is there |
 /// | anything, local-only | | | rest |
 /// | deleted | no | | settled |
 /// | deleted | yes | | delete |
@@ -360,8 +385,13 @@ pub enum Step {
 /// | the same, but something else was sent without an answer | yes | no | find what was sent |
 /// | the same | yes | no | settled, or rest while it is being written |
 pub fn next_step(intent: &Intent, parent: Option<&ItemId>) -> Step {
-    if intent.item.is_none() && intent.sent.as_ref().is_some_and(|sent| sent.place.is_some()) {
-        return Step::FindSent;
+    if let (None, Some(sent)) = (&intent.item, &intent.sent)
+        && let Some((folder, name)) = &sent.place
+    {
+        let is_wanted_there = !intent.deleted && *name == intent.name && parent == Some(folder);
+        if sent.unseen.is_none() || !is_wanted_there {
+            return Step::FindSent;
+        }
     }
     if intent.deleted {
         return if intent.item.is_some() { Step::Delete } else { Step::Settled };
@@ -444,6 +474,17 @@ pub(super) mod tests {
         assert_eq!(next_step(&Intent { deleted: true, ..sealed }, Some(&parent)), Step::Settled);
         let folder = Intent { kind: Kind::Folder, ..fresh };
         assert_eq!(next_step(&folder, Some(&parent)), Step::MakeFolder { parent: parent.clone() });
+        let place = Some((parent.clone(), "n".to_owned()));
+        let mut sent = Intent { sent: Some(Sent { place, ..Sent::default() }), ..folder };
+        assert_eq!(next_step(&sent, Some(&parent)), Step::FindSent);
+        sent.sent.as_mut().expect("sent").unseen = Some(now);
+        assert_eq!(next_step(&sent, Some(&parent)), Step::MakeFolder { parent: parent.clone() });
+        assert_eq!(
+            next_step(&Intent { deleted: true, ..sent.clone() }, Some(&parent)),
+            Step::FindSent,
+            "it may come yet"
+        );
+        assert_eq!(next_step(&Intent { name: "m".into(), ..sent }, Some(&parent)), Step::FindSent, "so it may here");
 
         let same = Intent::about(Ino(9), known(), now);
         assert_eq!(next_step(&same, Some(&parent)), Step::Settled);

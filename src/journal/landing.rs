@@ -5,12 +5,11 @@
 //! the intent, so nothing flickers.
 
 use std::path::PathBuf;
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 use super::coalesce::{self, Outcome};
 use super::conflict;
-use super::intent::{Base, Progress, Sent, Step, next_step};
+use super::intent::{Base, Progress, Step, next_step};
 use super::landed;
 use super::queue::{Cloud, Pick};
 use super::store::Batch;
@@ -22,7 +21,7 @@ use crate::remote::Item;
 
 /// For how long the service may still show states from before one of our own changes. A minute is common, and what is
 /// remembered is so exact that a longer time does no harm.
-const ECHO: Duration = Duration::from_secs(300);
+pub(super) const ECHO: Duration = Duration::from_secs(300);
 
 /// The same where a state of somebody else's making could have the same tag.
 const ECHO_OF_WHAT_RECURS: Duration = Duration::from_secs(5);
@@ -58,7 +57,7 @@ fn expect_echo_of(txn: &mut Txn<'_>, before: Option<&Base>, item: &Item, now: Ti
     if stale == item.meta_tag {
         return Ok(());
     }
-    let lasts = if stale.may_recur() { ECHO_OF_WHAT_RECURS } else { ECHO };
+    let lasts = if stale.may_recur_after(&item.meta_tag) { ECHO_OF_WHAT_RECURS } else { ECHO };
     txn.expect_echo(&item.id, &stale, false, now.plus(lasts))
 }
 
@@ -89,7 +88,7 @@ impl Journal {
                 }
                 _ => None,
             };
-            state.busy.insert(intent.ino, UnderWay { item: intent.item.clone(), place });
+            state.busy.insert(intent.ino, UnderWay { item: intent.item.clone(), place, picked: now });
         }
         pick
     }
@@ -153,9 +152,11 @@ impl Journal {
         let now = self.now();
         let ghost = self.inos.next_ino();
         let mut state = self.lock();
+        let picked = state.busy.get(&ino).map(|under_way| under_way.picked);
         self.free(&mut state, ino);
         let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(Landed::default()) };
         let Some(base) = Base::of(item) else { return Ok(Landed::default()) };
+        intent.was_sent_at(picked.unwrap_or(now));
 
         let claimed = state.overlay.by_item(&item.id).filter(|other| other.ino != ino).cloned();
         if claimed.is_some() || intent.item.as_ref().is_some_and(|other| *other != item.id) {
@@ -189,8 +190,10 @@ impl Journal {
             return Ok(Landed::default());
         }
 
-        if intent.item.is_none() && self.has_left(item, ino, now) {
-            // It was there when it was looked for. Whoever it stands for here keeps it, and ours is made anew.
+        let is_deleted = || self.index().is_deleted_here(&item.id, now).unwrap_or(false);
+        if intent.item.is_none() && (self.has_left(item, ino, now) || is_deleted()) {
+            // It was there when it was looked for. Whoever it stands for here keeps it, or has deleted it meanwhile, and
+            // ours is made anew.
             intent.go_on();
             intent.sent = None;
             self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
@@ -204,7 +207,13 @@ impl Journal {
         intent.not_before = Timestamp(0);
         intent.last_error = None;
         intent.go_on();
-        intent.sent = None;
+        let mut carried = Vec::new();
+        if content.is_none() {
+            intent.settle_place();
+            carried = self.carry_bases(&state, ino, before.as_ref(), item);
+        } else {
+            intent.sent = None;
+        }
         let mut landed = Landed::default();
         if content.is_some() && intent.sealed == content {
             if exact && let Some(draft) = intent.sealed.and_then(|id| state.drafts.get(&id)) {
@@ -273,6 +282,7 @@ impl Journal {
             landed_or_older.extend(before_it.clone());
             batch.retire.extend(before_it);
         }
+        batch.spools = carried;
         self.apply(&mut state, batch)?;
         self.tell_landed(ino, became);
         Ok(landed)
@@ -318,53 +328,6 @@ impl Journal {
         let outcome = coalesce::inherit(&gone, heir, self.inos.next_ino(), now);
         self.join(&mut state, outcome)?;
         Ok(true)
-    }
-
-    /// The cloud deleted the item (or never had it). What somebody has put into it here since stays, as new.
-    pub(super) fn acknowledge_deletion(&self, ino: Ino) -> JournalResult<Landed> {
-        let mut state = self.lock();
-        self.free(&mut state, ino);
-        let Some(intent) = state.overlay.get(ino).cloned() else { return Ok(Landed::default()) };
-        self.bury(state, intent)
-    }
-
-    /// The item is gone in the cloud and nothing of ours depended on it when `was` was picked: so is the intent, unless
-    /// something of ours does by now.
-    pub(super) fn give_way(&self, was: &Intent) -> JournalResult<Landed> {
-        let mut state = self.lock();
-        self.free(&mut state, was.ino);
-        match state.overlay.get(was.ino).filter(|intent| intent.item == was.item).cloned() {
-            Some(intent) => self.bury(state, intent),
-            None => Ok(Landed::default()),
-        }
-    }
-
-    fn bury(&self, mut state: MutexGuard<'_, State>, intent: Intent) -> JournalResult<Landed> {
-        let (ino, now) = (intent.ino, self.now());
-        if intent.is_live() && (intent.sealed.is_some() || intent.drafting.is_some()) {
-            self.alter(&mut state, ino, |intent, _| intent.begin_anew())?;
-            return Ok(Landed::default());
-        }
-        let mut landed = Landed::default();
-        if let (Some(item), Some(base)) = (&intent.item, &intent.base) {
-            let written = self.index().write(|txn| {
-                txn.remove(item)?;
-                txn.expect_echo(item, &base.meta_tag, true, now.plus(ECHO))
-            });
-            match written {
-                Ok(((), notices)) => landed.notices = notices,
-                Err(error) => tracing::warn!(%error, "the index did not take an acknowledged deletion"),
-            }
-        }
-        self.apply(&mut state, Batch { drop: vec![ino], ..Batch::default() })?;
-        if intent.is_live() {
-            // The index tells of the place where it was in the cloud; here it may have stood elsewhere.
-            let Intent { parent, name, .. } = intent;
-            landed.notices.push(Notice { ino, parent, name, what: What::Removed });
-        }
-        drop(state);
-        self.forget_mode(ino);
-        Ok(landed)
     }
 
     /// Changes the intent a worker holds, and frees it.
@@ -451,11 +414,10 @@ impl Journal {
         let is_new = intent.item.replace(item.id.clone()).is_none();
         intent.local_only = false;
         intent.go_on();
-        // What became of a name or time that was sent has just been seen; content may still arrive.
-        intent.sent = intent.sent.filter(|sent| !sent.versions.is_empty()).map(|sent| Sent { place: None, ..sent });
-        if !intent.deleted && intent.sealed.is_none() && intent.drafting.is_none() {
-            intent.sent = None;
-        }
+        let from = before.as_ref().and_then(|base| base.content_tag.as_ref());
+        let same_bytes = bytes.is_some() && bytes == from;
+        let spools = if same_bytes { self.carry_bases(&state, ino, before.as_ref(), item) } else { Vec::new() };
+        intent.settle_place();
         if !intent.deleted {
             let written = self.index().write(|txn| {
                 if is_new {
@@ -484,7 +446,7 @@ impl Journal {
         } else if before.is_some() {
             self.expect_echo(before.as_ref(), item, now);
         }
-        self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
+        self.apply(&mut state, Batch { put: vec![intent], spools, ..Batch::default() })?;
         Ok(Some(landed))
     }
 

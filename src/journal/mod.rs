@@ -31,6 +31,7 @@ use crate::base::disk::Disk;
 use crate::base::ids::{ContentTag, Ino, InoSource, ItemId, MetaTag};
 use crate::index::Index;
 
+mod burial;
 pub mod burst;
 mod coalesce;
 mod commit;
@@ -185,6 +186,8 @@ struct UnderWay {
     item: Option<ItemId>,
     /// Where it makes something new.
     place: Option<(ItemId, String)>,
+    /// When it was taken up: it is about what was wanted until then.
+    picked: Timestamp,
 }
 
 impl UnderWay {

@@ -46,10 +46,10 @@ impl Journal {
 
     /// A request that makes something new is under way for this inode, and perhaps not noted as sent yet. Whatever becomes
     /// of the inode meanwhile, another one that wants the place has to wait for the answer.
-    fn note_place_under_way(state: &State, intents: &mut [Intent], ino: Ino) {
-        let Some(place) = state.busy.get(&ino).and_then(|under_way| under_way.place.clone()) else { return };
-        for intent in intents.iter_mut().filter(|intent| intent.ino == ino) {
-            intent.sent.get_or_insert_default().place.get_or_insert_with(|| place.clone());
+    fn note_place_under_way(state: &State, intent: &mut Intent) {
+        let place = state.busy.get(&intent.ino).and_then(|under_way| under_way.place.clone());
+        if let Some(place) = place.filter(|_| intent.item.is_none()) {
+            intent.sent.get_or_insert_default().place.get_or_insert(place);
         }
     }
 
@@ -120,7 +120,8 @@ impl Journal {
         let now = self.now();
         let mut state = self.lock();
         let ino = subject.ino;
-        let Some(intent) = self.intent_of(&state, subject, now) else { return Ok(()) };
+        let Some(mut intent) = self.intent_of(&state, subject, now) else { return Ok(()) };
+        Self::note_place_under_way(&state, &mut intent);
         let busy = state.busy.contains_key(&ino);
         let mut outcome = coalesce::delete(intent, busy, now);
         if !busy
@@ -129,7 +130,6 @@ impl Journal {
         {
             outcome = coalesce::inherit(gone, heir, self.inos.next_ino(), now);
         }
-        Self::note_place_under_way(&state, &mut outcome.put, ino);
         state.sessions.remove(&ino);
         self.join(&mut state, outcome)
     }
@@ -232,6 +232,7 @@ impl Journal {
         if has_bytes && intent.item.is_some() && intent.sealed.is_none() && intent.drafting.is_none() {
             return Ok(false);
         }
+        Self::note_place_under_way(&state, &mut intent);
         intent.touch(now);
         intent.parent = parent;
         intent.name = name.to_owned();
@@ -240,12 +241,11 @@ impl Journal {
         let into_the_cloud = target.as_ref().is_some_and(|target| target.kind == Kind::File && target.item.is_some());
         intent.local_only = local_only && !into_the_cloud && Self::is_unknown_to_the_cloud(&state, &intent);
         let bequest = if target.is_none() { self.bequest(&state, &intent) } else { None };
-        let ino = intent.ino;
         let mut along = Batch::default();
         if target.is_some() || bequest.is_some() {
             along.spools.extend(self.secure(&state, &intent)?);
         }
-        let mut outcome = match target {
+        let outcome = match target {
             Some(target) => {
                 self.hold_replaced(&state, &intent, &target, &mut along);
                 // A source that is on its way takes the target over all the same: its answer finds the inode
@@ -262,7 +262,6 @@ impl Journal {
                 _ => Outcome { put: vec![intent], drop: Vec::new() },
             },
         };
-        Self::note_place_under_way(&state, &mut outcome.put, ino);
         self.settle_and_join(&mut state, outcome, along)?;
         Ok(true)
     }
@@ -312,13 +311,12 @@ impl Journal {
         };
         std::mem::swap(&mut a.parent, &mut b.parent);
         std::mem::swap(&mut a.name, &mut b.name);
-        let inos = [a.ino, b.ino];
         for (intent, local_only) in [&mut a, &mut b].into_iter().zip(local_only) {
+            Self::note_place_under_way(&state, intent);
             intent.touch(now);
             intent.local_only = local_only && Self::is_unknown_to_the_cloud(&state, intent);
         }
-        let mut outcome = Outcome { put: vec![a, b], drop: Vec::new() };
-        inos.into_iter().for_each(|ino| Self::note_place_under_way(&state, &mut outcome.put, ino));
+        let outcome = Outcome { put: vec![a, b], drop: Vec::new() };
         self.settle_and_join(&mut state, outcome, Batch::default())
     }
 

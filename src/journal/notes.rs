@@ -22,8 +22,9 @@ impl Journal {
         const REMEMBERED: usize = 8;
         let mut state = self.lock();
         // Another file of ours may have taken the item over since the worker looked: what it does not know to be sent it
-        // would take for somebody else's.
-        if of.is_some() && state.overlay.get(ino).is_none_or(|intent| intent.item.as_ref() != of) {
+        // would take for somebody else's. And what takes an item over has nothing new to make.
+        let item = state.overlay.get(ino).and_then(|intent| intent.item.as_ref());
+        if of.is_some() && item != of || of.is_none() && place.is_some() && item.is_some() {
             return Ok(false);
         }
         self.alter(&mut state, ino, |intent, _| {
@@ -58,8 +59,9 @@ impl Journal {
         })
     }
 
-    /// What was sent is not in the cloud: it never arrived. Frees the inode.
-    pub(super) fn never_arrived(&self, ino: Ino) -> JournalResult<()> {
+    /// What was sent is not in the cloud: it never arrived. `again` says that the same is wanted in the same place. Frees the
+    /// inode.
+    pub(super) fn never_arrived(&self, ino: Ino, again: bool) -> JournalResult<()> {
         let mut state = self.lock();
         self.free(&mut state, ino);
         let lost = state.overlay.get(ino).filter(|intent| {
@@ -71,9 +73,11 @@ impl Journal {
             self.tell_gone(&lost);
             return Ok(());
         }
-        // A lagging service may have it all the same: then it is met when it is sent again, and known by its version.
-        self.alter(&mut state, ino, |intent, _| {
-            intent.sent = intent.sent.take().and_then(|sent| Sent::of_ours(sent.versions));
+        // A lagging service may have it all the same: then it is met when it is sent again, and known by its version. Until
+        // then it may be wanted elsewhere, or not any more.
+        self.alter(&mut state, ino, |intent, now| match &mut intent.sent {
+            Some(sent) if again => sent.unseen = sent.unseen.or(Some(now)),
+            sent => *sent = sent.take().and_then(|sent| Sent::of_ours(sent.versions)),
         })
     }
 

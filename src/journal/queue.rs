@@ -11,7 +11,7 @@
 //! | that deletes a folder | every intent whose item is still in it |
 //! | that moves a folder into what is still below it in the cloud | what will leave it |
 //! | that somebody is writing, unless a caller waits for what is sealed of it | the close |
-//! | that changed less than the debounce ago | the quiet |
+//! | that changed less than the debounce ago | the quiet, or the end of our patience with a file that never rests |
 //! | of which only the time is left to set | three times the debounce, so that contents go first |
 //! | that failed | its next attempt |
 //!
@@ -70,6 +70,9 @@ impl Rest {
     }
 }
 
+/// How long something may go on changing before it is sent as it is: ten times the debounce, and this at least.
+const RESTLESS: Duration = Duration::from_secs(30);
+
 /// When an intent is due, if it is waiting for anything but the user.
 pub fn due_at(intent: &Intent, debounce: Duration) -> Option<Timestamp> {
     if matches!(intent.progress, Progress::Parked(_)) || (intent.local_only && !intent.deleted) {
@@ -81,7 +84,8 @@ pub fn due_at(intent: &Intent, debounce: Duration) -> Option<Timestamp> {
         _ if is_about_time_only(intent) => intent.changed.plus(debounce * 3),
         _ => intent.changed.plus(debounce),
     };
-    Some(quiet.max(intent.not_before))
+    let at_last = intent.waits_since().plus(RESTLESS.max(debounce * 10));
+    Some(quiet.min(at_last).max(intent.not_before))
 }
 
 /// Whether the content is in the cloud, under its name, and only its time is not what it shall be: the service does not
@@ -243,6 +247,28 @@ mod tests {
         let world = world(vec![placed(5, "a", None)]);
         assert!(matches!(pick(&world, 1), Pick::Wait(at) if at == Timestamp::from_seconds(2)));
         assert!(matches!(pick(&world, 2), Pick::Work(intent, Step::Create { .. }) if intent.ino == Ino(5)));
+    }
+
+    /// A log that gets a line more often than that is never quiet.
+    #[test]
+    fn what_never_rests_is_sent_as_it_is() {
+        let at = Timestamp::from_seconds;
+        let mut log = placed(5, "a", None);
+        (log.changed, log.unsent) = (at(20), None);
+        log.touch(at(49));
+        assert_eq!(
+            due_at(&log, Duration::from_secs(1)),
+            Some(at(50)),
+            "what it has had waits since the twentieth second"
+        );
+        log.touch(at(60));
+        assert_eq!(due_at(&log, Duration::from_secs(1)), Some(at(50)));
+        assert_eq!(due_at(&log, Duration::from_secs(30)), Some(at(90)), "who asks for a long quiet means it");
+        log.was_sent_at(at(55));
+        assert_eq!(due_at(&log, Duration::from_secs(30)), Some(at(90)));
+        assert_eq!(log.waits_since(), at(55));
+        log.was_sent_at(at(70));
+        assert_eq!(log.waits_since(), at(55), "it has not changed since it was taken up");
     }
 
     #[test]

@@ -148,7 +148,7 @@ async fn an_answer_about_what_was_taken_over_from_forgets_nothing_about_what_was
     let unseen = ContentTag("unseen".into());
     journal.note_sending(b, None, None, Some(&unseen)).expect("noted");
     journal.note_sending(a, None, None, Some(&ContentTag("on its way".into()))).expect("noted");
-    journal.lock().busy.insert(a, UnderWay { item: None, place: None });
+    journal.lock().busy.insert(a, UnderWay { item: None, place: None, picked: Timestamp(0) });
     journal.rename(subject(a), Ino::ROOT, "b", false, Some(subject(b)), true).expect("renames");
     journal.acknowledge(a, &in_the_cloud("a", "a", "2"), None, false).expect("lands");
     let now = journal.get(a).expect("it has work");
@@ -167,7 +167,7 @@ async fn a_place_that_something_is_being_sent_to_is_taken_whatever_becomes_of_wh
         let ino = write(&journal, "new", b"1");
         let root = ItemId::new(&DriveId::new("b!drive"), "root");
         let place = Some((root.clone(), "new".to_owned()));
-        journal.lock().busy.insert(ino, UnderWay { item: None, place: place.clone() });
+        journal.lock().busy.insert(ino, UnderWay { item: None, place: place.clone(), picked: Timestamp(0) });
         match case {
             "renamed" => {
                 assert!(journal.rename(subject(ino), Ino::ROOT, "other", false, None, false).expect("renames"))
@@ -178,7 +178,8 @@ async fn a_place_that_something_is_being_sent_to_is_taken_whatever_becomes_of_wh
                 assert!(journal.rename(subject(ino), Ino::ROOT, "document", false, target, true).expect("renames"));
             }
         }
-        let holds = journal.view(|overlay| overlay.holders(&root, "new").any(|holder| holder.ino == ino));
+        // Of one that took an item over, what it leaves behind.
+        let holds = journal.view(|overlay| overlay.holders(&root, "new").any(|holder| holder.item.is_none()));
         assert!(holds, "{case}");
     }
 }
@@ -234,11 +235,52 @@ async fn what_was_taken_over_before_it_was_noted_as_sent_is_not_sent() {
     let journal = journal(dir.path());
     let (document, temporary) = (edited(&journal, "document"), write(&journal, "temporary", b"3"));
     let item = journal.get(document).and_then(|intent| intent.item).expect("it has landed");
-    journal.lock().busy.insert(document, UnderWay { item: Some(item.clone()), place: None });
+    journal.lock().busy.insert(document, UnderWay { item: Some(item.clone()), place: None, picked: Timestamp(0) });
     journal.rename(subject(temporary), Ino::ROOT, "document", false, Some(subject(document)), true).expect("renames");
     let tag = ContentTag("on its way".into());
     assert!(!journal.note_sending(document, Some(&item), None, Some(&tag)).expect("noted"));
     assert!(journal.note_sending(temporary, Some(&item), None, Some(&tag)).expect("noted"));
+}
+
+/// The same of a new file that is saved over a document: what it may have sent under its own name is to be cleaned up, and
+/// the document is at no other place for that.
+#[tokio::test]
+async fn what_is_under_way_as_new_and_takes_over_an_item_leaves_its_remains_where_it_was_sent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let (document, temporary) = (edited(&journal, "document"), write(&journal, "temporary", b"3"));
+    let place = (ItemId::new(&DriveId::new("b!drive"), "root"), "temporary".to_owned());
+    journal.lock().busy.insert(temporary, UnderWay { item: None, place: Some(place.clone()), picked: Timestamp(0) });
+    journal.rename(subject(temporary), Ino::ROOT, "document", false, Some(subject(document)), true).expect("renames");
+    let place_of = |intent: &Intent| intent.sent.as_ref().and_then(|sent| sent.place.clone());
+    assert_eq!(journal.get(temporary).and_then(|intent| place_of(&intent)), None);
+    let remains: Vec<Intent> = journal.view(|all| all.iter().filter(|one| one.deleted).cloned().collect());
+    assert_eq!(remains.iter().map(place_of).collect::<Vec<_>>(), [Some(place.clone())]);
+    // It has an item now, so that the worker has nothing new to make.
+    let tag = ContentTag("3".into());
+    assert!(!journal.note_sending(temporary, None, Some(place), Some(&tag)).expect("noted"));
+}
+
+/// After a death two look for what was sent, and one of them deletes it while the answer to the other's look is on its way.
+/// What was looked at is gone, and nobody waits for it.
+#[tokio::test]
+async fn what_was_found_as_ours_and_is_deleted_by_now_is_not_waited_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = journal(dir.path());
+    let (finder, deleter) = (write(&journal, "a", b"1"), edited(&journal, "b"));
+    let found = in_the_cloud("b", "b", "1");
+    journal
+        .note_sending(finder, None, Some((found.parent.clone().expect("a folder"), "b".into())), None)
+        .expect("noted");
+    for ino in [finder, deleter] {
+        journal.delete(subject(ino)).expect("deletes");
+        journal.lock().busy.insert(ino, UnderWay { item: None, place: None, picked: Timestamp(0) });
+    }
+    journal.acknowledge_deletion(deleter).expect("lands");
+    journal.acknowledge(finder, &found, None, false).expect("lands");
+    let step = journal.get(finder).map(|intent| super::intent::next_step(&intent, None));
+    assert_eq!(step, Some(super::intent::Step::Settled));
+    assert!(!journal.index().is_newborn(&found.id, journal.now()).expect("known"));
 }
 
 /// A log that only ever grows would make every start slower, and fill the disk.

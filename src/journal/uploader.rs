@@ -280,6 +280,10 @@ impl Uploader {
         }
         let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
         let base = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
+        if let Some(before) = intent.base.as_ref().filter(|before| is_moved_by_us(intent, before, now)) {
+            self.keep_renamed(before, now).await;
+            return self.rebase_on(intent, now, base);
+        }
         let judged = self.with_bytes_as_tag(now, base, sent).await?;
         self.rebase_on(intent, now, judged.content_tag.as_ref())
     }
@@ -493,7 +497,9 @@ impl Uploader {
                 // Only its metadata moved, or it is what we sent ourselves before we wanted it gone.
                 Some(now)
                     if now.meta_tag != base.meta_tag
-                        && (now.content_tag == base.content_tag || self.was_sent(intent, &now).await?) =>
+                        && (now.content_tag == base.content_tag
+                            || is_moved_by_us(intent, base, &now)
+                            || self.was_sent(intent, &now).await?) =>
                 {
                     return self.rebase(intent, &now).await;
                 }
@@ -511,6 +517,15 @@ impl Uploader {
         self.publish(landed);
         Ok(())
     }
+}
+
+/// Whether an item differs from what we know as it does after a move of ours whose answer was lost: where a time stands for
+/// the version, a move makes another one of it.
+fn is_moved_by_us(intent: &Intent, base: &Base, now: &Item) -> bool {
+    let sent = intent.sent.as_ref().is_some_and(|sent| sent.place.is_some());
+    let moved = now.name != base.name || now.parent.as_ref() != Some(&base.parent);
+    let versions = base.content_tag.as_ref().zip(now.content_tag.as_ref());
+    sent && moved && versions.is_some_and(|(was, is)| was.differs_by_rename_only(is))
 }
 
 /// Frees an inode even if its worker is dropped in the middle.

@@ -200,6 +200,7 @@ async fn play(flavour: Side, point: u64, ops: &[Op]) -> Result<bool, TestCaseErr
     }
     let home = if died { remains } else { first };
     running.kill().await;
+    world.forget_connections().await;
     world.emulator.set_witness(None);
 
     let running = start(&world, &home, onedrive_mount::base::disk::RealDisk::shared()).await;

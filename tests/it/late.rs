@@ -14,6 +14,7 @@ use onedrive_mount::volume::SetAttributes;
 use crate::world::clock::FastClock;
 use crate::world::model::Node;
 use crate::world::ops::cloud_tree;
+use crate::world::side::Side;
 use crate::world::{User, World};
 
 pub const FLAVOURS: [Flavour; 2] = [Flavour::PersonalNew, Flavour::Business];
@@ -28,17 +29,17 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub async fn new(flavour: Flavour) -> Self {
-        Self::on_clock(flavour, Arc::new(SystemClock::new())).await
+    pub async fn new(side: impl Into<Side>) -> Self {
+        Self::on_clock(side.into(), Arc::new(SystemClock::new())).await
     }
 
     /// On a clock that makes short work of pauses between attempts.
-    pub async fn in_a_hurry(flavour: Flavour) -> Self {
-        Self::on_clock(flavour, Arc::new(FastClock::new(30))).await
+    pub async fn in_a_hurry(side: impl Into<Side>) -> Self {
+        Self::on_clock(side.into(), Arc::new(FastClock::new(30))).await
     }
 
-    async fn on_clock(flavour: Flavour, clock: Arc<dyn Clock>) -> Self {
-        let mut world = World::new(flavour).await;
+    async fn on_clock(side: Side, clock: Arc<dyn Clock>) -> Self {
+        let mut world = World::new(side).await;
         (world.debounce, world.clock) = (Duration::ZERO, clock);
         let _ = onedrive_mount::base::telemetry::start("onedrive_mount::journal=debug");
         let core = world.open().await;

@@ -16,17 +16,17 @@ use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
 use crate::world::{User, World};
 
-const SIDES: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
+pub const SIDES: [Side; 3] = [Side::PERSONAL, Side::BUSINESS, Side::LIVE];
 
 /// A drive with a kernel that believes what it is told, whose uploader makes single steps.
-struct Bench {
-    world: World,
+pub struct Bench {
+    pub world: World,
     kernel: Arc<Believer>,
-    core: Core,
+    pub core: Core,
 }
 
 impl Bench {
-    async fn new(side: Side, files: &[(&str, &[u8])]) -> Self {
+    pub async fn new(side: Side, files: &[(&str, &[u8])]) -> Self {
         let mut world = World::new(side).await;
         (world.debounce, world.clock) = (Duration::ZERO, Arc::new(FastClock::new(30)));
         for (path, bytes) in files {
@@ -40,22 +40,22 @@ impl Bench {
         Self { world, kernel, core }
     }
 
-    fn user(&self) -> User<'_> {
+    pub fn user(&self) -> User<'_> {
         User(&self.core)
     }
 
-    async fn step(&self) {
+    pub async fn step(&self) {
         self.core.journal.retry_all().expect("the journal takes it");
         self.core.uploader.step().await;
     }
 
-    async fn steps(&self, most: usize) {
+    pub async fn steps(&self, most: usize) {
         for _ in 0..most {
             self.step().await;
         }
     }
 
-    async fn poll(&self) {
+    pub async fn poll(&self) {
         self.core.poller.poll_now().await.expect("polls");
     }
 
@@ -87,7 +87,7 @@ impl Bench {
     }
 
     /// Everything comes to rest, and both sides have this.
-    async fn rests_with(&self, wanted: &[(&str, &[u8])], case: &str) {
+    pub async fn rests_with(&self, wanted: &[(&str, &[u8])], case: &str) {
         for _ in 0..10 {
             self.poll().await;
             self.steps(20).await;

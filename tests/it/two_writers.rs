@@ -236,8 +236,7 @@ impl Play {
         if killed {
             drop(self.core.take());
             let _ = done.send(());
-            // What was sent may still be on its way into the service.
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            self.world.forget_connections().await;
             self.world.emulator.set_witness(None);
             self.restart().await;
         }

@@ -9,6 +9,7 @@ use std::io;
 
 use super::{Draft, Inner, KeptBase};
 use crate::base::disk::DiskFile;
+use crate::base::ids::{ContentTag, ItemId};
 use crate::base::ranges::RangeSet;
 use crate::journal::store::SpoolBase;
 
@@ -22,6 +23,17 @@ impl Draft {
     pub fn missing(&self) -> RangeSet {
         let inner = self.lock();
         inner.present.missing(0..inner.base_limit.min(inner.size))
+    }
+
+    /// The version that it was made from has another tag now, and the same bytes. Says whether it was made from that.
+    pub(in crate::journal) fn carry_base(&self, item: &ItemId, from: &ContentTag, to: &ContentTag) -> bool {
+        match &mut self.lock().base {
+            Some(base) if base.item == *item && base.tag == *from => {
+                base.tag = to.clone();
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Bytes of the base that this misses are on this machine, and nowhere else perhaps; until this is complete, or gone,

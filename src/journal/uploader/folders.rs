@@ -8,7 +8,10 @@ use crate::remote::{Advice, At, Item, RemoteError, RemoteErrorKind, list_all};
 
 impl Uploader {
     pub(super) async fn make_folder(&self, intent: &Intent, parent: &ItemId) -> Result<(), Setback> {
-        self.journal.note_sending(intent.ino, None, Some((parent.clone(), intent.name.clone())), None)?;
+        let place = (parent.clone(), intent.name.clone());
+        if !self.journal.note_sending(intent.ino, None, Some(place), None)? {
+            return Err(Setback::Overtaken);
+        }
         let item = match self.remote.make_folder(parent, &intent.name).await {
             Ok(item) => item,
             Err(error) if error.kind == RemoteErrorKind::Exists || error.advice == Advice::VerifyThenRetry => {

@@ -25,6 +25,7 @@ impl Uploader {
                 Kind::Folder => item.kind == ItemKind::Folder && list_all(&*self.remote, &item.id).await?.is_empty(),
             },
         };
+        let wanted_there = self.is_wanted_at(intent, parent, name);
         match found.filter(|_| ours) {
             Some(item) => {
                 let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
@@ -33,13 +34,13 @@ impl Uploader {
             }
             // What is wanted in the same place again would be met there. What is wanted elsewhere, or not any more,
             // would stay behind for ever; so that it is not there is believed only when it was not seen for a while.
-            None if !self.is_wanted_at(intent, parent, name) && !self.is_long_unseen(intent) => {
+            None if !wanted_there && !self.is_long_unseen(intent) => {
                 self.journal.note_unseen(intent.ino)?;
                 let context = "what was sent is not to be seen yet";
                 Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context).into())
             }
             None => {
-                self.journal.never_arrived(intent.ino)?;
+                self.journal.never_arrived(intent.ino, wanted_there)?;
                 Ok(())
             }
         }

@@ -26,7 +26,7 @@ use onedrive_mount::base::ids::{Fh, Ino};
 use onedrive_mount::base::tasks::TaskGroup;
 use onedrive_mount::cache::evict::Limits;
 use onedrive_mount::daemon::core::{Core, CoreParts, CoreSettings};
-use onedrive_mount::emulator::{Content, Emulator, Options};
+use onedrive_mount::emulator::{Content, Emulator, Network, Options};
 use onedrive_mount::journal::JournalSettings;
 use onedrive_mount::journal::uploader::UploadSettings;
 use onedrive_mount::remote::http::system_entropy;
@@ -191,6 +191,22 @@ impl World {
 
     pub async fn run(&self) -> Running {
         self.run_core(self.open().await).await
+    }
+
+    /// Ends every connection with whatever has come through it and was not read yet: what a daemon that has just died had
+    /// sent last does not arrive after the next one has begun to look. (On a real network it may; see semantics.md.)
+    pub async fn forget_connections(&self) {
+        let endpoints = self.emulator.endpoints();
+        let address =
+            |url: &str| url.strip_prefix("http://").expect("a plain address").trim_end_matches('/').to_owned();
+        for (network, open) in [(Network::Refusing, false), (Network::Up, true)] {
+            self.emulator.set_network(network);
+            for url in [&endpoints.graph, &endpoints.bits] {
+                let address = address(url);
+                let is_so = async || tokio::net::TcpStream::connect(&address).await.is_ok() == open;
+                eventually("the doors open and close", is_so).await;
+            }
+        }
     }
 
     /// Starts the tasks of an opened drive.
