@@ -123,13 +123,14 @@ impl Journal {
                 }
             };
             // A copy of a large file takes its time, which nobody else has to wait for.
-            let before = sealed.generation();
+            let before = (sealed.generation(), sealed.base());
             let room = |more| self.has_room(more);
             let copied = sealed.duplicate(&self.spool_folder, self.new_spool()?, &name, &room);
             let mut state = self.lock();
             let intent = self.intent_of(&state, subject.clone(), self.now());
             let stands = intent.as_ref().is_some_and(|intent| {
-                intent.sealed == Some(sealed.id) && intent.drafting.is_none() && sealed.generation() == before
+                let is_unchanged = (sealed.generation(), sealed.base()) == before;
+                intent.sealed == Some(sealed.id) && intent.drafting.is_none() && is_unchanged
             });
             match (copied, intent) {
                 (Ok(draft), Some(intent)) if stands => return self.take_up(&mut state, intent, Arc::new(draft)),

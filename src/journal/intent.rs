@@ -188,7 +188,7 @@ pub struct Intent {
     pub created: Timestamp,
     /// When the user last changed anything about it: its ctime, and what the debounce counts from.
     pub changed: Timestamp,
-    /// Since when something of it has waited to be sent, if it was changed more than once since; at the latest.
+    /// Since when something has waited that was wanted after the last attempt, at the latest; if not since `changed`.
     pub unsent: Option<Timestamp>,
     /// It shall not exist.
     pub deleted: bool,
@@ -269,7 +269,7 @@ impl Intent {
 
     /// The user touched it: whatever kept it waiting is to be tried again.
     pub fn touch(&mut self, now: Timestamp) {
-        self.unsent.get_or_insert(self.changed.min(now));
+        self.unsent.get_or_insert(now);
         self.changed = now;
         if self.is_held() {
             return;
@@ -287,11 +287,9 @@ impl Intent {
         self.unsent.unwrap_or(self.changed)
     }
 
-    /// The cloud has what was wanted of it at that moment. What was wanted later waits at the latest since then.
-    pub fn was_sent_at(&mut self, picked: Timestamp) {
-        if self.changed > picked {
-            self.unsent = Some(picked);
-        }
+    /// What was wanted of it at that moment was tried. What was wanted later waits at the latest since then.
+    pub fn was_tried_at(&mut self, picked: Timestamp) {
+        self.unsent = (self.changed > picked).then_some(picked);
     }
 
     /// Whether it wants what it wanted then, perhaps by stepping aside first: if not, what became of that says nothing about

@@ -11,7 +11,7 @@ use super::coalesce::{self, Outcome};
 use super::conflict;
 use super::intent::{Base, Progress, Step, next_step};
 use super::landed;
-use super::queue::{Cloud, Pick};
+use super::queue::{Cloud, Pick, end_of_patience};
 use super::store::Batch;
 use super::{Intent, Journal, JournalResult, Kind, ParkReason, SpoolId, State, UnderWay};
 use crate::base::clock::Timestamp;
@@ -101,7 +101,16 @@ impl Journal {
     /// Frees an inode without any news.
     pub(super) fn let_go(&self, ino: Ino) {
         let mut state = self.lock();
+        let picked = state.busy.get(&ino).map(|under_way| under_way.picked);
         self.free(&mut state, ino);
+        // It would be taken up at once, again and again.
+        let debounce = self.settings.debounce;
+        let is_restless = |intent: &Intent| end_of_patience(intent, debounce) <= self.now();
+        if let Some(picked) = picked.filter(|_| state.overlay.get(ino).is_some_and(is_restless))
+            && let Err(error) = self.alter(&mut state, ino, |intent, _| intent.was_tried_at(picked))
+        {
+            tracing::warn!(%error, "the journal did not take that something was tried");
+        }
     }
 
     /// Nothing was left to do about an intent. What the index says of the item is what is seen from now on; where that
@@ -156,7 +165,7 @@ impl Journal {
         self.free(&mut state, ino);
         let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(Landed::default()) };
         let Some(base) = Base::of(item) else { return Ok(Landed::default()) };
-        intent.was_sent_at(picked.unwrap_or(now));
+        intent.was_tried_at(picked.unwrap_or(now));
 
         let claimed = state.overlay.by_item(&item.id).filter(|other| other.ino != ino).cloned();
         if claimed.is_some() || intent.item.as_ref().is_some_and(|other| *other != item.id) {
@@ -333,8 +342,14 @@ impl Journal {
     /// Changes the intent a worker holds, and frees it.
     pub(super) fn amend(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
         let mut state = self.lock();
+        let picked = state.busy.get(&ino).map(|under_way| under_way.picked);
         self.free(&mut state, ino);
-        self.alter(&mut state, ino, f)
+        self.alter(&mut state, ino, |intent, now| {
+            if let Some(picked) = picked {
+                intent.was_tried_at(picked);
+            }
+            f(intent, now);
+        })
     }
 
     /// Changes the intent a worker holds. The inode stays busy.
@@ -527,6 +542,16 @@ impl Journal {
     /// Whether an upload of this spool is still wanted.
     pub(super) fn still_wants(&self, ino: Ino, spool: SpoolId) -> bool {
         self.lock().overlay.get(ino).is_some_and(|intent| !intent.deleted && intent.sealed == Some(spool))
+    }
+
+    /// Whether it is worth while to go on with an upload of this spool for what an intent wanted: there is nothing newer to
+    /// be sent in its place, or the file has not rested for so long that it is better than nothing.
+    pub(super) fn may_go_on(&self, was: &Intent, spool: SpoolId) -> bool {
+        let is_worth_it = |intent: &Intent| {
+            let is_it = !intent.deleted && intent.item == was.item;
+            is_it && (intent.sealed == Some(spool) || end_of_patience(intent, self.settings.debounce) <= self.now())
+        };
+        self.lock().overlay.get(was.ino).is_some_and(is_worth_it)
     }
 
     /// The children that we know of in a folder of the cloud: items below it that have intents of their own.

@@ -236,7 +236,10 @@ impl Journal {
         intent.touch(now);
         intent.parent = parent;
         intent.name = name.to_owned();
-        let target = target.and_then(|target| self.intent_of(&state, target, now));
+        let mut target = target.and_then(|target| self.intent_of(&state, target, now));
+        if let Some(target) = &mut target {
+            Self::note_place_under_way(&state, target);
+        }
         // What is in the cloud goes on being there, under whatever name, and so does what takes its place.
         let into_the_cloud = target.as_ref().is_some_and(|target| target.kind == Kind::File && target.item.is_some());
         intent.local_only = local_only && !into_the_cloud && Self::is_unknown_to_the_cloud(&state, &intent);

@@ -65,7 +65,9 @@ impl Journal {
         let mut state = self.lock();
         self.free(&mut state, ino);
         let lost = state.overlay.get(ino).filter(|intent| {
-            intent.kind == Kind::File && intent.item.is_none() && intent.sealed.is_none() && intent.drafting.is_none()
+            let is_empty = intent.sealed.is_none() && intent.drafting.is_none();
+            // Deleted while it was looked for: whether it never arrived is to be asked once more.
+            intent.kind == Kind::File && intent.item.is_none() && is_empty && !(again && intent.deleted)
         });
         if let Some(lost) = lost.cloned() {
             // Its content did not survive the last crash (what is left of it is kept); an empty file was never wanted.

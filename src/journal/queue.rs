@@ -84,8 +84,12 @@ pub fn due_at(intent: &Intent, debounce: Duration) -> Option<Timestamp> {
         _ if is_about_time_only(intent) => intent.changed.plus(debounce * 3),
         _ => intent.changed.plus(debounce),
     };
-    let at_last = intent.waits_since().plus(RESTLESS.max(debounce * 10));
-    Some(quiet.min(at_last).max(intent.not_before))
+    Some(quiet.min(end_of_patience(intent, debounce)).max(intent.not_before))
+}
+
+/// From when on what there is of something that never rests is better than nothing.
+pub fn end_of_patience(intent: &Intent, debounce: Duration) -> Timestamp {
+    intent.waits_since().plus(RESTLESS.max(debounce * 10))
 }
 
 /// Whether the content is in the cloud, under its name, and only its time is not what it shall be: the service does not
@@ -253,22 +257,20 @@ mod tests {
     #[test]
     fn what_never_rests_is_sent_as_it_is() {
         let at = Timestamp::from_seconds;
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(30));
         let mut log = placed(5, "a", None);
-        (log.changed, log.unsent) = (at(20), None);
-        log.touch(at(49));
-        assert_eq!(
-            due_at(&log, Duration::from_secs(1)),
-            Some(at(50)),
-            "what it has had waits since the twentieth second"
-        );
+        log.touch(at(20));
+        assert_eq!(due_at(&log, short), Some(at(21)));
         log.touch(at(60));
-        assert_eq!(due_at(&log, Duration::from_secs(1)), Some(at(50)));
-        assert_eq!(due_at(&log, Duration::from_secs(30)), Some(at(90)), "who asks for a long quiet means it");
-        log.was_sent_at(at(55));
-        assert_eq!(due_at(&log, Duration::from_secs(30)), Some(at(90)));
-        assert_eq!(log.waits_since(), at(55));
-        log.was_sent_at(at(70));
-        assert_eq!(log.waits_since(), at(55), "it has not changed since it was taken up");
+        assert_eq!(due_at(&log, short), Some(at(50)));
+        assert_eq!(due_at(&log, long), Some(at(90)), "who asks for a long quiet means it");
+        // Whatever came of the attempt.
+        log.was_tried_at(at(55));
+        log.touch(at(70));
+        assert_eq!((log.waits_since(), due_at(&log, short)), (at(55), Some(at(71))));
+        log.was_tried_at(at(80));
+        log.touch(at(500));
+        assert_eq!(due_at(&log, short), Some(at(501)), "it had nothing left to say");
     }
 
     #[test]

@@ -160,7 +160,7 @@ async fn an_answer_about_what_was_taken_over_from_forgets_nothing_about_what_was
 /// moment, a second one of the name waits for the answer: otherwise two are made at one place.
 #[tokio::test]
 async fn a_place_that_something_is_being_sent_to_is_taken_whatever_becomes_of_what_is_sent() {
-    for case in ["renamed", "renamed over another", "deleted"] {
+    for case in ["renamed", "renamed over another", "deleted", "replaced"] {
         let dir = tempfile::tempdir().expect("a folder");
         let journal = journal(dir.path());
         let document = edited(&journal, "document");
@@ -173,6 +173,10 @@ async fn a_place_that_something_is_being_sent_to_is_taken_whatever_becomes_of_wh
                 assert!(journal.rename(subject(ino), Ino::ROOT, "other", false, None, false).expect("renames"))
             }
             "deleted" => journal.delete(subject(ino)).expect("deletes"),
+            "replaced" => {
+                let (other, target) = (write(&journal, "other", b"2"), Some(subject(ino)));
+                assert!(journal.rename(subject(other), Ino::ROOT, "new", false, target, true).expect("renames"));
+            }
             _ => {
                 let target = Some(subject(document));
                 assert!(journal.rename(subject(ino), Ino::ROOT, "document", false, target, true).expect("renames"));

@@ -369,6 +369,7 @@ impl Uploader {
                 let name = patch.name.as_deref().unwrap_or(&base.name);
                 match self.look(At::Child(parent, name)).await? {
                     Some(found) if found.id == *item => {
+                        self.keep_renamed(base, &found).await;
                         let landed = self.journal.acknowledge(intent.ino, &found, None, false)?;
                         self.arrive(landed).await;
                         Ok(())
@@ -522,10 +523,13 @@ impl Uploader {
 /// Whether an item differs from what we know as it does after a move of ours whose answer was lost: where a time stands for
 /// the version, a move makes another one of it.
 fn is_moved_by_us(intent: &Intent, base: &Base, now: &Item) -> bool {
-    let sent = intent.sent.as_ref().is_some_and(|sent| sent.place.is_some());
+    let Some((parent, name)) = intent.sent.as_ref().and_then(|sent| sent.place.as_ref()) else { return false };
     let moved = now.name != base.name || now.parent.as_ref() != Some(&base.parent);
+    // There, or half-way.
+    let named = now.name == base.name || now.name == *name;
+    let placed = now.parent.as_ref().is_some_and(|now| *now == base.parent || now == parent);
     let versions = base.content_tag.as_ref().zip(now.content_tag.as_ref());
-    sent && moved && versions.is_some_and(|(was, is)| was.differs_by_rename_only(is))
+    moved && named && placed && versions.is_some_and(|(was, is)| was.differs_by_rename_only(is))
 }
 
 /// Frees an inode even if its worker is dropped in the middle.

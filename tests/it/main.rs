@@ -52,6 +52,7 @@ mod rclone;
 mod read_only;
 mod remote_faults;
 mod remote_suite;
+mod restless;
 mod seed_parity;
 mod signed_out;
 mod soak;

@@ -66,7 +66,7 @@ impl Bench {
     }
 
     /// A step, and something that a user does while its first answer is on its way.
-    async fn meanwhile<F: Future<Output = ()>>(&self, user: impl FnOnce() -> F) {
+    pub async fn meanwhile<F: Future<Output = ()>>(&self, user: impl FnOnce() -> F) {
         self.delay_answer();
         let later = async {
             tokio::time::sleep(Duration::from_millis(250)).await;

@@ -95,3 +95,24 @@ async fn what_was_looked_for_in_vain_and_is_wanted_no_more_does_not_come_later()
         }
     }
 }
+
+/// The same, if it is unlinked in the moment in which it is looked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_unlinked_while_it_is_looked_for_in_vain_does_not_come_later() {
+    for side in SIDES {
+        let case = format!("{side:?}");
+        let bench = Bench::new(side, &[]).await;
+        let drive = bench.world.emulator.drive();
+        let long = Duration::from_secs(3600);
+        drive.set_read_lag(ReadLag { by_id: long, by_path: long, children: long, states: long });
+        bench.user().write("a", b"first").await.expect("writes");
+        let faults = bench.world.emulator.faults();
+        faults.add(Rule::once("PUT", "*", Fault::Reset { when: When::After }));
+        bench.step().await;
+        assert!(drive.read_file("/a").is_some(), "{case}: it has not arrived");
+        bench.meanwhile(async || bench.user().unlink("a").await.expect("removes")).await;
+        bench.steps(2).await;
+        drive.set_read_lag(ReadLag::default());
+        bench.rests_with(&[], &case).await;
+    }
+}

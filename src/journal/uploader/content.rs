@@ -98,8 +98,10 @@ impl Uploader {
         let hashed = self.remote.caps().hashes;
         let same = !hashed || item.content_tag.as_ref() == Some(ours);
         let exact = same && item.size == draft.size();
-        // Where there is no hash an older state of the same size looks exact, too. All empty versions are the same.
-        if (!exact || (!hashed && item.size > 0)) && is_as_before(intent, item) {
+        // Where there is no hash an older state of the same size looks exact, too, and only the bytes can tell. All empty
+        // versions are the same.
+        let may_be_old = is_as_before(intent, item) && (!exact || (!hashed && item.size > 0));
+        if may_be_old && (!exact || !self.has_bytes(item, ours).await?) {
             // No answer to what was sent.
             self.journal.note_progress(intent.ino, Progress::Waiting)?;
             let why = "the upload left the file as it was; it is sent again";
@@ -196,10 +198,13 @@ impl Uploader {
         let base = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
         let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
         let judged = match &now {
-            Some(item) if intent.base.as_ref().is_some_and(|base| is_moved_by_us(intent, base, item)) => {
-                Some(Item { content_tag: base.cloned(), ..item.clone() })
-            }
-            Some(item) => Some(self.with_bytes_as_tag(item, base, sent.iter().chain([ours])).await?),
+            Some(item) => match intent.base.as_ref().filter(|from| is_moved_by_us(intent, from, item)) {
+                Some(from) => {
+                    self.keep_renamed(from, item).await;
+                    Some(Item { content_tag: base.cloned(), ..item.clone() })
+                }
+                None => Some(self.with_bytes_as_tag(item, base, sent.iter().chain([ours])).await?),
+            },
             None => None,
         };
         let verdict = match (conflict::decide(base, judged.as_ref(), ours, sent), now.clone()) {
@@ -226,6 +231,11 @@ impl Uploader {
             Verdict::Create => Err(error.into()),
             Verdict::KeepBoth => self.keep_both(intent, now.as_ref()),
         }
+    }
+
+    /// Whether an item has these bytes, read back where the service has no hashes.
+    async fn has_bytes(&self, item: &Item, ours: &ContentTag) -> Result<bool, Setback> {
+        Ok(self.with_bytes_as_tag(item, None, [ours]).await?.content_tag.as_ref() == Some(ours))
     }
 
     /// An item, its version told by its bytes. Where the service has no hashes, what has the size of something that we
@@ -346,7 +356,7 @@ impl Uploader {
                 // The ticket is stored; the next start goes on where the service stands.
                 return Err(Setback::Overtaken);
             }
-            if !self.journal.still_wants(intent.ino, spool) {
+            if !self.journal.may_go_on(intent, spool) {
                 let _ = self.remote.abandon_upload(&ticket).await;
                 self.journal.note_progress(intent.ino, Progress::Waiting)?;
                 return Err(Setback::Overtaken);
