@@ -428,6 +428,9 @@ pub fn current_urgency() -> Urgency {
     URGENCY.try_with(|urgency| *urgency).unwrap_or(Urgency::Background)
 }
 
+/// The most bytes of a former version that are fetched; see [`Remote::former`].
+pub const MAX_FORMER: u64 = 32 << 20;
+
 /// A OneDrive. Object-safe; shared as `Arc<dyn Remote>`.
 ///
 /// Every method may fail with any [`RemoteError`]; the ones that matter to callers are named. A method
@@ -460,6 +463,12 @@ pub trait Remote: Send + Sync + 'static {
     /// A range of the bytes of exactly this version. [`RemoteErrorKind::Changed`] if the item has another
     /// version now. The range must not be empty.
     async fn read(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body>;
+
+    /// The bytes of a version of a file that is not the current one any more: of this size, at most [`MAX_FORMER`], and with
+    /// this QuickXorHash. `None` if the service keeps none such.
+    async fn former(&self, _item: &ItemId, _size: u64, _hash: &str) -> RemoteResult<Option<Bytes>> {
+        Ok(None)
+    }
 
     /// Creates or replaces a file with one request. At most [`Caps::max_small`] bytes.
     async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item>;

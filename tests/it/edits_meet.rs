@@ -3,6 +3,7 @@
 //! An edit of a file that is not here has only the bytes that were written; the rest is still in the version it was made
 //! on. Whatever happens to that version meanwhile, the file that arrives is one that the user has seen.
 
+mod former;
 mod landed;
 
 use std::path::Path;

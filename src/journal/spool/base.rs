@@ -89,6 +89,11 @@ impl Draft {
         self.put(at, bytes, false)
     }
 
+    /// As [`Draft::fill`], of bytes that were compared with the hash of the base.
+    pub(in crate::journal) fn fill_compared(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.put(at, bytes, true)
+    }
+
     /// As [`Draft::fill`]; bytes that somebody has compared replace those that nobody has.
     fn put(&self, at: u64, bytes: &[u8], compared: bool) -> io::Result<()> {
         let _turn = self.turn();

@@ -43,7 +43,7 @@ impl Uploader {
         }
         self.room_for(missing.total()).await?;
         let Some(base) = draft.base() else { return Err(Setback::Local("a draft misses bytes of nothing".into())) };
-        for range in missing.iter() {
+        'rest: for range in missing.iter() {
             let mut at = range.start;
             while at < range.end {
                 let end = range.end.min(at + PIECE);
@@ -60,6 +60,11 @@ impl Uploader {
                         let draft = draft.clone();
                         blocking(move || draft.fill(at, &bytes)).await?;
                         at += length;
+                    }
+                    Err(error)
+                        if error.kind == RemoteErrorKind::Changed && self.fill_from_history(draft, &base).await? =>
+                    {
+                        break 'rest;
                     }
                     Err(error) if matches!(error.kind, RemoteErrorKind::Changed | RemoteErrorKind::NotFound) => {
                         let how = if error.kind == RemoteErrorKind::NotFound { "deleted" } else { "replaced" };
@@ -78,6 +83,18 @@ impl Uploader {
         blocking(move || filled.sync_filled()).await?;
         self.journal.note_filled(draft.id);
         Ok(())
+    }
+
+    /// The version that an edit was made on was replaced elsewhere. Where the service keeps it all the same, the edit becomes
+    /// whole, and both are kept. Says whether it is.
+    async fn fill_from_history(&self, draft: &Arc<Draft>, base: &SpoolBase) -> Result<bool, Setback> {
+        let Some(hash) = base.tag.hash() else { return Ok(false) };
+        let Some(bytes) = self.remote.former(&base.item, base.size, hash).await? else { return Ok(false) };
+        self.room_for(draft.missing().total()).await?;
+        let filled = draft.clone();
+        blocking(move || filled.fill_compared(0, &bytes)).await?;
+        tracing::info!(ino = %draft.ino(), "the rest of an edited file comes from a former version");
+        Ok(true)
     }
 
     /// Asks the local disk for room before the rest of an edited file is brought together: it is nobody's wish of this

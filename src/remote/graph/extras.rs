@@ -45,7 +45,7 @@ impl Graph {
     }
 
     /// A list of objects to its end.
-    async fn whole_list(&self, url: url::Url, what: &'static str) -> RemoteResult<Vec<Value>> {
+    pub(super) async fn whole_list(&self, url: url::Url, what: &'static str) -> RemoteResult<Vec<Value>> {
         let (mut found, mut next) = (Vec::new(), url);
         for _ in 0..MOST_PAGES {
             let mut page: Value = self.ask(&look(next, what).page()).await?.parse()?;

@@ -12,6 +12,7 @@ mod changes;
 mod content;
 mod extras;
 mod facts;
+mod former;
 mod items;
 mod upload;
 mod wire;
@@ -22,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -218,6 +220,10 @@ impl Remote for Graph {
 
     async fn read(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body> {
         self.read_range(item, tag, range).await
+    }
+
+    async fn former(&self, item: &ItemId, size: u64, hash: &str) -> RemoteResult<Option<Bytes>> {
+        self.former_bytes(item, size, hash).await
     }
 
     async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item> {

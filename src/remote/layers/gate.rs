@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use tokio::sync::{oneshot, watch};
@@ -334,6 +335,10 @@ impl Remote for Gated {
         })
         .boxed();
         Ok(body)
+    }
+
+    async fn former(&self, item: &ItemId, size: u64, hash: &str) -> RemoteResult<Option<Bytes>> {
+        self.through(self.inner.former(item, size, hash)).await
     }
 
     async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item> {

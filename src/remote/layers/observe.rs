@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tracing::Instrument as _;
 
@@ -28,6 +29,7 @@ pub enum Operation {
     List,
     Changes,
     Read,
+    Former,
     PutSmall,
     BeginUpload,
     PutFragment,
@@ -42,7 +44,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Operation; 15] = {
+    pub const ALL: [Operation; 16] = {
         use Operation::*;
         [
             Identity,
@@ -50,6 +52,7 @@ impl Operation {
             List,
             Changes,
             Read,
+            Former,
             PutSmall,
             BeginUpload,
             PutFragment,
@@ -71,6 +74,7 @@ impl Operation {
             Operation::List => "list",
             Operation::Changes => "changes",
             Operation::Read => "read",
+            Operation::Former => "former",
             Operation::PutSmall => "put_small",
             Operation::BeginUpload => "begin_upload",
             Operation::PutFragment => "put_fragment",
@@ -276,6 +280,12 @@ impl Remote for Observed {
             })
             .boxed();
         Ok(body)
+    }
+
+    async fn former(&self, item: &ItemId, size: u64, hash: &str) -> RemoteResult<Option<Bytes>> {
+        let bytes = self.watch(Operation::Former, self.inner.former(item, size, hash)).await?;
+        self.counters.bytes_in.fetch_add(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64), Ordering::Relaxed);
+        Ok(bytes)
     }
 
     async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 
 use crate::base::clock::{Clock, Mono};
@@ -312,6 +313,10 @@ impl Remote for Retrying {
     async fn read(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body> {
         let missing = self.missing(item, Missing::Doubt);
         self.run(Rule::Harmless, missing, || self.inner.read(item, tag, range.clone())).await
+    }
+
+    async fn former(&self, item: &ItemId, size: u64, hash: &str) -> RemoteResult<Option<Bytes>> {
+        self.run(Rule::Harmless, Missing::Believe, || self.inner.former(item, size, hash)).await
     }
 
     async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item> {
