@@ -311,6 +311,17 @@ pub fn conflict_name(name: &str, host: &str, date: &str, taken: impl Fn(&str) ->
     }
 }
 
+/// Who has a name on the way to another folder, where both the old and the new name are taken. `moment` makes it one of its
+/// own.
+pub fn passing_name(name: &str, moment: i64, taken: impl Fn(&str) -> bool) -> String {
+    conflict_name(name, "moving", &moment.to_string(), taken)
+}
+
+/// Whether this may be a [`passing_name`].
+pub fn is_passing(name: &str) -> bool {
+    name.rsplit_once(" (moving, ").is_some_and(|(_, end)| end.starts_with(|first: char| first.is_ascii_digit()))
+}
+
 #[cfg(any(test, feature = "fuzzing"))]
 /// Any text as a name, from both sides.
 pub(crate) fn fuzz(data: &[u8]) {
@@ -401,6 +412,16 @@ mod tests {
         {
             assert_ne!(fold(one), fold(other), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn a_name_on_the_way_is_known_as_one() {
+        for name in ["a.txt", "a", &"x".repeat(255), ".profile"] {
+            let passing = passing_name(name, 1_770_000_000, |_| false);
+            assert!(is_passing(&passing) && !is_passing(name), "{passing}");
+            assert!(is_passing(&passing_name(name, 1_770_000_000, |taken| taken == passing)));
+        }
+        assert!(!is_passing("Boxes (moving, urgent).txt"));
     }
 
     #[test]

@@ -547,11 +547,12 @@ impl Journal {
     /// Whether it is worth while to go on with an upload of this spool for what an intent wanted: there is nothing newer to
     /// be sent in its place, or the file has not rested for so long that it is better than nothing.
     pub(super) fn may_go_on(&self, was: &Intent, spool: SpoolId) -> bool {
-        let is_worth_it = |intent: &Intent| {
-            let is_it = !intent.deleted && intent.item == was.item;
-            is_it && (intent.sealed == Some(spool) || end_of_patience(intent, self.settings.debounce) <= self.now())
-        };
-        self.lock().overlay.get(was.ino).is_some_and(is_worth_it)
+        let state = self.lock();
+        // As it was when it was taken up: a new save in the middle of a long upload makes it begin anew, once.
+        let picked = state.busy.get(&was.ino).map(|under_way| under_way.picked);
+        let restless = picked.is_some_and(|picked| end_of_patience(was, self.settings.debounce) <= picked);
+        let is_it = |intent: &&Intent| !intent.deleted && intent.item == was.item;
+        state.overlay.get(was.ino).filter(is_it).is_some_and(|intent| restless || intent.sealed == Some(spool))
     }
 
     /// The children that we know of in a folder of the cloud: items below it that have intents of their own.

@@ -82,6 +82,8 @@ pub struct Uploader {
     damaged: std::sync::Mutex<std::collections::HashMap<SpoolId, Vec<ContentTag>>>,
     /// Edits whose base came with wrong hashes, and which.
     doubted: std::sync::Mutex<std::collections::HashMap<SpoolId, Vec<String>>>,
+    /// Whose turn it is to take a former version of a file into memory.
+    history: tokio::sync::Mutex<()>,
 }
 
 /// Why a step was not acknowledged.
@@ -130,8 +132,9 @@ impl Uploader {
         settings: UploadSettings,
         sink: Arc<dyn NoticeSink>,
     ) -> Arc<Self> {
-        let (stopping, damaged, doubted) = (AtomicBool::new(false), Default::default(), Default::default());
-        Arc::new(Self { journal, index, remote, versions, clock, settings, sink, stopping, damaged, doubted })
+        let (stopping, history) = (AtomicBool::new(false), Default::default());
+        let (damaged, doubted) = (Default::default(), Default::default());
+        Arc::new(Self { journal, index, remote, versions, clock, settings, sink, stopping, damaged, doubted, history })
     }
 
     /// How many workers there should be.
@@ -526,7 +529,7 @@ fn is_moved_by_us(intent: &Intent, base: &Base, now: &Item) -> bool {
     let Some((parent, name)) = intent.sent.as_ref().and_then(|sent| sent.place.as_ref()) else { return false };
     let moved = now.name != base.name || now.parent.as_ref() != Some(&base.parent);
     // There, or half-way.
-    let named = now.name == base.name || now.name == *name;
+    let named = now.name == base.name || now.name == *name || name::is_passing(&now.name);
     let placed = now.parent.as_ref().is_some_and(|now| *now == base.parent || now == parent);
     let versions = base.content_tag.as_ref().zip(now.content_tag.as_ref());
     moved && named && placed && versions.is_some_and(|(was, is)| was.differs_by_rename_only(is))

@@ -465,7 +465,7 @@ pub trait Remote: Send + Sync + 'static {
     async fn read(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body>;
 
     /// The bytes of a version of a file that is not the current one any more: of this size, at most [`MAX_FORMER`], and with
-    /// this QuickXorHash. `None` if the service keeps none such.
+    /// this QuickXorHash. `None` if the service keeps none such. [`RemoteErrorKind::NotFound`] if the file is gone.
     async fn former(&self, _item: &ItemId, _size: u64, _hash: &str) -> RemoteResult<Option<Bytes>> {
         Ok(None)
     }

@@ -89,10 +89,20 @@ impl Uploader {
     /// whole, and both are kept. Says whether it is.
     async fn fill_from_history(&self, draft: &Arc<Draft>, base: &SpoolBase) -> Result<bool, Setback> {
         let Some(hash) = base.tag.hash() else { return Ok(false) };
-        let Some(bytes) = self.remote.former(&base.item, base.size, hash).await? else { return Ok(false) };
+        // One at a time: it is in memory as a whole.
+        let _turn = self.history.lock().await;
+        let bytes = match self.remote.former(&base.item, base.size, hash).await {
+            Err(error) if matches!(error.kind, RemoteErrorKind::NotFound | RemoteErrorKind::Denied) => {
+                return Ok(false);
+            }
+            bytes => bytes?,
+        };
+        let Some(bytes) = bytes else { return Ok(false) };
         self.room_for(draft.missing().total()).await?;
-        let filled = draft.clone();
-        blocking(move || filled.fill_compared(0, &bytes)).await?;
+        for at in (0..bytes.len()).step_by(PIECE as usize) {
+            let (draft, piece) = (draft.clone(), bytes.slice(at..bytes.len().min(at + PIECE as usize)));
+            blocking(move || draft.fill_compared(at as u64, &piece)).await?;
+        }
         tracing::info!(ino = %draft.ino(), "the rest of an edited file comes from a former version");
         Ok(true)
     }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{Graph, encode};
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::ItemId;
-use crate::remote::content::{collect, exactly, storage_address};
-use crate::remote::http::Ask;
+use crate::remote::content::{collect, exactly, is_page, storage_address};
+use crate::remote::http::{Ask, Streaming, header};
 use crate::remote::{Advice, MAX_FORMER, RemoteError, RemoteErrorKind, RemoteResult};
 
 /// How many versions of the right size are tried.
@@ -21,35 +21,47 @@ impl Graph {
         if size > MAX_FORMER {
             return Ok(None);
         }
-        let versions = match self.whole_list(self.item_url(item, "/versions")?, "list the versions").await {
-            Err(error) if is_no(&error) => return Ok(None),
-            versions => versions?,
-        };
+        let versions = self.whole_list(self.item_url(item, "/versions")?, "list the versions").await?;
         let of_size = versions.iter().filter(|version| version.get("size").and_then(Value::as_u64) == Some(size));
         let ids = of_size.filter_map(|version| version.get("id").and_then(Value::as_str));
-        for id in ids.take(CANDIDATES) {
-            match self.version_bytes(item, id, size).await {
-                Ok(bytes) if QuickXorHash::of(&bytes) == hash => return Ok(Some(bytes)),
-                Ok(_) => {}
-                // Work drives give out the current version in no such way; and one may be gone by now.
-                Err(error) if is_no(&error) => {}
-                Err(error) => return Err(error),
+        let mut fetched = 0;
+        for id in ids {
+            let Some(bytes) = self.version_bytes(item, id, size).await? else { continue };
+            if QuickXorHash::of(&bytes) == hash {
+                return Ok(Some(bytes));
+            }
+            fetched += 1;
+            if fetched == CANDIDATES {
+                break;
             }
         }
         Ok(None)
     }
 
-    async fn version_bytes(&self, item: &ItemId, version: &str, size: u64) -> RemoteResult<Bytes> {
+    /// `None` if it cannot be had so: work drives do not give out the current version as one of those; one may be gone by
+    /// now; and the real size may be another than the list says.
+    async fn version_bytes(&self, item: &ItemId, version: &str, size: u64) -> RemoteResult<Option<Bytes>> {
+        use RemoteErrorKind::{BadName, NotFound, Protocol, Unsupported};
         let url = self.item_url(item, &format!("/versions/{}/content", encode(version)))?;
-        let address = storage_address(&self.http, &Ask::get(url, "find a former version")).await?;
-        match self.http.content(&Ask::get(address, "read a former version")).await? {
-            Ok(streaming) => collect(exactly(streaming.body, 0, size)).await,
-            Err(reply) => Err(reply.failure()),
+        let address = match storage_address(&self.http, &Ask::get(url, "find a former version")).await {
+            Err(error) if matches!(error.kind, BadName | NotFound | Protocol | Unsupported) => return Ok(None),
+            address => address?,
+        };
+        let Ok(Streaming { headers, body, .. }) =
+            self.http.content(&Ask::get(address, "read a former version")).await?
+        else {
+            // The service has just named the address: its storage is not ready.
+            let context = "cannot read a former version: its host refuses";
+            return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context));
+        };
+        let length = header(&headers, "content-length").and_then(|text| text.trim().parse::<u64>().ok());
+        match length {
+            Some(length) if length != size && is_page(header(&headers, "content-type")) => {
+                let context = "cannot read a former version: the host sent a page in its place";
+                Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
+            }
+            Some(length) if length != size => Ok(None),
+            _ => collect(exactly(body, 0, size)).await.map(Some),
         }
     }
-}
-
-/// Whether the answer is that there is nothing to be had, and not that it cannot be had now.
-fn is_no(error: &RemoteError) -> bool {
-    error.advice == Advice::GiveUp && error.kind != RemoteErrorKind::SignedOut
 }

@@ -316,7 +316,8 @@ impl Remote for Retrying {
     }
 
     async fn former(&self, item: &ItemId, size: u64, hash: &str) -> RemoteResult<Option<Bytes>> {
-        self.run(Rule::Harmless, Missing::Believe, || self.inner.former(item, size, hash)).await
+        let missing = self.missing(item, Missing::Doubt);
+        self.run(Rule::Harmless, missing, || self.inner.former(item, size, hash)).await
     }
 
     async fn put_small(&self, to: &Target, bytes: Outgoing, pre: &Precondition) -> RemoteResult<Item> {

@@ -17,7 +17,7 @@ use super::wire::{Hint, WireList, WireObject, WireUser, parse_id};
 use super::{Live, lock, look};
 use crate::base::clock::Mono;
 use crate::base::ids::{DriveId, ItemId};
-use crate::base::name::conflict_name;
+use crate::base::name::passing_name;
 use crate::base::secret::Secret;
 use crate::remote::classify::{Effect, Refusal};
 use crate::remote::http::{Ask, Reply};
@@ -363,9 +363,8 @@ impl Live {
                 if taken(&here, name) {
                     // Both names are taken on the way; a third is not. Should the way end here, it is found as what it
                     // shall be.
-                    let moment = self.clock.now().seconds().to_string();
-                    let aside =
-                        conflict_name(name, "moving", &moment, |name| taken(&here, name) || taken(&there, name));
+                    let moment = self.clock.now().seconds();
+                    let aside = passing_name(name, moment, |name| taken(&here, name) || taken(&there, name));
                     now = self.rename(&now, &aside).await?;
                     let moved = self.relocate(&now, to).await.map_err(half_done)?;
                     return self.rename(&moved, name).await.map_err(half_done);
