@@ -111,21 +111,22 @@ struct Play {
     flavour: Side,
     ledger: Shared,
     trace: bool,
-    /// An answer may be lost, and what was made then be renamed by somebody else before it was seen: then our user's file
-    /// is made again under the name that our user gave it.
+    /// An answer may be lost, or be no more than an id that is not found yet (on Live Connect), and what was made then be
+    /// renamed by somebody else before it was seen: then our user's file is made again under the name that our user gave it.
     may_double: bool,
 }
 
-/// Whether an answer to us may get lost in these, and somebody else renames.
-fn may_double(ops: &[Op]) -> bool {
+/// Whether an answer to us may get lost in these, or say too little, and somebody else renames.
+fn may_double(ops: &[Op], live: bool) -> bool {
     let acts = |is: &dyn Fn(&Act) -> bool| {
         ops.iter().any(|op| matches!(op, Op::Step(acts) if acts.iter().any(|(.., act)| is(act))))
     };
     let loses =
         acts(&|act| matches!(act, Act::Kill)) || ops.iter().any(|op| matches!(op, Op::Kill | Op::LoseAnswer(_)));
+    let unseen = live && ops.iter().any(|op| matches!(op, Op::Late(true)));
     let renames = acts(&|act| matches!(act, Act::Remote(Remote::Rename(..))))
         || ops.iter().any(|op| matches!(op, Op::Remote(Remote::Rename(..))));
-    loses && renames
+    (loses || unseen) && renames
 }
 
 impl Play {
@@ -430,7 +431,7 @@ async fn play(flavour: Side, ops: Vec<Op>, trace: bool) -> Result<(), TestCaseEr
     let mut world = World::new(flavour).await;
     world.debounce = Duration::ZERO;
     world.how = MANY_FRAGMENTS;
-    let may_double = may_double(&ops);
+    let may_double = may_double(&ops, flavour.live);
     let mut play =
         Play { world, core: None, kernel: Arc::default(), flavour, ledger: Shared::default(), trace, may_double };
     play.restart().await;
