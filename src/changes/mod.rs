@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::ids::ItemId;
 use crate::base::tasks::Stop;
 use crate::index::{Index, IndexError, Notice, NoticeSink, meta};
 use crate::remote::{
@@ -30,6 +31,7 @@ use crate::remote::{
 mod apply;
 mod believed;
 mod chain;
+mod contradicted;
 mod inquiry;
 pub mod plan;
 mod resync;
@@ -39,6 +41,7 @@ mod tests;
 mod unfound;
 
 use chain::{Cleared, read_chain};
+use contradicted::Doubts;
 use resync::{Enumeration, LatelyGone, Left, Step, Why};
 use rhythm::{Failure, Outcome, Rhythm};
 use unfound::Unfound;
@@ -128,6 +131,7 @@ pub struct Poller {
     hint: Notify,
     /// The last attempt failed, and the service has not answered anybody else since.
     failing: AtomicBool,
+    doubts: Doubts,
     health: watch::Sender<Health>,
 }
 
@@ -164,6 +168,7 @@ impl Poller {
             stretched: AtomicBool::new(false),
             hint: Notify::new(),
             failing: AtomicBool::new(false),
+            doubts: Doubts::default(),
             health: watch::channel(Health::default()).0,
         }
     }
@@ -198,9 +203,10 @@ impl Poller {
         }
     }
 
-    /// Says that the service does not have what the index shows. Never blocks; however often it is said, the feed is
-    /// asked four times a minute.
-    pub fn doubt(&self) {
+    /// Says that the service does not have what the index shows of an item. Never blocks; however often it is said, the
+    /// feed is asked four times a minute, and the item if the feed says nothing of it.
+    pub fn doubt(&self, item: &ItemId) {
+        self.doubts.note(item);
         self.hint.notify_one();
     }
 
@@ -410,7 +416,10 @@ impl Poller {
                 Err(trouble) => tracing::debug!(%trouble, "what was not found stays open"),
             }
         }
-        Ok(Some(news))
+        let found = self.doubts.settle(&*self.remote, &self.index, &*self.clock).await?;
+        let count = news + found.len();
+        self.hand_on(found);
+        Ok(Some(count))
     }
 
     /// The same, without what was left open before.

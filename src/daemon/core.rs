@@ -134,7 +134,12 @@ impl Core {
         let rhythm = changes::Settings { interval: settings.poll_interval, ..changes::Settings::default() };
         let poller = Arc::new(Poller::new(remote.clone(), index.clone(), sink, clock.clone(), rhythm));
         volume.on_use(tells(&poller, Poller::touch));
-        volume.on_doubt(tells(&poller, Poller::doubt));
+        let follower = Arc::downgrade(&poller);
+        volume.on_doubt(move |item| {
+            if let Some(poller) = follower.upgrade() {
+                poller.doubt(item);
+            }
+        });
         Ok(Self { volume, journal, index, uploader, poller, cache, remote, recovered, clock })
     }
 

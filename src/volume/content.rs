@@ -76,7 +76,7 @@ impl Volume {
                         _ => false,
                     };
                     if is_contradicted && self.shows(&pin.key) {
-                        self.in_doubt();
+                        self.in_doubt(&pin.key.item);
                     }
                     return Err(error.into());
                 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::clock::{Clock, Mono, Timestamp};
-use crate::base::ids::{Fh, Ino};
+use crate::base::ids::{Fh, Ino, ItemId};
 use crate::cache::{ChunkCache, Fetcher};
 use crate::index::{Index, IndexError};
 use crate::journal::{Journal, StoreError};
@@ -290,6 +290,9 @@ pub struct Parts {
     pub settings: VolumeSettings,
 }
 
+/// Hears of an item that the service does not have as it is shown here.
+type Doubted = Box<dyn Fn(&ItemId) + Send + Sync>;
+
 /// The volume of one drive: all file-system operations. See the files of this module, one for each group of
 /// them.
 ///
@@ -335,7 +338,7 @@ pub struct Volume {
     /// Called when somebody looks at the drive.
     used: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Called when the service does not have what the index shows.
-    doubted: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    doubted: OnceLock<Doubted>,
 }
 
 impl Volume {
@@ -397,14 +400,14 @@ impl Volume {
         let _ = self.used.set(Box::new(f));
     }
 
-    /// Sets what is called, from any thread, when the service does not have what is shown here. Once.
-    pub fn on_doubt(&self, f: impl Fn() + Send + Sync + 'static) {
+    /// Sets what is called, from any thread, when the service does not have what is shown here of an item. Once.
+    pub fn on_doubt(&self, f: impl Fn(&ItemId) + Send + Sync + 'static) {
         let _ = self.doubted.set(Box::new(f));
     }
 
-    fn in_doubt(&self) {
+    fn in_doubt(&self, item: &ItemId) {
         if let Some(doubted) = self.doubted.get() {
-            doubted();
+            doubted(item);
         }
     }
 

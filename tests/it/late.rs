@@ -437,3 +437,24 @@ async fn somebody_elses_file_of_the_same_size_and_time_is_not_taken_for_ours() {
         assert_eq!(crate::volume_model::local_tree_of(bench.core()).await.expect("lists"), cloud);
     }
 }
+
+/// A listing may be behind the feed. Until the file is asked for it could not be read, and the feed has no more to say of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_late_listing_shows_as_it_was_before_can_be_read_soon() {
+    for flavour in FLAVOURS {
+        let bench = Bench::new(flavour).await;
+        bench.read_lag(true);
+        let drive = bench.world.emulator.drive();
+        drive.create_folder("/d");
+        drive.write_file("/d/a", "first");
+        drive.write_file("/d/a", "and the second");
+        bench.core().poller.poll_now().await.expect("polls");
+        assert_eq!(bench.user().list("d").await.expect("lists"), ["a"]);
+        bench.read_lag(false);
+        bench.core().poller.poll_now().await.expect("polls");
+        // Who reads first is told that there is something else, which is looked for then.
+        let _ = bench.user().read("d/a").await;
+        bench.core().poller.poll_now().await.expect("polls");
+        assert_eq!(bench.user().read("d/a").await.expect("reads"), b"and the second", "{flavour:?}");
+    }
+}

@@ -443,10 +443,11 @@ async fn the_task_polls_in_its_rhythm_backs_off_and_wakes_up() {
     assert_eq!(polls(&world, 59).await, 0);
 
     // What is shown and is not there any more.
-    world.poller.doubt();
+    let somewhere = ItemId::new(&crate::base::ids::DriveId::new("d"), "somewhere");
+    world.poller.doubt(&somewhere);
     assert_eq!(polls(&world, 1).await, 1);
-    world.poller.doubt();
-    world.poller.doubt();
+    world.poller.doubt(&somewhere);
+    world.poller.doubt(&somewhere);
     assert_eq!(polls(&world, 14).await, 0, "however often it is said");
     assert_eq!(polls(&world, 1).await, 1);
 
