@@ -174,6 +174,13 @@ pub struct ReadLag {
     pub states: Duration,
 }
 
+impl ReadLag {
+    /// Whoever reads in whatever way is behind for this long.
+    pub fn everywhere(lag: Duration) -> Self {
+        Self { by_id: lag, by_path: lag, children: lag, states: lag }
+    }
+}
+
 /// How delta behaves beyond its plain rules.
 #[derive(Clone, Debug)]
 pub struct DeltaBehaviour {

@@ -495,7 +495,7 @@ impl<'a> Txn<'a> {
     pub fn remove(&mut self, id: &ItemId) -> IndexResult<()> {
         let found = self.holder(&packed_key(self.drive, id))?.filter(|ino| *ino != Ino::ROOT);
         self.last_folder = None;
-        // Whoever says that it has gone has seen it: it is not to be waited for.
+        // Whoever says that it has gone has seen it, and what was in it: that is not to be waited for.
         self.forget_newborn(id)?;
         let mut stack: Vec<i64> = found.into_iter().map(|ino| ino.0 as i64).collect();
         // Only of the topmost: what stood aside below it goes, too.
@@ -510,13 +510,14 @@ impl<'a> Txn<'a> {
             stack.extend(below);
             self.grown -= self.sql.prepare_cached("DELETE FROM items WHERE ino = ?1")?.execute([ino])? as i64;
             if let Some(row) = row {
-                self.forget_newborn(&row.id)?;
                 if row.kind == ItemKind::Folder {
                     // Under the name that the service had it under: it may have stood aside for what took its place.
                     self.note_gone(row.ino, row.parent, &row.plain_name())?;
                 }
                 if found == Some(row.ino) {
                     freed = Some((row.parent, row.name.clone()));
+                } else {
+                    self.forget_newborn(&row.id)?;
                 }
                 self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what: What::Removed });
             } else {

@@ -93,16 +93,16 @@ impl Journal {
         pick
     }
 
-    pub(super) fn free(&self, state: &mut State, ino: Ino) {
-        state.busy.remove(&ino);
+    /// Frees an inode. Returns when it was taken up.
+    pub(super) fn free(&self, state: &mut State, ino: Ino) -> Option<Timestamp> {
         self.wake.notify_one();
+        state.busy.remove(&ino).map(|under_way| under_way.picked)
     }
 
     /// Frees an inode without any news.
     pub(super) fn let_go(&self, ino: Ino) {
         let mut state = self.lock();
-        let picked = state.busy.get(&ino).map(|under_way| under_way.picked);
-        self.free(&mut state, ino);
+        let picked = self.free(&mut state, ino);
         // It would be taken up at once, again and again.
         let debounce = self.settings.debounce;
         let is_restless = |intent: &Intent| end_of_patience(intent, debounce) <= self.now();
@@ -161,8 +161,7 @@ impl Journal {
         let now = self.now();
         let ghost = self.inos.next_ino();
         let mut state = self.lock();
-        let picked = state.busy.get(&ino).map(|under_way| under_way.picked);
-        self.free(&mut state, ino);
+        let picked = self.free(&mut state, ino);
         let Some(mut intent) = state.overlay.get(ino).cloned() else { return Ok(Landed::default()) };
         let Some(base) = Base::of(item) else { return Ok(Landed::default()) };
         intent.was_tried_at(picked.unwrap_or(now));
@@ -342,8 +341,7 @@ impl Journal {
     /// Changes the intent a worker holds, and frees it.
     pub(super) fn amend(&self, ino: Ino, f: impl FnOnce(&mut Intent, Timestamp)) -> JournalResult<()> {
         let mut state = self.lock();
-        let picked = state.busy.get(&ino).map(|under_way| under_way.picked);
-        self.free(&mut state, ino);
+        let picked = self.free(&mut state, ino);
         self.alter(&mut state, ino, |intent, now| {
             if let Some(picked) = picked {
                 intent.was_tried_at(picked);

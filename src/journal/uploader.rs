@@ -283,7 +283,7 @@ impl Uploader {
         }
         let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
         let base = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
-        if let Some(before) = intent.base.as_ref().filter(|before| is_moved_by_us(intent, before, now)) {
+        if let Some(before) = moved_by_us(intent, now) {
             self.keep_renamed(before, now).await;
             return self.rebase_on(intent, now, base);
         }
@@ -502,7 +502,7 @@ impl Uploader {
                 Some(now)
                     if now.meta_tag != base.meta_tag
                         && (now.content_tag == base.content_tag
-                            || is_moved_by_us(intent, base, &now)
+                            || moved_by_us(intent, &now).is_some()
                             || self.was_sent(intent, &now).await?) =>
                 {
                     return self.rebase(intent, &now).await;
@@ -523,16 +523,17 @@ impl Uploader {
     }
 }
 
-/// Whether an item differs from what we know as it does after a move of ours whose answer was lost: where a time stands for
+/// What an item was, if it differs from that as it does after a move of ours whose answer was lost: where a time stands for
 /// the version, a move makes another one of it.
-fn is_moved_by_us(intent: &Intent, base: &Base, now: &Item) -> bool {
-    let Some((parent, name)) = intent.sent.as_ref().and_then(|sent| sent.place.as_ref()) else { return false };
+fn moved_by_us<'a>(intent: &'a Intent, now: &Item) -> Option<&'a Base> {
+    let (base, (parent, name)) = (intent.base.as_ref()?, intent.sent.as_ref()?.place.as_ref()?);
     let moved = now.name != base.name || now.parent.as_ref() != Some(&base.parent);
     // There, or half-way.
     let named = now.name == base.name || now.name == *name || name::is_passing(&now.name);
     let placed = now.parent.as_ref().is_some_and(|now| *now == base.parent || now == parent);
     let versions = base.content_tag.as_ref().zip(now.content_tag.as_ref());
-    moved && named && placed && versions.is_some_and(|(was, is)| was.differs_by_rename_only(is))
+    let by_us = moved && named && placed && versions.is_some_and(|(was, is)| was.differs_by_rename_only(is));
+    by_us.then_some(base)
 }
 
 /// Frees an inode even if its worker is dropped in the middle.

@@ -212,6 +212,11 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// How many bytes an answer has, if it says so.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    header(headers, "content-length").and_then(|text| text.trim().parse().ok())
+}
+
 /// The door. Cheap to clone.
 #[derive(Clone)]
 pub struct Http {

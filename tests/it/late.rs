@@ -79,7 +79,7 @@ impl Bench {
 
     pub fn read_lag(&self, on: bool) {
         let lag = if on { LONG } else { Duration::ZERO };
-        self.world.emulator.drive().set_read_lag(ReadLag { by_id: lag, by_path: lag, children: lag, states: lag });
+        self.world.emulator.drive().set_read_lag(ReadLag::everywhere(lag));
     }
 
     pub fn lose_answer(&self, method: &str) {

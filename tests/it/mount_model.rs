@@ -70,10 +70,10 @@ fn here(mount: &Mount, model: &Model) -> Result<(), TestCaseError> {
 }
 
 /// What another device did shows after a poll; the limit only tells a loss from slowness. A service without a feed only
-/// ceases to show what was removed; of what was made here a moment ago that is believed after five minutes.
-fn soon_here(mount: &Mount, model: &Model, live: bool) -> Result<(), TestCaseError> {
+/// ceases to show what was `removed`; of what was made here a moment ago that is believed after five minutes.
+fn soon_here(mount: &Mount, model: &Model, removed: bool) -> Result<(), TestCaseError> {
     let started = Instant::now();
-    let limit = Duration::from_secs(if live { 330 } else { 30 });
+    let limit = Duration::from_secs(if removed { 330 } else { 30 });
     while local_tree(mount.at()).ok().as_ref() != Some(&model.0) {
         if started.elapsed() > limit {
             return here(mount, model);
@@ -118,7 +118,7 @@ fn play(flavour: Side, ops: Vec<Op>) -> Result<(), TestCaseError> {
             Op::Elsewhere(remote) => {
                 at_rest(&service, &home, &model)?;
                 play_elsewhere(service.drive(), &mut model, remote);
-                soon_here(&mount, &model, flavour.live)?;
+                soon_here(&mount, &model, flavour.live && matches!(remote, ops::Remote::Remove(_)))?;
             }
             Op::Settle => at_rest(&service, &home, &model)?,
             Op::Restart => {

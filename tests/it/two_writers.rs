@@ -293,7 +293,7 @@ impl Play {
     fn late(&self, on: bool) {
         // For less than something that was sent is looked for; on a busy machine longer would be too long.
         let lag = Duration::from_secs(if on { 4 } else { 0 });
-        self.world.emulator.drive().set_read_lag(ReadLag { by_id: lag, by_path: lag, children: lag, states: lag });
+        self.world.emulator.drive().set_read_lag(ReadLag::everywhere(lag));
     }
 
     /// Lets everything reach the cloud that can.

@@ -7,6 +7,9 @@ use onedrive_mount::emulator::{Fault, ReadLag, Rule, When};
 
 use crate::meanwhile::{Bench, SIDES};
 
+/// Longer than any test runs.
+const LONG: Duration = Duration::from_secs(3600);
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Lost {
     /// The connection ended before the answer to the content came.
@@ -74,8 +77,7 @@ async fn what_was_looked_for_in_vain_and_is_wanted_no_more_does_not_come_later()
             let case = format!("{side:?}, renamed: {renamed}");
             let bench = Bench::new(side, &[]).await;
             let drive = bench.world.emulator.drive();
-            let long = Duration::from_secs(3600);
-            drive.set_read_lag(ReadLag { by_id: long, by_path: long, children: long, states: long });
+            drive.set_read_lag(ReadLag::everywhere(LONG));
             bench.user().write("a", b"first").await.expect("writes");
             bench.world.emulator.faults().add(Rule::once("PUT", "*", Fault::Reset { when: When::After }));
             bench.steps(2).await;
@@ -103,8 +105,7 @@ async fn what_is_unlinked_while_it_is_looked_for_in_vain_does_not_come_later() {
         let case = format!("{side:?}");
         let bench = Bench::new(side, &[]).await;
         let drive = bench.world.emulator.drive();
-        let long = Duration::from_secs(3600);
-        drive.set_read_lag(ReadLag { by_id: long, by_path: long, children: long, states: long });
+        drive.set_read_lag(ReadLag::everywhere(LONG));
         bench.user().write("a", b"first").await.expect("writes");
         let faults = bench.world.emulator.faults();
         faults.add(Rule::once("PUT", "*", Fault::Reset { when: When::After }));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Setback, Uploader, is_moved_by_us};
+use super::{Setback, Uploader, moved_by_us};
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::journal::conflict::{self, Verdict};
@@ -101,7 +101,7 @@ impl Uploader {
         // Where there is no hash an older state of the same size looks exact, too, and only the bytes can tell. All empty
         // versions are the same.
         let may_be_old = is_as_before(intent, item) && (!exact || (!hashed && item.size > 0));
-        if may_be_old && (!exact || !self.has_bytes(item, ours).await?) {
+        if may_be_old && (!exact || !self.is_one_of(item, std::slice::from_ref(ours)).await?) {
             // No answer to what was sent.
             self.journal.note_progress(intent.ino, Progress::Waiting)?;
             let why = "the upload left the file as it was; it is sent again";
@@ -198,7 +198,7 @@ impl Uploader {
         let base = intent.base.as_ref().and_then(|base| base.content_tag.as_ref());
         let sent = intent.sent.as_ref().map(|sent| sent.versions.as_slice()).unwrap_or_default();
         let judged = match &now {
-            Some(item) => match intent.base.as_ref().filter(|from| is_moved_by_us(intent, from, item)) {
+            Some(item) => match moved_by_us(intent, item) {
                 Some(from) => {
                     self.keep_renamed(from, item).await;
                     Some(Item { content_tag: base.cloned(), ..item.clone() })
@@ -233,9 +233,10 @@ impl Uploader {
         }
     }
 
-    /// Whether an item has these bytes, read back where the service has no hashes.
-    async fn has_bytes(&self, item: &Item, ours: &ContentTag) -> Result<bool, Setback> {
-        Ok(self.with_bytes_as_tag(item, None, [ours]).await?.content_tag.as_ref() == Some(ours))
+    /// Whether an item has the bytes of one of these versions, read back where the service has no hashes.
+    pub(super) async fn is_one_of(&self, item: &Item, versions: &[ContentTag]) -> Result<bool, Setback> {
+        let judged = self.with_bytes_as_tag(item, None, versions).await?;
+        Ok(judged.content_tag.is_some_and(|tag| versions.contains(&tag)))
     }
 
     /// An item, its version told by its bytes. Where the service has no hashes, what has the size of something that we

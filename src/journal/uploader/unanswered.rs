@@ -12,14 +12,10 @@ impl Uploader {
         let Some(sent) = &intent.sent else { return Err(Setback::Overtaken) };
         let (None, Some((parent, name))) = (&intent.item, &sent.place) else { return self.find_changed(intent).await };
         let found = self.look(At::Child(parent, name)).await?;
-        let judged = match &found {
-            Some(item) => Some(self.with_bytes_as_tag(item, None, &sent.versions).await?),
-            None => None,
-        };
-        let ours = match &judged {
+        let ours = match &found {
             None => false,
             Some(item) => match intent.kind {
-                Kind::File => item.content_tag.as_ref().is_some_and(|tag| sent.versions.contains(tag)),
+                Kind::File => self.is_one_of(item, &sent.versions).await?,
                 // A folder carries no mark of its maker. One that is empty and stands where we sent ours is ours, or
                 // does no harm if it is taken for it.
                 Kind::Folder => item.kind == ItemKind::Folder && list_all(&*self.remote, &item.id).await?.is_empty(),
@@ -65,8 +61,9 @@ impl Uploader {
 
     /// Whether an item has bytes that we have sent.
     pub(super) async fn was_sent(&self, intent: &Intent, item: &Item) -> Result<bool, Setback> {
-        let Some(sent) = &intent.sent else { return Ok(false) };
-        let judged = self.with_bytes_as_tag(item, None, &sent.versions).await?;
-        Ok(judged.content_tag.is_some_and(|tag| sent.versions.contains(&tag)))
+        match &intent.sent {
+            Some(sent) => self.is_one_of(item, &sent.versions).await,
+            None => Ok(false),
+        }
     }
 }

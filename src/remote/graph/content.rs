@@ -35,7 +35,7 @@ use crate::base::secret::Secret;
 use crate::remote::content::{
     DownloadUrl, MAX_WHOLE, Proof, changed, collect, empty, exactly, is_page, promise, proof_for, storage_address,
 };
-use crate::remote::http::{Ask, Reply, Streaming, header};
+use crate::remote::http::{Ask, Reply, Streaming, content_length, header};
 use crate::remote::{Advice, At, Body, Item, RemoteError, RemoteErrorKind, RemoteResult};
 
 impl Graph {
@@ -163,7 +163,7 @@ impl Graph {
             Err(reply) if is_final(&reply) => return Err(reply.failure()),
             Err(reply) => return Ok(Fetched::Refused(reply)),
         };
-        let length = header(&headers, "content-length").and_then(|text| text.trim().parse::<u64>().ok());
+        let length = content_length(&headers);
         if status == StatusCode::OK && is_page(header(&headers, "content-type")) && length != Some(url.size) {
             // A sign-in or error page in place of the file: it was stored as content by programs that did
             // not look.

@@ -10,7 +10,7 @@ use super::{Graph, encode};
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::ItemId;
 use crate::remote::content::{collect, exactly, is_page, storage_address};
-use crate::remote::http::{Ask, Streaming, header};
+use crate::remote::http::{Ask, Streaming, content_length, header};
 use crate::remote::{Advice, MAX_FORMER, RemoteError, RemoteErrorKind, RemoteResult};
 
 /// How many versions of the right size are tried.
@@ -54,7 +54,7 @@ impl Graph {
             let context = "cannot read a former version: its host refuses";
             return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context));
         };
-        let length = header(&headers, "content-length").and_then(|text| text.trim().parse::<u64>().ok());
+        let length = content_length(&headers);
         match length {
             Some(length) if length != size && is_page(header(&headers, "content-type")) => {
                 let context = "cannot read a former version: the host sent a page in its place";

@@ -19,7 +19,7 @@ use crate::base::secret::Secret;
 use crate::remote::content::{
     DownloadUrl, Proof, changed, empty, exactly, is_page, promise, proof_for, storage_address,
 };
-use crate::remote::http::{Ask, Reply, Streaming, challenges_token, header};
+use crate::remote::http::{Ask, Reply, Streaming, challenges_token, content_length, header};
 use crate::remote::{Advice, Body, RemoteError, RemoteErrorKind, RemoteResult};
 
 /// An answer of the storage host.
@@ -115,7 +115,7 @@ impl Live {
             Err(reply) if is_final(&reply) => return Err(reply.failure()),
             Err(reply) => return Ok(refusal(&reply, range)),
         };
-        let length = header(&headers, "content-length").and_then(|text| text.trim().parse::<u64>().ok());
+        let length = content_length(&headers);
         if challenges_token(&headers) {
             let context = "cannot read content: the address has expired";
             return Ok(Fetched::Refused(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context)));

@@ -344,7 +344,7 @@ impl Trouble {
             }
             Means::ReadLag => {
                 let lag = Duration::from_secs(5);
-                emulator.drive().set_read_lag(ReadLag { by_id: lag, by_path: lag, children: lag, states: lag });
+                emulator.drive().set_read_lag(ReadLag::everywhere(lag));
                 made.standing = true;
             }
             Means::PatchIgnored => {
