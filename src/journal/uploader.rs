@@ -373,9 +373,7 @@ impl Uploader {
                 match self.look(At::Child(parent, name)).await? {
                     Some(found) if found.id == *item => {
                         self.keep_renamed(base, &found).await;
-                        let landed = self.journal.acknowledge(intent.ino, &found, None, false)?;
-                        self.arrive(landed).await;
-                        Ok(())
+                        self.rebase(intent, &found).await
                     }
                     _ if patch.modified.is_some() && patch.name.is_none() && patch.parent.is_none() => {
                         Err(error.into())

@@ -7,6 +7,8 @@ use onedrive_mount::emulator::{Fault, Rule, When};
 
 use crate::late::Bench;
 use crate::meanwhile::SIDES;
+use crate::world::model::Node;
+use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
 
 /// A drive with a file, in a second that is over.
@@ -124,5 +126,28 @@ async fn a_name_that_was_given_back_without_an_answer_is_believed_soon() {
             assert_eq!(bench.left(), [""; 0], "{case}");
             bench.rests_with(if deleted { &[] } else { &[("a", b"first")] }).await;
         }
+    }
+}
+
+/// A service that calls the name taken which the file has already says nothing about whose content it has by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_content_by_somebody_else_under_a_name_that_was_given_unanswered_is_kept() {
+    for side in SIDES {
+        let case = format!("{side:?}");
+        let bench = bench(side, false, b"first").await;
+        bench.user().rename("a", "b").await.expect("renames");
+        bench.user().write("b", b"edits").await.expect("writes");
+        rename_unanswered(&bench, side, &case).await;
+        bench.world.emulator.drive().write_file("/b", b"their".to_vec());
+        let taken = Fault::status(When::Before, 409, "nameAlreadyExists");
+        bench.world.emulator.faults().add(Rule::once("PATCH", "*", taken));
+        for _ in 0..5 {
+            bench.steps(20).await;
+        }
+        assert_eq!(bench.core().journal.backlog(), (0, 0), "{case}");
+        let mut cloud = cloud_tree(bench.world.emulator.drive());
+        assert_eq!(cloud.remove("b"), Some(Node::File(b"their".to_vec())), "{case}");
+        let ours: Vec<Node> = cloud.into_values().collect();
+        assert_eq!(ours, [Node::File(b"edits".to_vec())], "{case}");
     }
 }

@@ -273,19 +273,15 @@ impl Graph {
             }
             Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
                 self.clock.sleep(SECOND_LOOK).await;
-                match self.stat_surely(At::Id(item)).await {
-                    Ok(now) => {
-                        check(pre, &now.meta_tag)?;
-                        match self.send_delete(item, None).await {
-                            Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
-                                let context = "cannot delete an item: the service shows it and does not find it";
-                                Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
-                            }
-                            other => other,
-                        }
+                if !self.still(item, pre).await? {
+                    return Ok(());
+                }
+                match self.send_delete(item, None).await {
+                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
+                        let context = "cannot delete an item: the service shows it and does not find it";
+                        Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
                     }
-                    Err(failure) if failure.kind == RemoteErrorKind::NotFound => Ok(()),
-                    Err(failure) => Err(failure),
+                    other => other,
                 }
             }
             other => other,

@@ -87,6 +87,29 @@ enum Missing {
     Fresh,
 }
 
+impl Missing {
+    /// How many times it has to be answered before it is believed. Other failures in between do not count: they end at
+    /// some moment, and an answer from the midst of them is no look.
+    fn looks(self) -> u32 {
+        match self {
+            Self::Believe => 1,
+            Self::Doubt => 3,
+            Self::Fresh => 6,
+        }
+    }
+}
+
+/// What was tried so far.
+#[derive(Clone, Copy, Default, Debug)]
+struct Tried {
+    /// Attempts made.
+    attempts: u32,
+    /// How many of them found nothing.
+    absences: u32,
+    /// Since the first one began.
+    elapsed: Duration,
+}
+
 /// What a failed attempt leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
@@ -96,8 +119,7 @@ enum Verdict {
     Stop,
 }
 
-/// Whether to repeat. `attempt` counts the attempts made, from 1; `elapsed` the time since the first one
-/// began; `random` is evenly spread over 0 to 1.
+/// Whether to repeat. `random` is evenly spread over 0 to 1.
 ///
 /// | failure | repeat |
 /// | --- | --- |
@@ -108,27 +130,15 @@ enum Verdict {
 /// | [`Advice::Retry`] | after a pause that doubles, by chance half of it |
 /// | [`Advice::VerifyThenRetry`] | the same if the operation is harmless, else never |
 /// | everything else | never |
-fn verdict(
-    error: &RemoteError,
-    rule: Rule,
-    missing: Missing,
-    budget: Budget,
-    attempt: u32,
-    elapsed: Duration,
-    random: f64,
-) -> Verdict {
+fn verdict(error: &RemoteError, rule: Rule, missing: Missing, budget: Budget, tried: Tried, random: f64) -> Verdict {
+    let Tried { attempts, absences, elapsed } = tried;
     let backoff = |first: Duration| {
-        let full = first.saturating_mul(1 << (attempt - 1).min(16)).min(budget.longest);
+        let full = first.saturating_mul(1 << (attempts - 1).min(16)).min(budget.longest);
         full.mul_f64(0.5 + 0.5 * random)
     };
     let pause = match (error.kind, &error.advice) {
         (RemoteErrorKind::NotFound, _) => {
-            let looks = match missing {
-                Missing::Believe => 1,
-                Missing::Doubt => 3,
-                Missing::Fresh => 6,
-            };
-            if attempt >= looks {
+            if absences >= missing.looks() {
                 return Verdict::Stop;
             }
             backoff(Duration::from_millis(250))
@@ -137,7 +147,7 @@ fn verdict(
         (_, Advice::VerifyThenRetry) if rule == Rule::Once => return Verdict::Stop,
         (RemoteErrorKind::Range | RemoteErrorKind::UploadGone, _) => return Verdict::Stop,
         (RemoteErrorKind::Offline, Advice::Retry | Advice::VerifyThenRetry) => {
-            if attempt >= budget.offline_attempts {
+            if attempts >= budget.offline_attempts {
                 return Verdict::Stop;
             }
             let pause = backoff(Duration::from_millis(400));
@@ -150,7 +160,7 @@ fn verdict(
         (_, Advice::Retry | Advice::VerifyThenRetry) => backoff(Duration::from_millis(500)),
         (_, Advice::Refresh | Advice::Resync | Advice::GiveUp) => return Verdict::Stop,
     };
-    if attempt >= budget.attempts.max(6 * u32::from(missing == Missing::Fresh)) || elapsed + pause > budget.window {
+    if attempts >= budget.attempts.max(6 * u32::from(missing == Missing::Fresh)) || elapsed + pause > budget.window {
         return Verdict::Stop;
     }
     Verdict::After(pause)
@@ -191,14 +201,14 @@ impl Retrying {
         let urgency = current_urgency();
         let budget = budget(urgency);
         let start = self.clock.monotonic();
-        let mut attempt = 0;
+        let mut tried = Tried::default();
         loop {
-            attempt += 1;
+            tried.attempts += 1;
             let result = match urgency {
                 Urgency::Interactive => self.hurried(start, rule, call()).await,
                 Urgency::Upload | Urgency::Background => call().await,
             };
-            let error = match result {
+            let mut error = match result {
                 Ok(value) => {
                     self.offline.store(false, Ordering::Relaxed);
                     return Ok(value);
@@ -206,12 +216,18 @@ impl Retrying {
                 Err(error) => error,
             };
             self.offline.store(error.kind == RemoteErrorKind::Offline, Ordering::Relaxed);
-            let elapsed = self.clock.monotonic().since(start);
+            tried.absences += u32::from(error.kind == RemoteErrorKind::NotFound);
+            tried.elapsed = self.clock.monotonic().since(start);
             let random = (self.entropy)() as f64 / u64::MAX as f64;
-            match verdict(&error, rule, missing, budget, attempt, elapsed, random) {
+            match verdict(&error, rule, missing, budget, tried, random) {
+                Verdict::Stop if error.kind == RemoteErrorKind::NotFound && tried.absences < missing.looks() => {
+                    (error.kind, error.advice) = (RemoteErrorKind::Unavailable, Advice::Retry);
+                    error.context.push_str(", and whether that is so cannot be told yet");
+                    return Err(error);
+                }
                 Verdict::Stop => return Err(error),
                 Verdict::After(pause) => {
-                    tracing::debug!(kind = ?error.kind, attempt, pause_ms = pause.as_millis() as u64, "repeating");
+                    tracing::debug!(kind = ?error.kind, attempt = tried.attempts, pause_ms = pause.as_millis() as u64, "repeating");
                     self.clock.sleep(pause).await;
                 }
             }

@@ -155,12 +155,41 @@ async fn freshness_passes() {
 fn pauses_double_up_to_the_longest_and_scatter() {
     let budget = Budget { attempts: 100, ..super::budget(Urgency::Background) };
     let unavailable = error(Unavailable, Advice::Retry);
-    let pause =
-        |attempt, random| verdict(&unavailable, Rule::Once, Missing::Believe, budget, attempt, Duration::ZERO, random);
+    let pause = |attempts, random| {
+        verdict(&unavailable, Rule::Once, Missing::Believe, budget, Tried { attempts, ..Tried::default() }, random)
+    };
     for (attempt, millis) in [(1, 500), (2, 1000), (3, 2000), (5, 8000), (6, 16_000), (60, 16_000)] {
         assert_eq!(pause(attempt, 1.0), Verdict::After(Duration::from_millis(millis)));
         assert_eq!(pause(attempt, 0.0), Verdict::After(Duration::from_millis(millis / 2)));
     }
     let late = Duration::from_secs(300);
-    assert_eq!(verdict(&unavailable, Rule::Once, Missing::Believe, budget, 1, late, 0.0), Verdict::Stop);
+    assert_eq!(
+        verdict(
+            &unavailable,
+            Rule::Once,
+            Missing::Believe,
+            budget,
+            Tried { attempts: 1, absences: 0, elapsed: late },
+            0.0
+        ),
+        Verdict::Stop
+    );
+}
+
+/// Seen: an outage during which nothing was found ended between the look at an item and the look at the root that should
+/// confirm it, and one such answer after three failures was believed.
+#[tokio::test]
+async fn absence_at_the_end_of_an_outage_is_looked_at_as_often_as_any_other() {
+    let ill = || error(Unavailable, Advice::Retry);
+    for (urgency, before) in [(Urgency::Upload, 3), (Urgency::Background, 5), (Urgency::Interactive, 3)] {
+        let script = (0..before).map(|_| ill()).chain([error(NotFound, Advice::GiveUp)]);
+        let (layer, remote, _) = layer(script);
+        match URGENCY.scope(urgency, layer.stat(At::Id(&item("N").id))).await {
+            Ok(_) => assert!(remote.calls() > before + 1),
+            Err(unclear) => assert_eq!((unclear.kind, unclear.advice), (Unavailable, Advice::Retry), "{urgency:?}"),
+        }
+    }
+    let (layer, remote, _) = layer([ill(), ill()].into_iter().chain(repeat::<50>(NotFound, Advice::GiveUp)));
+    let absent = URGENCY.scope(Urgency::Upload, layer.stat(At::Id(&item("N").id))).await.expect_err("absent");
+    assert_eq!((absent.kind, remote.calls()), (NotFound, 5));
 }
