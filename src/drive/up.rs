@@ -379,7 +379,7 @@ async fn in_fragments(
         if at >= source.size {
             // All of it is there, perhaps since an earlier try; what is missing is that it becomes visible.
             break match source.still_the_same() {
-                Ok(()) => remote.finish_upload(&ticket).await.map_err(Stop::from),
+                Ok(()) => remote.finish_upload(&ticket).await.map(|finished| finished.item).map_err(Stop::from),
                 Err(_) => Err(given_up(remote, source, &ticket).await),
             };
         }
@@ -390,9 +390,9 @@ async fn in_fragments(
             Err(error) => return Err(error.into()),
         };
         let error = match remote.put_fragment(&ticket, at, bytes.clone()).await {
-            Ok(Ack::Done(item)) => {
+            Ok(Ack::Done(finished)) => {
                 heard.add(at, &bytes);
-                break Ok(*item);
+                break Ok(finished.item);
             }
             Ok(Ack::Next(next)) if next > at => {
                 let taken = usize::try_from(next - at).unwrap_or(usize::MAX).min(bytes.len());

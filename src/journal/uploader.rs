@@ -421,9 +421,18 @@ impl Uploader {
         }
     }
 
-    /// The item has the name, place or time that was asked for.
+    /// The item has the name, place or time that was asked for. It may have somebody else's content as well: an answer
+    /// without a body is followed by a look, and what is compared before a step is not compared in it everywhere.
     async fn changed(&self, intent: &Intent, base: &Base, now: &Item) -> Result<(), Setback> {
         self.keep_renamed(base, now).await;
+        let by_us = |from: &ContentTag, to: &ContentTag| from == to || from.differs_by_rename_only(to);
+        let versions = base.content_tag.as_ref().zip(now.content_tag.as_ref());
+        if versions.is_some_and(|(from, to)| !by_us(from, to))
+            && let Some(intent) = self.journal.get(intent.ino)
+            && (intent.sealed.is_some() || intent.drafting.is_some())
+        {
+            return self.rebase(&intent, now).await;
+        }
         let landed = self.journal.acknowledge(intent.ino, &self.with_our_time(now, intent), None, false)?;
         self.arrive(landed).await;
         Ok(())
@@ -462,6 +471,7 @@ impl Uploader {
             if self.journal.has_intents_in(item) {
                 return Err(Setback::Overtaken);
             }
+            let inside = if inside.is_empty() { self.heard_of_in(item).await? } else { inside };
             if !inside.is_empty() {
                 tracing::warn!(name = intent.name, "not deleted: somebody put something into the folder");
                 let now = self.look_own(intent, item).await?.unwrap_or_else(|| base.to_item(item, intent.kind));

@@ -336,13 +336,23 @@ impl std::fmt::Debug for Ticket {
     }
 }
 
+/// What an upload has made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finished {
+    /// The file.
+    pub item: Item,
+    /// Whether the service has just said that it is made. Else it was looked for and told by its place, size and time:
+    /// another device may have stored a file like that there, and only the bytes can tell.
+    pub told: bool,
+}
+
 /// The answer to a fragment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ack {
     /// Continue at this offset, in bytes. The service's number is the truth, whatever was sent.
     Next(u64),
     /// That was the last one; the file is there.
-    Done(Box<Item>),
+    Done(Box<Finished>),
 }
 
 /// How far an upload has come.
@@ -350,7 +360,7 @@ pub enum Ack {
 pub enum Offset {
     /// Continue at this offset, in bytes.
     At(u64),
-    /// It is finished: this is the file.
+    /// It is finished: this is the file, as far as place, size and time tell.
     Done(Box<Item>),
     /// The service does not know it: expired, cancelled, or finished with the answer lost.
     Gone,
@@ -494,7 +504,7 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Makes the uploaded file visible where that is a step of its own; otherwise finds and returns the
     /// file that the last fragment made.
-    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item>;
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Finished>;
 
     /// How far the upload has come.
     async fn upload_offset(&self, ticket: &Ticket) -> RemoteResult<Offset>;

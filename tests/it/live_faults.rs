@@ -8,7 +8,8 @@ use bytes::Bytes;
 use onedrive_mount::emulator::{BitsClose, Fault, Gzip, Host, Overlap, Rule, SessionGone, When};
 use onedrive_mount::remote::extras::LinkKind;
 use onedrive_mount::remote::{
-    Ack, Advice, At, ItemKind, Offset, Patch, Precondition, RemoteErrorKind, RemoteResult, SharedRemote, Ticket,
+    Ack, Advice, At, Finished, ItemKind, Offset, Patch, Precondition, RemoteErrorKind, RemoteResult, SharedRemote,
+    Ticket,
 };
 
 use crate::remote_suite::bench::{Bench, kind, pattern, read, replace, send_from, unchanged};
@@ -44,11 +45,11 @@ async fn send_stubbornly(
     for _ in 0..100 {
         let end = bytes.len().min(at as usize + crate::remote_suite::bench::UNIT);
         if at as usize == bytes.len() {
-            return remote.finish_upload(ticket).await;
+            return remote.finish_upload(ticket).await.map(|finished| finished.item);
         }
         match remote.put_fragment(ticket, at, bytes.slice(at as usize..end)).await {
             Ok(Ack::Next(next)) => at = next,
-            Ok(Ack::Done(item)) => return Ok(*item),
+            Ok(Ack::Done(finished)) => return Ok(finished.item),
             Err(error) if error.advice == Advice::VerifyThenRetry => match remote.upload_offset(ticket).await? {
                 Offset::At(next) => at = next,
                 Offset::Done(item) => return Ok(*item),
@@ -224,10 +225,10 @@ async fn a_restart_between_the_last_fragment_and_the_commit_goes_on() {
     ticket.acked = at;
     let next = bench.reopened();
     assert_eq!(next.upload_offset(&ticket).await.expect("as the ticket says"), Offset::At(SIZE as u64));
-    let item = next.finish_upload(&ticket).await.expect("committed");
+    let item = next.finish_upload(&ticket).await.expect("committed").item;
     // And once more, by somebody who does not know that it was committed.
     let third = bench.reopened();
-    assert_eq!(third.finish_upload(&ticket).await.expect("found").id, item.id);
+    assert_eq!(third.finish_upload(&ticket).await.expect("found"), Finished { item, told: false });
     assert_eq!(count(&bench, Host::Bits, "Fragment"), 5, "four, and one byte that asked");
 }
 

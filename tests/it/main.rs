@@ -3,6 +3,7 @@
 
 mod world;
 
+mod believed;
 mod bit_flips;
 mod burst;
 mod circles;

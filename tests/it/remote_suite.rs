@@ -148,7 +148,7 @@ async fn large_files_arrive_in_fragments(bench: &Bench) {
     }
     assert_eq!(bench.drive.read_file("/big.bin").expect("there"), bytes);
     assert!(bench.drive.versions("/big.bin").is_empty(), "one version");
-    assert_eq!(bench.remote.finish_upload(&ticket).await.expect("found"), item);
+    assert_eq!(bench.remote.finish_upload(&ticket).await.expect("found").item, item);
     assert!(matches!(bench.remote.upload_offset(&ticket).await.expect("found"), Offset::Done(done) if *done == item));
     bench.remote.abandon_upload(&ticket).await.expect("nothing to abandon");
     assert_eq!(bench.drive.open_sessions(), 0);

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use crate::base::ids::{ContentTag, ItemId};
 use crate::cache::CacheKey;
 use crate::remote::{
-    Ack, Advice, At, Body, Caps, ChangePage, ChangeSource, DriveIdentity, FragmentRule, Item, ItemPage, Link, Offset,
-    Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteErrorKind, RemoteResult,
-    Start, Target, Ticket, Urgency, current_urgency,
+    Ack, Advice, At, Body, Caps, ChangePage, ChangeSource, DriveIdentity, Finished, FragmentRule, Item, ItemPage, Link,
+    Offset, Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteErrorKind,
+    RemoteResult, Start, Target, Ticket, Urgency, current_urgency,
 };
 
 pub(super) struct Cloud {
@@ -195,7 +195,7 @@ impl Remote for Cloud {
     async fn put_fragment(&self, _: &Ticket, _: u64, _: Outgoing) -> RemoteResult<Ack> {
         unsupported()
     }
-    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Finished> {
         unsupported()
     }
     async fn upload_offset(&self, _: &Ticket) -> RemoteResult<Offset> {

@@ -10,9 +10,9 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Cursor, DriveId, ItemId, MetaTag};
 use crate::base::secret::Secret;
 use crate::remote::{
-    Ack, Advice, At, Body, Caps, Change, ChangePage, ChangeSource, DriveIdentity, FragmentRule, Item, ItemKind,
-    ItemPage, Link, Next, Offset, Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError,
-    RemoteErrorKind, RemoteResult, Start, Target, Ticket,
+    Ack, Advice, At, Body, Caps, Change, ChangePage, ChangeSource, DriveIdentity, Finished, FragmentRule, Item,
+    ItemKind, ItemPage, Link, Next, Offset, Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote,
+    RemoteError, RemoteErrorKind, RemoteResult, Start, Target, Ticket,
 };
 
 pub(super) fn id(text: &str) -> ItemId {
@@ -243,7 +243,7 @@ impl Remote for Feed {
     async fn put_fragment(&self, _: &Ticket, _: u64, _: Outgoing) -> RemoteResult<Ack> {
         unsupported()
     }
-    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Finished> {
         unsupported()
     }
     async fn upload_offset(&self, _: &Ticket) -> RemoteResult<Offset> {

@@ -18,8 +18,8 @@ use crate::journal::intent::{Intent, Progress};
 use crate::journal::store::SpoolBase;
 use crate::journal::{Draft, ParkReason, SpoolId, StoreError};
 use crate::remote::{
-    Ack, Advice, At, FragmentRule, Item, Offset, Place, Precondition, RemoteError, RemoteErrorKind, Source, Target,
-    Ticket,
+    Ack, Advice, At, Finished, FragmentRule, Item, Offset, Place, Precondition, RemoteError, RemoteErrorKind, Source,
+    Target, Ticket,
 };
 
 /// How long to wait before content is sent again that was damaged on the way.
@@ -304,15 +304,25 @@ impl Uploader {
         RemoteError::new(RemoteErrorKind::UploadGone, Advice::VerifyThenRetry, "the upload session is over").into()
     }
 
-    /// An upload whose end was not seen was looked for, and here stands a file of its size and its time. That does not
-    /// make it ours: a program may keep both when it changes a file. Its content says whose it is; if the service does
-    /// not tell that, it is believed.
-    fn found(&self, intent: &Intent, item: Item, ours: &ContentTag) -> Result<Item, Setback> {
-        let told = item.content_tag.as_ref().filter(|tag| tag.hash().is_some());
-        if told.is_some_and(|tag| tag != ours) {
-            return Err(self.session_over(intent));
+    async fn finished(&self, intent: &Intent, finished: Finished, ours: &ContentTag) -> Result<Item, Setback> {
+        match finished {
+            Finished { item, told: true } => Ok(item),
+            Finished { item, told: false } => self.found(intent, item, ours).await,
         }
-        Ok(item)
+    }
+
+    /// An upload whose end was not seen was looked for, and here stands a file of its size and its time. That does not
+    /// make it ours: a program may keep both when it changes a file, and another device may have stored its own meanwhile.
+    /// Its content says whose it is, read back from a service without hashes; if one that has them does not tell it yet,
+    /// it is believed.
+    async fn found(&self, intent: &Intent, item: Item, ours: &ContentTag) -> Result<Item, Setback> {
+        let hash = item.content_tag.as_ref().and_then(ContentTag::hash);
+        let is_ours = match (hash, self.remote.caps().hashes) {
+            (Some(_), _) => item.content_tag.as_ref() == Some(ours),
+            (None, true) => true,
+            (None, false) => self.is_one_of(&item, std::slice::from_ref(ours)).await?,
+        };
+        if is_ours { Ok(item) } else { Err(self.session_over(intent)) }
     }
 
     async fn send_in_fragments(
@@ -329,7 +339,7 @@ impl Uploader {
             if *sending == spool && ticket.target.place == target.place && ticket.size == size {
                 match self.remote.upload_offset(ticket).await? {
                     Offset::At(at) => resumed = Some(((**ticket).clone(), at)),
-                    Offset::Done(item) => return self.found(intent, *item, ours),
+                    Offset::Done(item) => return self.found(intent, *item, ours).await,
                     // Expired, or finished with the answer lost: the caller looks before anything is sent again.
                     Offset::Gone => return Err(self.session_over(intent)),
                 }
@@ -350,7 +360,8 @@ impl Uploader {
         let mut turns_without_progress = 0;
         if at >= size {
             // Everything had arrived before this program ended, but for the last step.
-            return Ok(self.remote.finish_upload(&ticket).await?);
+            let finished = self.remote.finish_upload(&ticket).await?;
+            return self.finished(intent, finished, ours).await;
         }
         loop {
             if self.stopping.load(Ordering::Acquire) {
@@ -373,7 +384,7 @@ impl Uploader {
                 return Err(failure.into());
             }
             let next = match sent {
-                Ok(Ack::Done(item)) => return Ok(*item),
+                Ok(Ack::Done(finished)) => return self.finished(intent, *finished, ours).await,
                 Ok(Ack::Next(next)) => {
                     fragment = self.fragment_size(Some((end - at, self.clock.monotonic().since(begun))));
                     next
@@ -388,7 +399,7 @@ impl Uploader {
                             return Err(error.into());
                         }
                         Offset::At(next) => next,
-                        Offset::Done(item) => return self.found(intent, *item, ours),
+                        Offset::Done(item) => return self.found(intent, *item, ours).await,
                         Offset::Gone => return Err(self.session_over(intent)),
                     }
                 }
@@ -403,7 +414,8 @@ impl Uploader {
             at = next;
             self.note_sent(intent.ino, &ticket, spool, at)?;
             if at >= size {
-                return Ok(self.remote.finish_upload(&ticket).await?);
+                let finished = self.remote.finish_upload(&ticket).await?;
+                return self.finished(intent, finished, ours).await;
             }
         }
     }

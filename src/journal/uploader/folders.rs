@@ -85,6 +85,22 @@ impl Uploader {
         Ok(inside)
     }
 
+    /// What is in a folder although it was not listed there: whoever lists may be behind what was heard of since.
+    pub(super) async fn heard_of_in(&self, folder: &ItemId) -> Result<Vec<Item>, Setback> {
+        let local = |error: crate::index::IndexError| Setback::Local(error.to_string());
+        let Some(row) = self.index.by_id(folder).map_err(local)? else { return Ok(Vec::new()) };
+        let mut inside = Vec::new();
+        for child in self.index.children(row.ino).map_err(local)? {
+            if self.journal.get(child.ino).is_none()
+                && let Some(now) = self.look(At::Id(&child.id)).await?
+                && now.parent.as_ref() == Some(folder)
+            {
+                inside.push(now);
+            }
+        }
+        Ok(inside)
+    }
+
     /// A place was not found: is its folder gone, or was it a passing fault?
     pub(super) async fn parent_gone(&self, parent: &ItemId, error: RemoteError) -> Setback {
         match self.look(At::Id(parent)).await {

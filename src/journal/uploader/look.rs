@@ -11,7 +11,7 @@ use crate::journal::landing::Landed;
 use crate::remote::{Advice, At, Item, RemoteError, RemoteErrorKind};
 
 /// For how long something that was sent is looked for before it is taken for lost.
-const UNSEEN: Duration = Duration::from_secs(5);
+const UNSEEN: Duration = Duration::from_secs(20);
 
 impl Uploader {
     /// Tells of what landed.
@@ -23,8 +23,17 @@ impl Uploader {
 
     /// What is in the cloud at this place or under this identity; `None` if nothing is. A look that shows what was there
     /// before our own changes is a failure that passes.
+    ///
+    /// A service that is ill finds no name at all. That a name is free is believed if its folder is found after that, and
+    /// the name is still free then; and if the folder is gone for certain.
     pub(super) async fn look(&self, at: At<'_>) -> Result<Option<Item>, Setback> {
-        let found = self.find(at).await?;
+        let mut found = self.find(at).await?;
+        if found.is_none()
+            && let At::Child(folder, _) = at
+            && self.find(At::Id(folder)).await?.is_some()
+        {
+            found = self.find(at).await?;
+        }
         self.unless_old(at, found)
     }
 

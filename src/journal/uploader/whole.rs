@@ -67,6 +67,13 @@ impl Uploader {
                         break 'rest;
                     }
                     Err(error) if matches!(error.kind, RemoteErrorKind::Changed | RemoteErrorKind::NotFound) => {
+                        // Nothing takes the file out of its place again but the user, so a service that is ill for a
+                        // second, or behind, is not believed.
+                        let now = self.look(At::Id(&base.item)).await?;
+                        if now.is_some_and(|now| now.content_tag.as_ref() == Some(&base.tag)) {
+                            let context = "the service shows the version that was edited, and does not hand it out";
+                            return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context).into());
+                        }
                         let how = if error.kind == RemoteErrorKind::NotFound { "deleted" } else { "replaced" };
                         let why = format!(
                             "the file was {how} elsewhere before the part of it that was not edited here had arrived; \

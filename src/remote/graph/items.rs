@@ -263,7 +263,7 @@ impl Graph {
                 if !self.still(item, pre).await? {
                     return Ok(());
                 }
-                if !self.refused_for_long(item) {
+                if !with_tag.is_some_and(|tag| self.refused_for_long(item, tag)) {
                     let context = "cannot delete an item: the service refuses the state that it shows";
                     return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::GiveUp, context));
                 }
@@ -276,7 +276,7 @@ impl Graph {
                 if !self.still(item, pre).await? {
                     return Ok(());
                 }
-                match self.send_delete(item, None).await {
+                match self.send_delete(item, with_tag).await {
                     Err(failure) if failure.kind == RemoteErrorKind::NotFound => {
                         let context = "cannot delete an item: the service shows it and does not find it";
                         Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
@@ -290,14 +290,21 @@ impl Graph {
 
     /// Whether the service refuses to delete this item in the state that it shows for longer than a replica is behind.
     /// Before that the refusal may be true: somebody may have changed the item, and what is shown be the state before.
-    fn refused_for_long(&self, item: &ItemId) -> bool {
+    /// A refusal of another state, or of long ago, says nothing about this one.
+    fn refused_for_long(&self, item: &ItemId, tag: &str) -> bool {
         const BEHIND: Duration = Duration::from_secs(60);
+        const FORGOTTEN: Duration = Duration::from_secs(600);
         let now = self.clock.monotonic();
         let mut refused = self.delete_refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.len() > 1000 {
             refused.clear();
         }
-        now.since(*refused.entry(item.clone()).or_insert(now)) >= BEHIND
+        let (first, last) = refused.entry((item.clone(), tag.to_owned())).or_insert((now, now));
+        if now.since(*last) > FORGOTTEN {
+            *first = now;
+        }
+        *last = now;
+        now.since(*first) >= BEHIND
     }
 
     /// Whether an item is still there, in the state of the precondition; another state is an error.

@@ -33,8 +33,9 @@ use super::classify::Effect;
 use super::content::DownloadUrls;
 use super::http::{Ask, Drawn, Http};
 use super::{
-    Ack, At, Body, Caps, ChangePage, ChangeSource, DriveIdentity, FragmentRule, Item, ItemPage, Link, Offset, Outgoing,
-    Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteResult, Source, Start, Target, Ticket,
+    Ack, At, Body, Caps, ChangePage, ChangeSource, DriveIdentity, Finished, FragmentRule, Item, ItemPage, Link, Offset,
+    Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteResult, Source, Start,
+    Target, Ticket,
 };
 use crate::base::clock::{Clock, Mono};
 use crate::base::ids::{ContentTag, DriveId, ItemId};
@@ -85,7 +86,7 @@ pub struct Graph {
     /// Cleared when a DELETE with a precondition was refused for a minute that was seen to hold.
     delete_with_tag: AtomicBool,
     /// When that was met first.
-    delete_refused: Mutex<HashMap<ItemId, Mono>>,
+    delete_refused: Mutex<HashMap<(ItemId, String), (Mono, Mono)>>,
     session_with_tag: bool,
 }
 
@@ -243,7 +244,7 @@ impl Remote for Graph {
         self.send_fragment(ticket, range.clone(), |ask| ask.drawn(Drawn::new(source, range))).await
     }
 
-    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Finished> {
         self.find_result(ticket).await
     }
 

@@ -1,6 +1,7 @@
 //! Exchanges with a server that says what it is told to.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::base::clock::Timestamp;
@@ -192,6 +193,27 @@ async fn a_delete_is_compared_first_and_goes_without_the_tag_where_the_service_c
     assert_eq!(tags, [Some("e1".to_owned()), Some("e1".to_owned()), None, None]);
 }
 
+/// A refusal is only as old as the state that was refused, and nothing when it was long ago.
+#[tokio::test]
+async fn a_refusal_of_another_state_or_of_long_ago_says_nothing_about_this_one() {
+    let state = Arc::new(std::sync::atomic::AtomicUsize::new(1));
+    let shown = state.clone();
+    let server = Server::start(move |seen, _| match (seen.method.as_str(), seen.header("if-match")) {
+        ("DELETE", Some(_)) => refusal(412, "resourceModified"),
+        ("DELETE", None) => Answer::new(204, ""),
+        _ => Answer::new(200, file("f", &format!("e{}", shown.load(Ordering::Relaxed)))),
+    })
+    .await;
+    let (graph, clock) = graph(&server);
+    for (number, later) in [(1, 0), (2, 61), (2, 4000)] {
+        clock.advance(std::time::Duration::from_secs(later));
+        state.store(number, Ordering::Relaxed);
+        let pre = Precondition::Unchanged(MetaTag(format!("e{number}")));
+        assert_eq!(graph.delete(&id("F"), &pre).await.expect_err("not yet").kind, RemoteErrorKind::Unavailable);
+    }
+    assert!(server.seen().iter().all(|seen| seen.method != "DELETE" || seen.header("if-match").is_some()));
+}
+
 #[tokio::test]
 async fn a_delete_believes_in_absence_at_the_second_look() {
     let server = Server::start(|seen, number| match (seen.method.as_str(), number) {
@@ -205,6 +227,15 @@ async fn a_delete_believes_in_absence_at_the_second_look() {
     assert_eq!(server.lines().iter().filter(|line| line.starts_with("DELETE")).count(), 2);
     assert_eq!(clock.slept().len(), 1);
     let pre = Precondition::Unchanged(MetaTag("e1".into()));
+    let passing = Server::start(|seen, number| match (seen.method.as_str(), number) {
+        ("DELETE", 1) => refusal(404, "itemNotFound"),
+        ("DELETE", _) => Answer::new(204, ""),
+        _ => Answer::new(200, file("f", "e1")),
+    })
+    .await;
+    self::graph(&passing).0.delete(&id("F"), &pre).await.expect("deleted");
+    let deletes = passing.seen().into_iter().filter(|seen| seen.method == "DELETE");
+    assert!(deletes.map(|seen| seen.header("if-match").map(str::to_owned)).all(|tag| tag.as_deref() == Some("e1")));
     let gone = Server::start(|seen, _| match seen.target.contains("/items/F") {
         true => refusal(404, "itemNotFound"),
         false if seen.target.contains("/me/drive") => Answer::new(200, r#"{"id":"b!D","driveType":"business"}"#),
@@ -326,7 +357,7 @@ async fn fragments_go_without_token_and_obey_the_offset_they_are_told() {
     let send =
         async |at: u64, bytes: &'static [u8]| graph.put_fragment(&ticket, at, Outgoing::from_static(bytes)).await;
     assert_eq!(send(0, b"01234").await.expect("taken"), Ack::Next(3));
-    assert!(matches!(send(5, b"56789").await.expect("done"), Ack::Done(item) if item.meta_tag.0 == "e2"));
+    assert!(matches!(send(5, b"56789").await.expect("done"), Ack::Done(done) if done.item.meta_tag.0 == "e2"));
     for (at, kind, advice) in [
         (1, RemoteErrorKind::Range, Advice::VerifyThenRetry),
         (2, RemoteErrorKind::UploadGone, Advice::VerifyThenRetry),
@@ -371,7 +402,7 @@ async fn a_last_fragment_without_an_answer_is_looked_for() {
     .await;
     let (graph, _) = graph(&server);
     let ack = graph.put_fragment(&ticket(&server, 5), 0, Outgoing::from_static(b"hello")).await.expect("done");
-    assert!(matches!(ack, Ack::Done(item) if item.meta_tag.0 == "e2"));
+    assert!(matches!(ack, Ack::Done(done) if done.item.meta_tag.0 == "e2"));
 }
 
 #[tokio::test]

@@ -23,8 +23,8 @@ use crate::remote::classify::Effect;
 use crate::remote::http::{Ask, Reply};
 use crate::remote::precondition::check;
 use crate::remote::{
-    Ack, Advice, At, Item, Offset, Outgoing, Place, Precondition, RemoteError, RemoteErrorKind, RemoteResult, Target,
-    Ticket,
+    Ack, Advice, At, Finished, Item, Offset, Outgoing, Place, Precondition, RemoteError, RemoteErrorKind, RemoteResult,
+    Target, Ticket,
 };
 
 /// How long the credential in an upload URL lasts, whatever expiry the session shows
@@ -136,7 +136,7 @@ impl Graph {
             return Err(session_failure(&reply));
         }
         if let Some(item) = self.finished(&reply, ticket)? {
-            return Ok(Ack::Done(Box::new(item)));
+            return Ok(Ack::Done(Box::new(Finished { item, told: true })));
         }
         if !reply.body.is_empty()
             && let Some(next) = reply.parse::<WireSession>()?.next_offset()
@@ -145,11 +145,12 @@ impl Graph {
         }
         if reply.status != StatusCode::ACCEPTED && end == ticket.size {
             // A success without a body ends a session once in a while.
-            return self.find_result(ticket).await.map(|item| Ack::Done(Box::new(item)));
+            let item = self.find_result(ticket).await?.item;
+            return Ok(Ack::Done(Box::new(Finished { item, told: true })));
         }
         match self.session_offset(ticket).await? {
             Offset::At(next) => Ok(Ack::Next(next)),
-            Offset::Done(item) => Ok(Ack::Done(item)),
+            Offset::Done(item) => Ok(Ack::Done(Box::new(Finished { item: *item, told: false }))),
             Offset::Gone => Err(gone("the upload session has ended")),
         }
     }
@@ -182,8 +183,9 @@ impl Graph {
         Ok(self.find(ticket).await?.map_or(Offset::Gone, |item| Offset::Done(Box::new(item))))
     }
 
-    pub(super) async fn find_result(&self, ticket: &Ticket) -> RemoteResult<Item> {
-        self.find(ticket).await?.ok_or_else(|| gone("the upload left no file"))
+    pub(super) async fn find_result(&self, ticket: &Ticket) -> RemoteResult<Finished> {
+        let item = self.find(ticket).await?.ok_or_else(|| gone("the upload left no file"))?;
+        Ok(Finished { item, told: false })
     }
 
     pub(super) async fn drop_session(&self, ticket: &Ticket) -> RemoteResult<()> {

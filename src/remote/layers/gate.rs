@@ -24,7 +24,7 @@ use crate::base::clock::{Clock, Mono};
 use crate::base::ids::{ContentTag, ItemId};
 use crate::remote::http::Entropy;
 use crate::remote::{
-    Ack, Advice, At, Body, Caps, ChangePage, DriveIdentity, Item, ItemPage, Link, Offset, Outgoing, Patch,
+    Ack, Advice, At, Body, Caps, ChangePage, DriveIdentity, Finished, Item, ItemPage, Link, Offset, Outgoing, Patch,
     Precondition, Quota, Remote, RemoteError, RemoteErrorKind, RemoteResult, SharedRemote, Source, Start, Target,
     Ticket, Urgency, current_urgency,
 };
@@ -357,7 +357,7 @@ impl Remote for Gated {
         self.through(self.inner.put_fragment_of(ticket, range, source)).await
     }
 
-    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Finished> {
         self.through(self.inner.finish_upload(ticket)).await
     }
 

@@ -15,8 +15,9 @@ use tracing::Instrument as _;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::ids::{ContentTag, ItemId};
 use crate::remote::{
-    Ack, At, Body, Caps, ChangePage, DriveIdentity, Item, ItemPage, Link, Offset, Outgoing, Patch, Precondition, Quota,
-    Remote, RemoteErrorKind, RemoteResult, SharedRemote, Source, Start, Target, Ticket, current_urgency,
+    Ack, At, Body, Caps, ChangePage, DriveIdentity, Finished, Item, ItemPage, Link, Offset, Outgoing, Patch,
+    Precondition, Quota, Remote, RemoteErrorKind, RemoteResult, SharedRemote, Source, Start, Target, Ticket,
+    current_urgency,
 };
 
 /// The operations, in the order of the trait.
@@ -313,7 +314,7 @@ impl Remote for Observed {
         Ok(ack)
     }
 
-    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Finished> {
         self.watch(Operation::FinishUpload, self.inner.finish_upload(ticket)).await
     }
 

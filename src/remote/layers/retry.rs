@@ -22,9 +22,9 @@ use crate::base::clock::{Clock, Mono};
 use crate::base::ids::{ContentTag, ItemId};
 use crate::remote::http::Entropy;
 use crate::remote::{
-    Ack, Advice, At, Body, Caps, ChangePage, DriveIdentity, INTERACTIVE_DEADLINE, Item, ItemPage, Link, Offset,
-    Outgoing, Patch, Place, Precondition, Quota, Remote, RemoteError, RemoteErrorKind, RemoteResult, SharedRemote,
-    Source, Start, Target, Ticket, Urgency, current_urgency,
+    Ack, Advice, At, Body, Caps, ChangePage, DriveIdentity, Finished, INTERACTIVE_DEADLINE, Item, ItemPage, Link,
+    Offset, Outgoing, Patch, Place, Precondition, Quota, Remote, RemoteError, RemoteErrorKind, RemoteResult,
+    SharedRemote, Source, Start, Target, Ticket, Urgency, current_urgency,
 };
 
 /// How long a call may be repeated.
@@ -350,8 +350,8 @@ impl Remote for Retrying {
 
     async fn put_fragment(&self, ticket: &Ticket, at: u64, bytes: Outgoing) -> RemoteResult<Ack> {
         let ack = self.run(Rule::Once, Missing::Believe, || self.inner.put_fragment(ticket, at, bytes.clone())).await?;
-        if let Ack::Done(item) = &ack {
-            self.made(item);
+        if let Ack::Done(finished) = &ack {
+            self.made(&finished.item);
         }
         Ok(ack)
     }
@@ -359,16 +359,16 @@ impl Remote for Retrying {
     async fn put_fragment_of(&self, ticket: &Ticket, range: Range<u64>, source: Arc<dyn Source>) -> RemoteResult<Ack> {
         let call = || self.inner.put_fragment_of(ticket, range.clone(), source.clone());
         let ack = self.run(Rule::Once, Missing::Believe, call).await?;
-        if let Ack::Done(item) = &ack {
-            self.made(item);
+        if let Ack::Done(finished) = &ack {
+            self.made(&finished.item);
         }
         Ok(ack)
     }
 
-    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
-        let item = self.run(Rule::Harmless, Missing::Believe, || self.inner.finish_upload(ticket)).await?;
-        self.made(&item);
-        Ok(item)
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Finished> {
+        let finished = self.run(Rule::Harmless, Missing::Believe, || self.inner.finish_upload(ticket)).await?;
+        self.made(&finished.item);
+        Ok(finished)
     }
 
     async fn upload_offset(&self, ticket: &Ticket) -> RemoteResult<Offset> {

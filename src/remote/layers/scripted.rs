@@ -115,11 +115,11 @@ impl Remote for Scripted {
     }
 
     async fn put_fragment(&self, _: &Ticket, _: u64, _: Outgoing) -> RemoteResult<Ack> {
-        self.next(Ack::Done(Box::new(item("F")))).await
+        self.next(Ack::Done(Box::new(Finished { item: item("F"), told: true }))).await
     }
 
-    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Item> {
-        self.next(item("F")).await
+    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Finished> {
+        self.next(Finished { item: item("F"), told: true }).await
     }
 
     async fn upload_offset(&self, _: &Ticket) -> RemoteResult<Offset> {

@@ -36,8 +36,8 @@ use crate::remote::classify::{self, Effect};
 use crate::remote::http::{Ask, Http, Reply};
 use crate::remote::precondition::check;
 use crate::remote::{
-    Ack, Advice, At, Item, ItemKind, Offset, Outgoing, Place, Precondition, RemoteError, RemoteErrorKind, RemoteResult,
-    Target, Ticket,
+    Ack, Advice, At, Finished, Item, ItemKind, Offset, Outgoing, Place, Precondition, RemoteError, RemoteErrorKind,
+    RemoteResult, Target, Ticket,
 };
 
 /// The one protocol that OneDrive speaks.
@@ -341,11 +341,11 @@ impl Live {
     }
 
     /// Close-Session, which makes the file. May be called again after any error.
-    pub(super) async fn commit(&self, ticket: &Ticket) -> RemoteResult<Item> {
+    pub(super) async fn commit(&self, ticket: &Ticket) -> RemoteResult<Finished> {
         let address = Address::of(ticket)?;
         if let Some(item) = self.ready(ticket, &address).await? {
             self.sessions.over(&address.session);
-            return Ok(item);
+            return Ok(Finished { item, told: false });
         }
         if self.service.refresh_before_commit {
             self.http.renew_token().await?;
@@ -367,7 +367,7 @@ impl Live {
                 if let Place::New { parent, name } = &ticket.target.place {
                     self.names.taken(parent, name);
                 }
-                return Ok(item);
+                return Ok(Finished { item, told: true });
             }
             Outcome::Elsewhere(Some(next)) if next < ticket.size => {
                 self.sessions.change(&address.session, |known| (known.acked, known.closing) = (next, false));
@@ -382,7 +382,7 @@ impl Live {
         match self.result(ticket, &address).await? {
             Some(item) => {
                 self.sessions.over(&address.session);
-                Ok(item)
+                Ok(Finished { item, told: false })
             }
             None => Err(RemoteError { advice: Advice::VerifyThenRetry, ..failure }),
         }

@@ -122,7 +122,7 @@ async fn send(live: &Live, ticket: &Ticket, mut at: u64) -> RemoteResult<Item> {
             Err(error) => return Err(error),
         }
     }
-    live.finish_upload(ticket).await
+    live.finish_upload(ticket).await.map(|finished| finished.item)
 }
 
 async fn upload(live: &Live) -> RemoteResult<Item> {
@@ -241,7 +241,7 @@ async fn a_commit_that_fails_before_is_repeated_with_the_same_session() {
     let failure = send(&live, &ticket, 0).await.expect_err("not yet");
     assert_eq!((failure.kind, failure.advice), (RemoteErrorKind::Unavailable, Advice::VerifyThenRetry));
     assert_eq!(live.upload_offset(&ticket).await.expect("known"), Offset::At(10));
-    assert_eq!(live.finish_upload(&ticket).await.expect("uploaded").size, 10);
+    assert_eq!(live.finish_upload(&ticket).await.expect("uploaded").item.size, 10);
     let store = store.lock().expect("free");
     assert_eq!((store.closes, store.sent.len()), (2, 3), "no byte twice");
 }
@@ -301,7 +301,7 @@ async fn a_restart_at_the_commit_asks_the_session() {
     send(&first, &ticket, 0).await.expect("uploaded");
     let (second, _) = live(&server);
     ticket.acked = 10;
-    assert_eq!(second.finish_upload(&ticket).await.expect("found").id, file_id(412));
+    assert_eq!(second.finish_upload(&ticket).await.expect("found").item.id, file_id(412));
     assert_eq!(store.lock().expect("free").closes, 1);
 }
 

@@ -38,8 +38,9 @@ use super::classify::Effect;
 use super::content::DownloadUrls;
 use super::http::{Ask, Http, Reply};
 use super::{
-    Ack, At, Body, Caps, ChangePage, ChangeSource, DriveIdentity, FragmentRule, Item, ItemPage, Link, Offset, Outgoing,
-    Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteResult, Start, Target, Ticket,
+    Ack, At, Body, Caps, ChangePage, ChangeSource, DriveIdentity, Finished, FragmentRule, Item, ItemPage, Link, Offset,
+    Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteResult, Start, Target,
+    Ticket,
 };
 use crate::base::clock::Clock;
 use crate::base::ids::{ContentTag, ItemId};
@@ -276,11 +277,11 @@ impl Remote for Live {
         self.send_fragment(ticket, at, bytes).await
     }
 
-    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Finished> {
         let _busy = self.followed.busy_at(&ticket.target.place);
-        let item = self.commit(ticket).await?;
-        self.followed.note(&item);
-        Ok(item)
+        let finished = self.commit(ticket).await?;
+        self.followed.note(&finished.item);
+        Ok(finished)
     }
 
     async fn upload_offset(&self, ticket: &Ticket) -> RemoteResult<Offset> {

@@ -245,9 +245,11 @@ pub async fn send_from(remote: &dyn Remote, ticket: &Ticket, bytes: &Bytes, mut 
         let end = bytes.len().min(at as usize + UNIT);
         match remote.put_fragment(ticket, at, bytes.slice(at as usize..end)).await? {
             // Some services make the file with the last fragment, some in a step of its own.
-            Ack::Next(next) if next == bytes.len() as u64 => return remote.finish_upload(ticket).await,
+            Ack::Next(next) if next == bytes.len() as u64 => {
+                return remote.finish_upload(ticket).await.map(|finished| finished.item);
+            }
             Ack::Next(next) => at = next,
-            Ack::Done(item) => return Ok(*item),
+            Ack::Done(finished) => return Ok(finished.item),
         }
     }
 }
