@@ -22,9 +22,9 @@ use onedrive_mount::fuse::{mounts, unmount};
 use onedrive_mount::journal::JournalSettings;
 use onedrive_mount::journal::uploader::UploadSettings;
 use onedrive_mount::remote::{
-    Ack, At, Body, Caps, Change, ChangePage, ChangeSource, DriveIdentity, FragmentRule, Item, ItemKind, ItemPage, Link,
-    Next, Offset, Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError, RemoteResult, Start,
-    Target, Ticket,
+    Ack, At, Body, Caps, Change, ChangePage, ChangeSource, DriveIdentity, Finished, FragmentRule, Item, ItemKind,
+    ItemPage, Link, Next, Offset, Outgoing, Patch, Precondition, PreconditionStrength, Quota, Remote, RemoteError,
+    RemoteResult, Start, Target, Ticket,
 };
 use onedrive_mount::volume::{Durability, KernelNotice, KernelSink, VolumeSettings};
 
@@ -191,7 +191,7 @@ impl Remote for SyntheticRemote {
     async fn put_fragment(&self, _: &Ticket, _: u64, _: Outgoing) -> RemoteResult<Ack> {
         nobody()
     }
-    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, _: &Ticket) -> RemoteResult<Finished> {
         nobody()
     }
     async fn upload_offset(&self, _: &Ticket) -> RemoteResult<Offset> {
