@@ -207,7 +207,13 @@ impl Journal {
         }
         let (inos, items): (HashSet<Ino>, Vec<ItemId>) = losses.into_iter().unzip();
         let Some(ruling) = state.bursts.judge(limit, thread, self.clock.monotonic(), &items) else { return };
-        for intent in batch.put.iter_mut().filter(|intent| inos.contains(&intent.ino)) {
+        // What is left of a file whose bytes went to another name goes when they have arrived there, and not before: until
+        // then it is what can be taken back.
+        let follows = |intent: &Intent| {
+            let holder = intent.item.as_ref().filter(|_| intent.deleted).and_then(|item| state.overlay.by_item(item));
+            holder.is_some_and(|holder| inos.contains(&holder.ino))
+        };
+        for intent in batch.put.iter_mut().filter(|intent| inos.contains(&intent.ino) || follows(intent)) {
             hold(intent, &ruling.process, limit);
         }
         let mentioned: HashSet<Ino> =

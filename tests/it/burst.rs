@@ -140,6 +140,44 @@ async fn overwriting_renaming_over_and_writing_again_do_not_slip_through() {
     desk.running.stop().await;
 }
 
+/// A file whose bytes go to another name leaves its own item behind. That goes when the bytes have arrived.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_moved_over_others_lose_neither_the_one_nor_the_other() {
+    let world = world_of_files().await;
+    let desk = guarded(&world).await;
+    let user = desk.user();
+    for folder in ["Docs", "Other"] {
+        for name in user.list(folder).await.expect("list") {
+            user.read(&format!("{folder}/{name}")).await.expect("read");
+        }
+    }
+    for number in 0..8 {
+        let (from, to) = (format!("Docs/{number}.txt"), format!("Other/{number}.txt"));
+        on_behalf_of(CULPRIT, user.rename(&from, &to)).await.expect("rename");
+    }
+    // Longer than the debounce: nothing of it may go.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let as_before = |what: &str| {
+        for (folder, number) in
+            ["Docs", "Other"].into_iter().flat_map(|folder| (0..8).map(move |number| (folder, number)))
+        {
+            let there = world.emulator.drive().read_file(&format!("/{folder}/{number}.txt"));
+            assert_eq!(there.as_deref(), Some(format!("{folder} {number}").as_bytes()), "{what}: {folder}/{number}");
+        }
+    };
+    as_before("held");
+    desk.done(&Request::Discard { what: Choice::Held(String::new()), ask_only: false });
+    settle(&desk.running.core).await;
+    as_before("taken back");
+    for folder in ["Docs", "Other"] {
+        for number in 0..8 {
+            let here = user.read(&format!("{folder}/{number}.txt")).await.expect("read");
+            assert_eq!(here, format!("{folder} {number}").as_bytes());
+        }
+    }
+    desk.running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_deleted_and_written_anew_counts_once() {
     let world = world_of_files().await;

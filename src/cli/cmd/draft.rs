@@ -154,6 +154,13 @@ pub fn run_discard(arguments: &DiscardArguments, json: bool) -> Result<(), CliEr
         print(&json_text(&done))?;
     } else if done.changes > 0 {
         println!("{} taken back", changes(done.changes));
+        if done.unanswered > 0 {
+            println!(
+                "{} had been sent before without an answer: if it has arrived, the mount shows it at the next look at the \
+                 cloud",
+                changes(done.unanswered)
+            );
+        }
     }
     match done.refused.first() {
         None => Ok(()),

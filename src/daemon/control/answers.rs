@@ -342,6 +342,9 @@ impl Answers {
             match self.volume.discard(ino).map_err(|error: VolumeError| error.to_string())? {
                 Ok(undone) => {
                     done.changes += 1;
+                    // What is new is deleted there as well, should it have arrived.
+                    let was_there = |intent: &&Intent| intent.item.is_some() && intent.sent.is_some();
+                    done.unanswered += undone.intents.iter().filter(was_there).count();
                     gone.extend(undone.intents.iter().map(|intent: &Intent| intent.ino));
                 }
                 Err(refusal) => {

@@ -374,6 +374,10 @@ pub struct Done {
     /// Changes that `retry` left alone because they are held.
     #[serde(default)]
     pub held: usize,
+    /// Changes taken back of which something was sent and no answer came: if it has arrived, it shows at the next look at
+    /// the cloud.
+    #[serde(default)]
+    pub unanswered: usize,
 }
 
 /// Where the bytes of a draft are.

@@ -44,9 +44,12 @@ impl Live {
                 Ask::new(Method::PUT, url, Effect::Once, "upload a small file").naming()
             }
             Place::Replace(item) => {
-                let now = self.stat_item(At::Id(item)).await?;
+                let mut now = self.stat_item(At::Id(item)).await?;
                 check(pre, &now.meta_tag)?;
-                self.let_its_second_pass(&now).await;
+                if self.let_its_second_pass(&now).await {
+                    now = self.stat_item(At::Id(item)).await?;
+                    check(pre, &now.meta_tag)?;
+                }
                 before = now.content_tag;
                 let url = self.item_url(item, "/content/", &format!("overwrite=true&{photos}"))?;
                 Ask::new(Method::PUT, url, Effect::Once, "replace a small file")
@@ -64,20 +67,24 @@ impl Live {
         }
         // The clocks differ. Of two versions that nothing tells apart one would be served for the other.
         self.clock.sleep(SECOND).await;
+        check(&Precondition::Unchanged(arrived.meta_tag), &self.stat_item(At::Id(&arrived.id)).await?.meta_tag)?;
         let reply = self.ask(&ask).await?;
         let id = reply.parse::<WireUploaded>()?.item_id(drive_of(to)).map_err(unverified)?;
         self.arrived(&id, size).await
     }
 
     /// The service knows versions by whole seconds and sizes: two of one second and one size would be one to everybody.
-    /// So ours waits until the second of the one before it is over, by this machine's clock.
-    pub(super) async fn let_its_second_pass(&self, before: &Item) {
-        let Some(second) = before.content_tag.as_ref().and_then(ContentTag::service_time) else { return };
+    /// So ours waits until the second of the one before it is over, by this machine's clock. Says whether it had to: then
+    /// the version before has to be looked at again.
+    pub(super) async fn let_its_second_pass(&self, before: &Item) -> bool {
+        let Some(second) = before.content_tag.as_ref().and_then(ContentTag::service_time) else { return false };
         let over = Timestamp::from_seconds(second).plus(SECOND);
         let left = over.0.saturating_sub(self.clock.now().0);
-        if left > 0 && left <= SECOND.as_nanos() as i64 {
+        let waits = left > 0 && left <= SECOND.as_nanos() as i64;
+        if waits {
             self.clock.sleep(Duration::from_nanos(left as u64)).await;
         }
+        waits
     }
 
     /// The object that an upload has made. Its metadata may be a moment behind its bytes, so a size that is not the
