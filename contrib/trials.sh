@@ -77,8 +77,9 @@ for name in "${trials[@]}"; do
             WRITERS_CASES=${WRITERS_CASES:-$(pick 150 5000)} trial writers 'interleavings of two writers' \
                 'two writers, .*: ([0-9]+) interleavings' it two_writers ;;
         faults)
-            FAULT_MATRIX=${FAULT_MATRIX:-$(pick default full)} trial faults 'faults of network and service, each in each operation' \
-                'faults x operations, .*: ([0-9]+) cases' it faults_matrix ;;
+            FAULT_MATRIX=${FAULT_MATRIX:-$(pick default full)} trial faults \
+                'faults of network and service, each in each operation that meets it' \
+                'faults x operations, .*: ([0-9]+) cases met' it faults_matrix ;;
         flips)
             FLIPS=${FLIPS:-$(pick 90 2000)} trial flips 'damage to files on the local disk' \
                 'bit flips tried: ([0-9]+),' it bit_flips ;;

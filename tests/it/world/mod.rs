@@ -1,5 +1,6 @@
 //! A sealed world for a test: an emulated service, a drive that uses it, folders of its own.
 
+pub mod asked;
 pub mod clock;
 pub mod desk;
 pub mod disk;

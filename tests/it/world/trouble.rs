@@ -13,6 +13,7 @@ use onedrive_mount::base::secret::Secret;
 use onedrive_mount::emulator::{
     DeltaBehaviour, Emulator, Fault, FaultBody, Host, Network, PatchAnswer, ReadLag, Rule, RuleId, When,
 };
+use onedrive_mount::remote::layers::observe::Operation;
 use onedrive_mount::volume::VolumeError;
 
 use super::MANY_FRAGMENTS;
@@ -277,6 +278,16 @@ pub struct Made {
 }
 
 impl Trouble {
+    /// Whether any of these calls, made while it lasted, can have met it. What strikes single requests tells itself.
+    pub fn meets(&self, asked: &[Operation]) -> bool {
+        asked.iter().any(|asked| match self.means {
+            Means::Delta(_) => *asked == Operation::Changes,
+            Means::PatchIgnored => *asked == Operation::Change,
+            Means::ReadLag => matches!(asked, Operation::Stat | Operation::List | Operation::Changes),
+            _ => true,
+        })
+    }
+
     /// Begins it, on the requests of an operation or, if it lasts, on all.
     pub fn begin(&self, emulator: &Emulator, tokens: &Issued, aims: &[Aim], extent: Extent) -> Made {
         let mut made = Made { rules: Vec::new(), standing: false };
