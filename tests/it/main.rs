@@ -33,6 +33,7 @@ mod full;
 mod held_folders;
 mod hostile;
 mod kills;
+mod lagging_feed;
 mod late;
 mod layers;
 mod leaks;
