@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use crate::network;
 use crate::world::clock::FastClock;
 use crate::world::disk::{Behind, SmallDisk};
-use crate::world::service::{Service, wait_until_uploaded};
+use crate::world::mount::Start;
+use crate::world::service::{Service, places, wait_until_uploaded};
 use crate::world::side::Side;
 use crate::world::{User, World, eventually, settle, until};
 
@@ -29,20 +30,24 @@ fn content(length: usize, seed: u8) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn write_says_no_before_the_disk_is_full_and_a_write_that_fails_tears_nothing() {
+    const FLOOR: u64 = 16 << 20;
     let mut world = World::new(Flavour::Business).await;
     world.debounce = Duration::from_secs(3600);
     // A disk that tells how much is left, and one that others fill behind our back.
     for honest in [true, false] {
         let home = tempfile::tempdir().expect("a folder");
         let disk = SmallDisk::new(64 << 20, honest);
-        let core = world.open_with(world.remote(), home.path(), Arc::new(Behind(disk.clone())), 16 << 20).await;
+        let core = world.open_with(world.remote(), home.path(), Arc::new(Behind(disk.clone())), FLOOR).await;
         let user = User(&core);
         let safe = content(3 * M, 1);
         user.write(&format!("safe{honest}"), &safe).await.expect("fits");
-        disk.set_left(if honest { 17 << 20 } else { (3 << 19) as u64 });
+        disk.set_left(if honest { 40 << 20 } else { (3 << 19) as u64 });
         let refused = user.write(&format!("more{honest}"), &content(40 * M, 2)).await;
         assert!(matches!(refused, Err(VolumeError::DiskFull)), "{refused:?}");
-        if !honest {
+        if honest {
+            // The disk itself says the same when it is full; the program said it before.
+            assert!(disk.left() >= FLOOR, "{} bytes are left", disk.left());
+        } else {
             // The first megabyte fitted, the second did not: what is there is whole, and nothing follows it.
             let torn = user.read("morefalse").await.expect("reads");
             assert_eq!(torn, content(M, 2));
@@ -81,6 +86,37 @@ impl Drop for Tmpfs {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
     }
+}
+
+/// The floor is a quarter of what the cache leaves free, of the disk that the queue is on.
+#[test]
+fn work_that_waits_may_use_all_but_a_quarter_of_what_the_cache_leaves_free() {
+    use std::io::Write as _;
+    if !rustix::process::geteuid().is_root() {
+        println!("only root may mount a small disk; the floor is not tried");
+        return;
+    }
+    let small = Tmpfs::of("128m");
+    let service = Service::new(Flavour::PersonalNew);
+    let home = service.home("cache:\n  min_free: 64 MiB\nupload:\n  debounce: 1h\n");
+    let (state, cache) = (small.path().join("state"), small.path().join("cache"));
+    std::fs::create_dir(&state).expect("a folder");
+    std::fs::copy(places(&home).token_file(), state.join("token.json")).expect("signed in");
+    let options = [format!("--state-dir={}", state.display()), format!("--cache-dir={}", cache.display())];
+    let mount = Start::with(options).mount(&home);
+    let mut file = std::fs::File::create(mount.path("large")).expect("there is room");
+    let refused = loop {
+        if let Err(refused) = file.write_all(&[7; M]) {
+            break refused;
+        }
+    };
+    assert_eq!(refused.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+    let space = rustix::fs::statvfs(small.path()).expect("a disk");
+    let left = space.f_bavail * space.f_frsize;
+    // It is looked at again every 16 MiB.
+    assert!((16 << 20..=32 << 20).contains(&left), "{left} bytes are left");
+    drop(file);
+    std::fs::remove_file(mount.path("large")).expect("removed");
 }
 
 /// On a real file system of 48 MiB: the cache gives way, the journal and the index meet SQLite's "disk full", and

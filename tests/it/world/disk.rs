@@ -156,6 +156,10 @@ impl SmallDisk {
         Arc::new(Self { left: AtomicU64::new(bytes), honest })
     }
 
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::SeqCst)
+    }
+
     pub fn set_left(&self, bytes: u64) {
         self.left.store(bytes, Ordering::SeqCst);
     }
