@@ -64,5 +64,6 @@ mod two_writers;
 mod unanswered;
 mod undertaker;
 mod unlinked;
+mod urgency;
 mod volume_basics;
 mod volume_model;
