@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::auth::{AuthError, TokenSource};
+use crate::base::checksum::crc32c;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::disk::{Disk, RealDisk};
 use crate::base::private;
@@ -19,7 +22,7 @@ use crate::config::paths::Places;
 use crate::config::{Config, Durability};
 use crate::fuse::notify::NotifyQueue;
 use crate::fuse::{self, MountError, MountOptions, Mounted, SessionEnd};
-use crate::index::IndexError;
+use crate::index::{Index, IndexError};
 use crate::journal::burst::Limit;
 use crate::journal::uploader::UploadSettings;
 use crate::journal::{JournalSettings, StoreError};
@@ -361,12 +364,40 @@ fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
+/// What [`IDENTITY_FILE`] holds.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    #[serde(flatten)]
+    identity: DriveIdentity,
+    /// A flipped bit makes another drive of this one, which no sign-in would fit any more, or another root, in which
+    /// nothing would be found. Older versions wrote none.
+    #[serde(default)]
+    check: Option<u32>,
+}
+
+impl Remembered {
+    fn new(identity: &DriveIdentity) -> serde_json::Result<Self> {
+        let check = Some(crc32c(&serde_json::to_vec(identity)?));
+        Ok(Self { identity: identity.clone(), check })
+    }
+
+    /// The drive, if it is as it was written.
+    fn read(bytes: &[u8]) -> Result<DriveIdentity, String> {
+        let found: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let sound = Self::new(&found.identity).map_err(|error| error.to_string())?;
+        match found.check.is_none() || found.check == sound.check {
+            true => Ok(found.identity),
+            false => Err("its checksum is another".into()),
+        }
+    }
+}
+
 /// Which drive this is: as remembered, or as the service says the first time.
 async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<(DriveIdentity, bool), DaemonError> {
     let path = state.join(IDENTITY_FILE);
     let failed = |source| DaemonError::File { path: path.clone(), source };
     match disk.read(&path) {
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
+        Ok(bytes) => match Remembered::read(&bytes) {
             Ok(identity) => return Ok((identity, false)),
             Err(error) => tracing::warn!(%error, "the drive's identity is unreadable; asking the service again"),
         },
@@ -379,7 +410,13 @@ async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<
         }
         _ => DaemonError::Remote(error),
     })?;
-    let bytes = serde_json::to_vec_pretty(&identity).map_err(|error| failed(error.into()))?;
+    // Who is signed in now need not be whom the work here belongs to: the list of files knows as well.
+    if let Some(root) = Index::root_in(&state.join("index")).filter(|root| root.drive != identity.drive) {
+        let stored = format!("another account ({})", root.drive.as_str());
+        return Err(DaemonError::OtherDrive { state: state.to_owned(), stored, found: identity.owner });
+    }
+    let remembered = Remembered::new(&identity).and_then(|remembered| serde_json::to_vec_pretty(&remembered));
+    let bytes = remembered.map_err(|error| failed(error.into()))?;
     disk.replace_atomically(&path, &bytes, 0o600).map_err(failed)?;
     Ok((identity, true))
 }

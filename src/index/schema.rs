@@ -96,6 +96,15 @@ fn try_open(path: &Path, root: &ItemId) -> rusqlite::Result<Option<Connection>> 
     Ok((stored.as_deref() == Some(root.to_key().as_str())).then_some(connection))
 }
 
+impl super::Index {
+    /// The root that the index in `folder` is of, as far as it tells; nothing is changed there.
+    pub fn root_in(folder: &Path) -> Option<ItemId> {
+        let connection = reader(&folder.join("index.db")).ok()?;
+        let root = connection.query_row("SELECT value FROM meta WHERE key = ?1", [meta::ROOT], |row| row.get(0));
+        ItemId::from_key(&root.ok().filter(|key: &String| !key.is_empty())?)
+    }
+}
+
 /// A new, empty index: the root, nothing else. Whatever was at `path` is removed.
 pub(super) fn create(path: &Path, root: &ItemId) -> IndexResult<Connection> {
     for end in ["", "-wal", "-shm"] {

@@ -26,6 +26,7 @@ mod conflicts;
 mod control;
 mod crash_points;
 mod damaged_base;
+mod damaged_identity;
 mod durability;
 mod edits_meet;
 mod faults_matrix;
