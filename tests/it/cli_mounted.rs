@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use onedrive_mount::emulator::{Fault, Flavour, Rule, When};
 
+use crate::control::flip_one_bit;
 use crate::world::service::places;
 use crate::world::shell::{Shell, same};
 use crate::world::until;
@@ -57,6 +58,37 @@ fn beside_a_mount(shell: &Shell, snapshot: &str) {
     record.run(&["unmount", mount.at().to_str().expect("text")]);
     record.run(&["status"]);
     record.same(snapshot);
+}
+
+/// For a script, which goes by the code, and by the object.
+#[test]
+fn verify_ends_with_its_code_and_names_what_is_corrupt() {
+    let shell = Shell::with(Flavour::Business, SLOW);
+    for (name, fill) in [("told.bin", 2), ("counted.bin", 3)] {
+        shell.service.drive().create_file(&format!("/{name}"), vec![fill; 400_000]);
+    }
+    let mount = shell.service.mount(&shell.home);
+    for (name, fill) in [("told.bin", 2), ("counted.bin", 3)] {
+        assert_eq!(fs::read(mount.path(name)).expect("readable"), vec![fill; 400_000]);
+        let path = mount.path(name).to_str().expect("text").to_owned();
+        until("the content is kept", || shell.json(&["why", &path])["state"] == "cached");
+    }
+    shell.ok(&["verify"]);
+    let cache = shell.home.path("cache");
+    assert_eq!(flip_one_bit(&cache, 2), 1);
+    let output = shell.output(&["verify"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(36), "{said}");
+    assert!(said.contains("told.bin") && !said.contains("counted.bin"), "{said}");
+    // It has been dropped, so that nothing is corrupt any more until the next bit goes.
+    shell.ok(&["verify"]);
+    assert_eq!(flip_one_bit(&cache, 3), 1);
+    let output = shell.output(&["--json", "verify"]);
+    assert_eq!(output.status.code(), Some(36), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let findings = found["findings"].as_array().expect("a list");
+    let corrupt: Vec<_> = findings.iter().filter(|one| one["verdict"] == "corrupt").map(|one| &one["path"]).collect();
+    assert!(found["corrupt"] == 1 && corrupt == ["counted.bin"], "{found}");
 }
 
 /// What waits for the user: what the service refuses, and what is held because it is so much.

@@ -433,7 +433,7 @@ async fn verify_finds_damage_without_downloading() {
 
 /// Flips a bit of the first byte of this value in the first file below a path that is made of such bytes. Returns how
 /// many files were changed.
-fn flip_one_bit(at: &std::path::Path, byte: u8) -> usize {
+pub fn flip_one_bit(at: &std::path::Path, byte: u8) -> usize {
     if at.is_dir() {
         let entries = std::fs::read_dir(at).expect("a folder");
         return entries.map(|entry| flip_one_bit(&entry.expect("an entry").path(), byte)).sum();
