@@ -29,6 +29,7 @@ mod damaged_base;
 mod damaged_identity;
 mod durability;
 mod edits_meet;
+mod ending;
 mod faults_matrix;
 mod full;
 mod held_folders;

@@ -274,7 +274,8 @@ impl Mount {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal to the daemon.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.watch.pid).ok().and_then(Pid::from_raw).expect("a process id");
         // It may have ended already.
         let _ = rustix::process::kill_process(pid, signal);
