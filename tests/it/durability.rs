@@ -54,8 +54,13 @@ async fn survives(durability: Durability, wait: Duration) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_file_survives_power_loss_at_once_if_strict_and_else_within_a_second() {
     assert_eq!(survives(Durability::Strict, Duration::ZERO).await, 40);
-    // A second is promised; a busy machine gets another.
-    assert_eq!(survives(Durability::Local, Duration::from_secs(2)).await, 40);
+    // A busy machine may keep the thread that makes it safe from running for longer than that, so it may try again: what
+    // needs more than a second by itself needs it each time.
+    let mut within_a_second = Vec::new();
+    while within_a_second.len() < 4 && !within_a_second.contains(&40) {
+        within_a_second.push(survives(Durability::Local, Duration::from_secs(1)).await);
+    }
+    assert!(within_a_second.contains(&40), "of 40 power losses it survived {within_a_second:?}");
     let at_once = survives(Durability::Local, Duration::ZERO).await;
     assert!(at_once < 40, "it was safe at once, so that this test could not tell whether anything made it safe later");
 }
