@@ -61,20 +61,24 @@ fn tests_of(module: &str, text: &str) -> BTreeMap<String, Test> {
     tests
 }
 
-/// All tests; those of a folder belong to the file of its name.
+/// All tests; those of a folder of `tests/it` belong to the file of its name, those of the program to their own file.
 fn all_tests() -> BTreeMap<String, Test> {
-    let mut tests = BTreeMap::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")];
-    let top = folders[0].clone();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut tests, mut folders) = (BTreeMap::new(), vec![root.join("src"), root.join("tests/it")]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("the tests") {
             let path = entry.expect("a test").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") {
-                let within = path.strip_prefix(&top).expect("below").with_extension("");
-                let module = within.iter().next().expect("a name").to_str().expect("text");
-                tests.extend(tests_of(module, &fs::read_to_string(&path).expect("a source")));
+                let within = path.strip_prefix(root).expect("below").to_str().expect("text");
+                let module = within
+                    .strip_prefix("tests/it/")
+                    .map_or(within, |below| below.split(['/', '.']).next().expect("a name"));
+                // Of two of one name the one that goes through the whole program is meant.
+                for (name, test) in tests_of(module, &fs::read_to_string(&path).expect("a source")) {
+                    tests.entry(name).or_insert(test);
+                }
             }
         }
     }
