@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A long day on real mounts: random load, random trouble, a second device, deaths of the daemon. Ends with a table.
+# An hour, or a day if you say so, on real mounts: random load, random trouble, a second device, deaths of the daemon. Ends with a table.
 #
 #   contrib/soak.sh [MINUTES]     60 if not given
 #

@@ -5,7 +5,7 @@
 #   contrib/trials.sh [short|full] [TRIAL...]
 #
 # TRIAL: power kills commits deaths writers faults flips hostile large fuzz soak; all if none is named. `full` takes
-# some five hours on two cores, `short` (the default) a quarter of an hour; POWER_POINTS, KILLS and so on, if set, say
+# some five hours on two cores, `short` (the default) some 25 minutes; POWER_POINTS, KILLS and so on, if set, say
 # otherwise. `commits` needs strace.
 # A trial that was not run keeps its line from the run before.
 set -uo pipefail
