@@ -63,7 +63,11 @@ async fn no_old_state_is_shown(deed: Deed) {
                     ours.rename(old, new).expect("there");
                 }
                 Deed::DeleteFile => {
+                    // Changed before, so that the feed has something to show of it.
                     let path = ["docs/a", "docs/b"][round];
+                    user.write(path, b"soon gone").await.expect("writes");
+                    settle(core).await;
+                    clock.sleep(Duration::from_secs(3)).await;
                     user.unlink(path).await.expect("removes");
                     ours.unlink(path).expect("there");
                 }
