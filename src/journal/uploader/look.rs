@@ -11,7 +11,7 @@ use crate::journal::landing::Landed;
 use crate::remote::{Advice, At, Item, RemoteError, RemoteErrorKind};
 
 /// For how long something that was sent is looked for before it is taken for lost.
-const UNSEEN: Duration = Duration::from_secs(20);
+const UNSEEN: Duration = Duration::from_secs(5);
 
 impl Uploader {
     /// Tells of what landed.
