@@ -227,6 +227,8 @@ async fn why_knows_every_state_and_never_asks_the_network() {
     let user = desk.user();
     user.list("").await.expect("list");
     assert_eq!(user.read("here.bin").await.expect("read").len(), 300_000);
+    // It is handed out before it is kept.
+    eventually("it is kept", || desk.why("here.bin").state == "cached").await;
     let ino = user.walk("part.bin").await.expect("there");
     let volume = &desk.running.core.volume;
     let fh = volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await.expect("opens").fh;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use onedrive_mount::base::ids::{ContentTag, ItemId};
 use onedrive_mount::remote::layers::observe::Operation;
 use onedrive_mount::remote::{
-    Ack, At, Body, Caps, ChangePage, DriveIdentity, Item, ItemPage, Link, Offset, Outgoing, Patch, Precondition, Quota,
-    Remote, RemoteResult, SharedRemote, Source, Start, Target, Ticket, Urgency, current_urgency,
+    Ack, At, Body, Caps, ChangePage, DriveIdentity, Finished, Item, ItemPage, Link, Offset, Outgoing, Patch,
+    Precondition, Quota, Remote, RemoteResult, SharedRemote, Source, Start, Target, Ticket, Urgency, current_urgency,
 };
 use tokio::sync::watch;
 
@@ -106,7 +106,7 @@ impl Remote for Asked {
         self.note(Operation::PutFragment, self.inner.put_fragment_of(ticket, range, source)).await
     }
 
-    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Item> {
+    async fn finish_upload(&self, ticket: &Ticket) -> RemoteResult<Finished> {
         self.note(Operation::FinishUpload, self.inner.finish_upload(ticket)).await
     }
 
