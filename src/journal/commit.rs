@@ -3,17 +3,33 @@
 //! Mutations reach the kernel at once (they survive the daemon); this thread makes them survive power loss:
 //! within [`QUIET`] of the first unsynced one, or at once if somebody waits (fsync) or very many have come together. Spool
 //! bytes are synced before the log that speaks of them. Between two rounds it shortens the log.
+//!
+//! | fails | who waits is told | then |
+//! | --- | --- | --- |
+//! | the sync of one draft | whoever fsyncs that file: so; all others that all is well | that draft alone is tried again, when somebody asks for it, else [`AGAIN`] |
+//! | anything else of a round | all: so | the round is made again after [`QUIET`] |
+//!
+//! Always true: nobody is told that something is safe on the word of a sync that came after one that failed, unless the bytes
+//! were written again in between (`Draft::flush`, `Store::sync`).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::intent::SpoolId;
-use super::spool::Draft;
+use super::spool::{Draft, Flushed};
+use super::store::{Store, StoreError};
+use super::{Journal, JournalResult};
+use crate::base::disk::Disk;
+use crate::base::ids::Ino;
 
 /// How long a closed file may be without protection from power loss.
 pub const QUIET: Duration = Duration::from_secs(1);
+
+/// How long a draft that could not be synced rests before that is tried again, if nobody asks for it.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// So many mutations wait for no more company: what is behind them should not become long without limit.
 const MANY: u64 = 1_000;
@@ -22,7 +38,24 @@ const MANY: u64 = 1_000;
 pub(super) struct Pending {
     inner: Mutex<Inner>,
     changed: Condvar,
-    done: tokio::sync::watch::Sender<u64>,
+    done: tokio::sync::watch::Sender<Done>,
+}
+
+/// What the rounds so far have come to.
+#[derive(Clone, Default)]
+pub(super) struct Done {
+    /// Everything up to this generation is durable.
+    reached: u64,
+    /// The last round that failed, by number, and how.
+    failed: Option<(u64, io::ErrorKind, String)>,
+}
+
+/// Somebody waits for a round.
+struct Request {
+    generation: u64,
+    /// Rounds that began before are not theirs to fail.
+    round: u64,
+    done: tokio::sync::watch::Receiver<Done>,
 }
 
 #[derive(Default)]
@@ -36,19 +69,33 @@ struct Inner {
     /// At this generation the thread waits for no more.
     full: u64,
     drafts: HashMap<SpoolId, Arc<Draft>>,
+    /// Drafts whose sync has failed, and when the last one did.
+    failed: HashMap<SpoolId, Arc<Draft>>,
+    failed_at: Option<Instant>,
     remove: Vec<(SpoolId, PathBuf)>,
+    /// How many rounds have begun.
+    rounds: u64,
+}
+
+impl Inner {
+    /// How long drafts that could not be synced rest from now on; `None` if there are none.
+    fn rest(&self) -> Option<Duration> {
+        let since = self.failed_at.filter(|_| !self.failed.is_empty())?;
+        Some(if self.stopped { Duration::ZERO } else { AGAIN.saturating_sub(since.elapsed()) })
+    }
 }
 
 /// One round of work.
 pub(super) struct Round {
-    pub generation: u64,
-    pub drafts: Vec<Arc<Draft>>,
-    pub remove: Vec<(SpoolId, PathBuf)>,
+    number: u64,
+    generation: u64,
+    drafts: Vec<Arc<Draft>>,
+    remove: Vec<(SpoolId, PathBuf)>,
 }
 
 impl Pending {
     pub(super) fn new() -> Self {
-        Self { inner: Mutex::default(), changed: Condvar::new(), done: tokio::sync::watch::channel(0).0 }
+        Self { inner: Mutex::default(), changed: Condvar::new(), done: tokio::sync::watch::channel(Done::default()).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -70,6 +117,7 @@ impl Pending {
     /// The bytes of a draft need syncing.
     pub(super) fn mark_draft(&self, draft: &Arc<Draft>) {
         let mut inner = self.lock();
+        inner.failed.remove(&draft.id);
         inner.drafts.insert(draft.id, draft.clone());
         self.more(&mut inner);
     }
@@ -78,16 +126,17 @@ impl Pending {
     pub(super) fn remove_later(&self, id: SpoolId, path: PathBuf) {
         let mut inner = self.lock();
         inner.drafts.remove(&id);
+        inner.failed.remove(&id);
         inner.remove.push((id, path));
         self.more(&mut inner);
     }
 
-    /// Asks for a round now; the receiver sees a number of at least the returned one when it is done.
-    pub(super) fn request(&self) -> (u64, tokio::sync::watch::Receiver<u64>) {
+    /// Asks for a round now.
+    fn request(&self) -> Request {
         let mut inner = self.lock();
         inner.urgent = true;
         self.changed.notify_one();
-        (inner.generation, self.done.subscribe())
+        Request { generation: inner.generation, round: inner.rounds + 1, done: self.done.subscribe() }
     }
 
     pub(super) fn stop(&self) {
@@ -99,21 +148,24 @@ impl Pending {
     pub(super) fn next_round(&self) -> Option<Round> {
         let mut inner = self.lock();
         loop {
-            let open = inner.generation > *self.done.borrow();
-            if !open && !inner.urgent {
-                if inner.stopped {
-                    return None;
-                }
-                inner.idle = true;
-                inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            let open = inner.generation > self.done.borrow().reached;
+            let rest = inner.rest();
+            if open || inner.urgent || rest == Some(Duration::ZERO) {
+                inner.idle = false;
+                break;
             }
-            inner.idle = false;
-            break;
+            if inner.stopped {
+                return None;
+            }
+            inner.idle = true;
+            inner = match rest {
+                Some(rest) => self.changed.wait_timeout(inner, rest).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+            };
         }
         if !inner.urgent && !inner.stopped {
             // Whatever comes in this time shares the flush.
-            inner.full = *self.done.borrow() + MANY;
+            inner.full = self.done.borrow().reached + MANY;
             let (guard, _) = self
                 .changed
                 .wait_timeout_while(inner, QUIET / 2, |inner| {
@@ -123,7 +175,13 @@ impl Pending {
             inner = guard;
         }
         inner.urgent = false;
+        inner.rounds += 1;
+        if inner.rest() == Some(Duration::ZERO) {
+            let again = std::mem::take(&mut inner.failed);
+            inner.drafts.extend(again);
+        }
         Some(Round {
+            number: inner.rounds,
             generation: inner.generation,
             drafts: inner.drafts.drain().map(|(_, draft)| draft).collect(),
             remove: std::mem::take(&mut inner.remove),
@@ -132,12 +190,18 @@ impl Pending {
 
     /// A round failed; its work is taken up again after a pause, so that a full disk does not spin. `false` if
     /// there is no time for that because the journal is being closed.
-    pub(super) fn retry(&self, round: Round) -> bool {
+    fn retry(&self, round: Round, error: &StoreError) -> bool {
+        let kind = match error {
+            StoreError::Disk(error) => error.kind(),
+            full if full.is_full() => io::ErrorKind::StorageFull,
+            _ => io::ErrorKind::Other,
+        };
         let mut inner = self.lock();
         for draft in round.drafts {
             inner.drafts.entry(draft.id).or_insert(draft);
         }
         inner.remove.extend(round.remove);
+        self.done.send_modify(|done| done.failed = Some((round.number, kind, error.to_string())));
         if inner.stopped {
             return false;
         }
@@ -148,8 +212,132 @@ impl Pending {
         true
     }
 
+    /// A draft could not be synced.
+    fn again(&self, draft: Arc<Draft>) {
+        let mut inner = self.lock();
+        if !inner.stopped {
+            inner.failed.insert(draft.id, draft);
+            inner.failed_at = Some(Instant::now());
+        }
+    }
+
     /// A round is done.
-    pub(super) fn finished(&self, generation: u64) {
-        self.done.send_replace(generation);
+    fn finished(&self, generation: u64) {
+        self.done.send_modify(|done| done.reached = generation);
+    }
+}
+
+/// Makes rounds until the journal is closed.
+pub(super) fn run_commits(
+    store: &Store,
+    disk: &dyn Disk,
+    spool_folder: &Path,
+    pending: &Pending,
+    synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
+) {
+    while let Some(mut round) = pending.next_round() {
+        let (mut done, mut flushed): (Vec<Arc<Draft>>, Vec<(Arc<Draft>, Flushed)>) = Default::default();
+        for draft in std::mem::take(&mut round.drafts) {
+            match draft.flush() {
+                Ok(news) => {
+                    flushed.extend(news.map(|news| (draft.clone(), news)));
+                    done.push(draft);
+                }
+                Err(error) => {
+                    tracing::error!(%error, path = %draft.path().display(), "unsent content cannot be made durable");
+                    pending.again(draft);
+                }
+            }
+        }
+        round.drafts = done;
+        match carry_out(store, disk, spool_folder, &round, flushed, synced) {
+            Ok(()) => {
+                pending.finished(round.generation);
+                // Whoever waited for the round has no business with this.
+                if let Err(error) = store.shorten_log() {
+                    tracing::warn!(%error, "the journal's log stays long");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be made durable; trying again");
+                if !pending.retry(round, &error) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Everything of a round behind the bytes of its drafts.
+fn carry_out(
+    store: &Store,
+    disk: &dyn Disk,
+    spool_folder: &Path,
+    round: &Round,
+    flushed: Vec<(Arc<Draft>, Flushed)>,
+    synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
+) -> JournalResult<()> {
+    if !flushed.is_empty() {
+        disk.sync_dir(spool_folder)?;
+    }
+    for (draft, news) in flushed {
+        draft.note_durable(news);
+    }
+    synced(&round.drafts)?;
+    store.sync()?;
+    let mut gone = Vec::new();
+    for (id, path) in &round.remove {
+        match disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "a finished spool file cannot be removed");
+            }
+            _ => gone.push(*id),
+        }
+    }
+    if !gone.is_empty() {
+        store.forget_retired(&gone)?;
+    }
+    Ok(())
+}
+
+impl Journal {
+    /// Waits until everything that was recorded before this call survives power loss, except content that the disk does not
+    /// take; for that see [`Journal::sync_content`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk refuses, or the journal has been closed. It is tried again all the same.
+    pub async fn sync(&self) -> JournalResult<()> {
+        let Request { generation, round, mut done } = self.pending.request();
+        let told = done
+            .wait_for(|done| {
+                done.reached >= generation || done.failed.as_ref().is_some_and(|(number, ..)| *number >= round)
+            })
+            .await;
+        match told.as_deref() {
+            Ok(done) if done.reached >= generation => Ok(()),
+            Ok(Done { failed: Some((_, kind, text)), .. }) => {
+                Err(StoreError::Disk(io::Error::new(*kind, text.clone())))
+            }
+            _ => Err(StoreError::Disk(io::Error::other("the journal is closed"))),
+        }
+    }
+
+    /// As [`Journal::sync`], of the content of a file, too: what it was when this was called survives power loss on return,
+    /// if it had been recorded (closed, or [`Journal::checkpoint`]).
+    ///
+    /// # Errors
+    ///
+    /// As there; and the disk does not take the content.
+    pub async fn sync_content(&self, ino: Ino) -> JournalResult<()> {
+        let content = self.content(ino).map(|draft| (draft.changes(), draft));
+        self.sync().await?;
+        match content {
+            // What nobody needs any more has reached the cloud, or was replaced.
+            Some((changes, draft)) if !draft.survives(changes) && self.draft(draft.id).is_some() => {
+                Err(draft.trouble().into())
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -113,8 +113,15 @@ impl Journal {
                     Some(draft) if !fresh && Self::is_same_session(&state, &intent, draft.id) => {
                         // Closed once by a duplicated descriptor, but the handle that began it still writes: the same
                         // file goes on, as it would on a local disk.
-                        let put = vec![Intent { drafting: intent.sealed, sealed: None, ..intent }];
+                        let put = vec![Intent { drafting: intent.sealed, sealed: None, ..intent.clone() }];
                         self.apply(&mut state, Batch { put, ..Batch::default() })?;
+                        // After a loss of power what is written over it would else be damage to sealed content.
+                        if draft.has_safe_state()
+                            && let Err(error) = self.store.sync()
+                        {
+                            self.apply(&mut state, Batch { put: vec![intent], ..Batch::default() })?;
+                            return Err(error);
+                        }
                         draft.thaw();
                         return Ok(draft);
                     }
@@ -207,6 +214,10 @@ impl Journal {
         let mut state = self.lock();
         if state.overlay.get(draft.ino()).is_some_and(|intent| intent.item.as_ref() == Some(&base.item)) {
             self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() })?;
+            // A row of something that is not safe is nothing to leave behind.
+            if let Some(draft) = state.drafts.get(&draft.id) {
+                self.pending.mark_draft(draft);
+            }
             return Ok(true);
         }
         drop(state);
@@ -305,7 +316,17 @@ impl Journal {
         drafts.filter(|draft| draft.carry_base(&now.id, from, to)).map(|draft| draft.row(&self.boot)).collect()
     }
 
-    /// Bytes of the base were filled in: remember which, so that a restart does not fetch them again.
+    /// Bytes of the base were filled in: they are durable on return, and a restart does not fetch them again.
+    pub(crate) fn sync_filled(&self, draft: &Draft) -> std::io::Result<()> {
+        if let Some(flushed) = draft.flush()? {
+            self.disk.sync_dir(&self.spool_folder)?;
+            draft.note_durable(flushed);
+        }
+        self.note_filled(draft.id);
+        Ok(())
+    }
+
+    /// What is here of the base has changed, or what is known of it.
     pub(crate) fn note_filled(&self, id: SpoolId) {
         let mut state = self.lock();
         if let Some(draft) = state.drafts.get(&id).cloned() {

@@ -19,7 +19,7 @@
 //! (what people see of all this, and how they take it back).
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -357,19 +357,6 @@ impl Journal {
         (open - parked.min(open), parked)
     }
 
-    /// Waits until everything that was recorded before this call survives power loss.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the journal has been closed.
-    pub async fn sync(&self) -> JournalResult<()> {
-        let (generation, mut done) = self.pending.request();
-        done.wait_for(|reached| *reached >= generation)
-            .await
-            .map(|_| ())
-            .map_err(|_| StoreError::Disk(std::io::Error::other("the journal is closed")))
-    }
-
     /// Whether a write of `more` bytes leaves the local disk with its floor.
     pub fn has_room(&self, more: u64) -> bool {
         self.lacks(more) == 0
@@ -485,56 +472,6 @@ impl Journal {
     /// Stops the group commit after a last round. The journal must not be used afterwards.
     pub fn close(&self) {
         self.pending.stop();
-    }
-
-    fn run_commits(
-        store: &Store,
-        disk: &dyn Disk,
-        spool_folder: &Path,
-        pending: &Pending,
-        synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
-    ) {
-        while let Some(round) = pending.next_round() {
-            let work = || -> JournalResult<()> {
-                let mut any = false;
-                for draft in &round.drafts {
-                    any |= draft.sync()?;
-                }
-                if any {
-                    disk.sync_dir(spool_folder)?;
-                }
-                synced(&round.drafts)?;
-                store.sync()?;
-                let mut gone = Vec::new();
-                for (id, path) in &round.remove {
-                    match disk.remove(path) {
-                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                            tracing::warn!(%error, path = %path.display(), "a finished spool file cannot be removed");
-                        }
-                        _ => gone.push(*id),
-                    }
-                }
-                if !gone.is_empty() {
-                    store.forget_retired(&gone)?;
-                }
-                Ok(())
-            };
-            match work() {
-                Ok(()) => {
-                    pending.finished(round.generation);
-                    // Whoever waited for the round has no business with this.
-                    if let Err(error) = store.shorten_log() {
-                        tracing::warn!(%error, "the journal's log stays long");
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the journal cannot be made durable; trying again");
-                    if !pending.retry(round) {
-                        return;
-                    }
-                }
-            }
-        }
     }
 
     /// The time by the journal's clock.

@@ -280,8 +280,9 @@ impl Journal {
         }
         draft.settle_hash();
         draft.promise();
-        draft.sync()?;
+        let flushed = draft.flush()?;
         self.disk.sync_dir(&self.spool_folder)?;
+        flushed.into_iter().for_each(|flushed| draft.note_durable(flushed));
         Ok(Some(draft.row(&self.boot)))
     }
 
@@ -290,11 +291,16 @@ impl Journal {
     /// place.
     fn hold_replaced(&self, state: &State, source: &Intent, target: &Intent, along: &mut Batch) {
         let Some(new) = source.sealed.or(source.drafting) else { return };
-        let Some(old) = target.sealed else { return };
+        // Of what is being written only what was fsynced, say.
+        let is_promised = |id: &SpoolId| state.drafts.get(id).is_some_and(|draft| draft.is_promised());
+        let old: Vec<SpoolId> = target.sealed.into_iter().chain(target.drafting).filter(is_promised).collect();
+        if old.is_empty() {
+            return;
+        }
         if state.drafts.get(&new).is_none_or(|draft| draft.is_safe()) {
             return;
         }
-        along.supersede.push((old, new));
+        along.supersede.extend(old.into_iter().map(|old| (old, new)));
         let versions = state.drafts.values().filter(|draft| draft.ino() == target.ino && draft.is_promised());
         let row = |draft: &Arc<Draft>| super::SpoolRow { ino: source.ino, replaced: true, ..draft.row(&self.boot) };
         along.spools.extend(versions.map(row));

@@ -2,10 +2,9 @@
 //!
 //! | found | becomes |
 //! | --- | --- |
-//! | an intent with a sealed draft, file whole | stays, due now |
-//! | the same, but the machine lost power before the bytes were synced, and they do not match their hash | the version before it, if one is kept; the file is kept for the user |
-//! | a draft being written that was synced once | sealed as it is |
-//! | a draft being written that was never closed or synced | kept for the user, not part of the tree; what it was renamed over, if anything, is back |
+//! | an intent with content, sealed or being written, of which something can be taken ([`take`]) | stays, sealed with that, due now; made safe if it is not |
+//! | content of which nothing can be taken, because it was never promised or the machine lost power before it was synced | kept for the user, not part of the tree; the version before it, or what it was renamed over, is back if one is kept |
+//! | the version before content that is not safe yet | stays until it is |
 //! | an upload under way | stays; the uploader asks the service first |
 //! | a spool file without a row | kept for the user |
 //! | a row without its file | parked as damaged |
@@ -17,15 +16,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::commit::Pending;
+use super::commit::{Pending, run_commits};
 use super::intent::{Intent, Progress};
 use super::queue::Queue;
-use super::spool::{self, Draft, SpoolFiles};
+use super::spool::{self, Draft, Durable, Found, SpoolFiles};
 use super::store::{Batch, KeptFor, Opened, SpoolRow, Store};
 use super::{Journal, JournalResult, JournalSettings, Numbers, Overlay, ParkReason, SpoolId, State};
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::disk::Disk;
+use crate::base::disk::{Disk, Open};
 use crate::base::ids::{Ino, ItemId};
+use crate::base::ranges::RangeSet;
 use crate::index::Index;
 
 /// What is needed to open a journal.
@@ -97,16 +97,18 @@ impl Journal {
         let mut sorted = Sorted::empty(&boot, &*disk, files.clone(), &spool_folder, now);
         sorted.doubtful = !damage.is_empty() || !loaded.unreadable.is_empty();
         sorted.sort(loaded.intents, &loaded.spools);
-        for id in loaded.retired.iter().filter(|id| !known.contains(id)) {
-            if let Some(name) = found.remove(id) {
-                let _ = disk.remove(&spool_folder.join(name));
+        let (mut without_file, mut gone) = (Vec::new(), std::mem::take(&mut sorted.gone));
+        for id in &loaded.retired {
+            match found.remove(id).filter(|_| !known.contains(id)) {
+                Some(name) => gone.push((*id, spool_folder.join(name))),
+                None => without_file.push(*id),
             }
         }
         for row in loaded.spools.iter().filter(|row| row.kept.is_some()) {
             sorted.kept.push(row.clone());
         }
         for (id, name) in found.iter().filter(|(id, _)| !known.contains(id)) {
-            let size = disk.open(&spool_folder.join(name), crate::base::disk::Open::Read)?.len()?;
+            let size = disk.open(&spool_folder.join(name), Open::Read)?.len()?;
             sorted.keep_file(*id, name, size, "its record was lost");
         }
         let recovered = Recovered {
@@ -120,13 +122,14 @@ impl Journal {
         if !batch.is_empty() {
             store.write(&batch)?;
         }
-        store.forget_retired(&loaded.retired)?;
+        store.forget_retired(&without_file)?;
 
         // Some of what was looked at has been removed.
         files.close_all();
         let mut state = State { modes: loaded.modes.into_iter().collect(), ..State::default() };
         state.kept = sorted.kept;
         state.drafts = sorted.drafts;
+        state.superseded = sorted.superseded;
         let (mut overlay, mut queue) = (Overlay::default(), Queue::default());
         for intent in sorted.intents {
             queue.put(&intent, settings.debounce);
@@ -136,6 +139,10 @@ impl Journal {
         state.queue = queue;
 
         let pending = Arc::new(Pending::new());
+        // What was closed before a death is as little safe after it.
+        state.drafts.values().filter(|draft| !draft.is_safe()).for_each(|draft| pending.mark_draft(draft));
+        // The log that says so may still be lost with the power.
+        gone.into_iter().for_each(|(id, path)| pending.remove_later(id, path));
         let reserve = {
             let store = store.clone();
             move |count| store.reserve_inos(count)
@@ -167,7 +174,7 @@ impl Journal {
         let (store, disk, folder, pending) =
             (journal.store.clone(), journal.disk.clone(), journal.spool_folder.clone(), journal.pending.clone());
         std::thread::Builder::new().name("journal".into()).spawn(move || {
-            Self::run_commits(&store, &*disk, &folder, &pending, &|drafts| {
+            run_commits(&store, &*disk, &folder, &pending, &|drafts| {
                 committing.upgrade().map_or(Ok(()), |journal| journal.note_synced(drafts))
             });
         })?;
@@ -207,6 +214,48 @@ impl Journal {
     }
 }
 
+/// What a start takes of content.
+#[derive(PartialEq, Debug)]
+enum Taken {
+    /// Nothing: there is no saying what is in the file.
+    Nothing,
+    /// What its row says.
+    AsRecorded,
+    /// The file, whatever its row says: its writer was the last to change it.
+    AsLeft,
+    /// What there is of this state. These blocks, by number, may have been written after it.
+    AsFound(Durable, RangeSet),
+}
+
+/// What is taken of content, by its row.
+///
+/// | content | power | bytes | taken |
+/// | --- | --- | --- | --- |
+/// | never promised | any | any | nothing |
+/// | sealed | not lost since | any | as recorded |
+/// | sealed | lost | synced, or the file has what the row says | as recorded |
+/// | that a program may have written after its row: being written, or renamed over while it was open | not lost since | any | as left |
+/// | the same | lost | synced | as found, by the state in the row |
+/// | the same | lost | not synced, but the file has what the row says | as recorded |
+/// | any | lost | not synced, nor what the row says, but a former state was promised and synced | as found, by that state |
+/// | any | lost | else | nothing |
+fn take(row: &SpoolRow, open: bool, same_boot: bool, is_intact: impl FnOnce() -> bool) -> Taken {
+    let all = || RangeSet::of(0..u64::MAX);
+    match (row.promised, open, same_boot) {
+        (false, ..) => Taken::Nothing,
+        (true, true, true) => Taken::AsLeft,
+        (true, false, true) => Taken::AsRecorded,
+        (true, true, false) if row.synced => Taken::AsFound(row.state(), all()),
+        (true, false, false) if row.synced => Taken::AsRecorded,
+        (true, _, false) if is_intact() => Taken::AsRecorded,
+        (true, _, false) => match &row.durable {
+            Some(state) if open => Taken::AsFound(state.clone(), all()),
+            Some(state) => Taken::AsFound(state.clone(), state.changed.clone()),
+            None => Taken::Nothing,
+        },
+    }
+}
+
 /// The rows on their way to a safe state.
 struct Sorted<'a> {
     now: Timestamp,
@@ -219,6 +268,10 @@ struct Sorted<'a> {
     kept: Vec<SpoolRow>,
     newly_kept: Vec<KeptFor>,
     batch: Batch,
+    /// Files that nothing speaks of any more.
+    gone: Vec<(SpoolId, PathBuf)>,
+    /// Former versions of content that is not safe yet, and that content.
+    superseded: Vec<(SpoolId, SpoolId)>,
     /// Rows may be missing: what seems finished may not be.
     doubtful: bool,
 }
@@ -236,6 +289,8 @@ impl<'a> Sorted<'a> {
             kept: Vec::new(),
             newly_kept: Vec::new(),
             batch: Batch::default(),
+            gone: Vec::new(),
+            superseded: Vec::new(),
             doubtful: false,
         }
     }
@@ -252,10 +307,41 @@ impl<'a> Sorted<'a> {
                 self.keep(row, &row.file, "the record of its file was lost when the journal was damaged");
                 continue;
             }
-            // Replaced by a newer seal that is whole, or left by a step that was finished otherwise.
-            self.batch.retire.push(row.id);
-            let _ = self.disk.remove(&self.folder.join(&row.file));
+            if !self.stays_for_now(row) {
+                // Replaced by a newer seal that is safe, or left by a step that was finished otherwise.
+                self.let_go(row);
+            }
         }
+    }
+
+    /// What newer content has replaced that is not safe yet.
+    fn stays_for_now(&mut self, row: &SpoolRow) -> bool {
+        let Some(intent) = self.intents.iter().find(|intent| intent.ino == row.ino) else { return false };
+        let (modified, newer) = (intent.modified, intent.sealed);
+        let Some(newer) = newer.filter(|id| self.drafts.get(id).is_some_and(|draft| !draft.is_safe())) else {
+            return false;
+        };
+        let Some(taken) = self.take(row, row.replaced, modified) else { return false };
+        let stays = self.reopen(row, &taken, modified);
+        if stays {
+            self.superseded.push((row.id, newer));
+        }
+        stays
+    }
+
+    fn let_go(&mut self, row: &SpoolRow) {
+        self.batch.retire.push(row.id);
+        self.gone.push((row.id, self.folder.join(&row.file)));
+    }
+
+    /// Content that goes on, by the row that it has from now on.
+    fn reopen(&mut self, before: &SpoolRow, now: &SpoolRow, modified: Timestamp) -> bool {
+        let Ok(draft) = Draft::reopen(&self.files, self.folder, now, modified) else { return false };
+        if now != before {
+            self.batch.spools.push(now.clone());
+        }
+        self.drafts.insert(now.id, Arc::new(draft));
+        true
     }
 
     fn sort_one(
@@ -268,24 +354,23 @@ impl<'a> Sorted<'a> {
         let before = intent.clone();
         // Versions before this one left some at rest for ever that the cloud has, or may have.
         intent.local_only &= intent.item.is_none() && intent.sent.is_none();
-        let (mut lost, mut written_on) = (false, None);
-        if let Some(id) = intent.drafting.take() {
-            match by_id.get(&id) {
-                Some(row) if row.promised && self.is_whole(row, intent.modified) => {
-                    intent.sealed = Some(id);
-                    written_on = self.as_found(row);
-                }
-                Some(row) => {
-                    self.keep(row, &intent.name, "it was never closed");
-                    lost = intent.sealed.is_none();
-                }
-                None => {}
+        let (mut lost, mut taken) = (false, None);
+        if let Some(id) = intent.drafting.take()
+            && let Some(row) = by_id.get(&id)
+        {
+            taken = self.take(row, true, intent.modified);
+            if taken.is_some() {
+                intent.sealed = Some(id);
+            } else {
+                self.keep(row, &intent.name, "it was never closed");
+                lost = intent.sealed.is_none();
             }
         }
-        if let Some(id) = intent.sealed {
-            let whole =
-                by_id.get(&id).is_some_and(|row| self.is_of_its_seal(row) && self.is_whole(row, intent.modified));
-            if !whole {
+        if let Some(id) = intent.sealed
+            && taken.is_none()
+        {
+            taken = by_id.get(&id).and_then(|row| self.take(row, row.replaced, intent.modified));
+            if taken.is_none() {
                 lost = true;
                 intent.sealed = None;
                 if let Some(row) = by_id.get(&id) {
@@ -304,13 +389,14 @@ impl<'a> Sorted<'a> {
             let older = rows
                 .iter()
                 .filter(|row| row.ino == intent.ino && row.kept.is_none() && !used.contains(&row.id))
-                .filter(|row| row.promised && self.is_whole(row, intent.modified))
+                .filter_map(|row| self.take(row, row.replaced, intent.modified))
                 .max_by_key(|row| (!row.replaced, row.id));
             let had_a_row = before.sealed.is_none_or(|id| by_id.contains_key(&id));
-            intent.sealed = older.map(|row| row.id);
+            intent.sealed = older.as_ref().map(|row| row.id);
             match older {
                 Some(row) => {
                     used.insert(row.id);
+                    taken = Some(row);
                 }
                 None if had_a_row => {}
                 None => {
@@ -330,11 +416,10 @@ impl<'a> Sorted<'a> {
             self.batch.drop.push(intent.ino);
             return;
         }
-        if let Some(id) = intent.sealed
-            && let Some(row) = written_on.as_ref().filter(|row| row.id == id).or(by_id.get(&id).copied())
-            && let Ok(draft) = Draft::reopen(&self.files, self.folder, row, intent.modified)
+        if let Some(row) = taken
+            && let Some(recorded) = by_id.get(&row.id)
         {
-            self.drafts.insert(id, Arc::new(draft));
+            self.reopen(recorded, &row, intent.modified);
         }
         if intent != before {
             self.batch.put.push(intent.clone());
@@ -342,42 +427,46 @@ impl<'a> Sorted<'a> {
         self.intents.push(intent);
     }
 
-    /// The row of content that was still being written after it was recorded: since then any block may be another one,
-    /// and the file longer. What it was promised with is in it, so it is taken as it is.
-    fn as_found(&mut self, row: &SpoolRow) -> Option<SpoolRow> {
-        let file = self.disk.open(&self.folder.join(&row.file), crate::base::disk::Open::ReadWrite).ok()?;
-        if file.len().ok()? > row.size {
-            file.set_len(row.size).ok()?;
-        }
-        let row = SpoolRow { sums: None, hash: None, ..row.clone() };
-        self.batch.spools.push(row.clone());
-        Some(row)
-    }
-
     /// Whether a row of sealed content is that of its seal. After damage it may be an older one; content that is sealed
     /// was promised, and is as long as its file.
     fn is_of_its_seal(&self, row: &SpoolRow) -> bool {
-        let length = || self.disk.open(&self.folder.join(&row.file), crate::base::disk::Open::Read)?.len();
+        let length = || self.disk.open(&self.folder.join(&row.file), Open::Read)?.len();
         row.promised && (!self.doubtful || length().is_ok_and(|length| length == row.size))
     }
 
-    /// Whether the file has what its row promises. Only bytes that were not synced before the machine went down
-    /// need to be looked at.
-    fn is_whole(&self, row: &SpoolRow, modified: Timestamp) -> bool {
-        let Ok(draft) = Draft::reopen(&self.files, self.folder, row, modified) else { return false };
-        if row.synced || row.boot == self.boot {
-            return true;
+    /// The row of the content that a row speaks of, as far as it is there; see [`take`]. `open`: a program may have written
+    /// it after that row.
+    fn take(&self, row: &SpoolRow, open: bool, modified: Timestamp) -> Option<SpoolRow> {
+        if !self.is_of_its_seal(row) {
+            return None;
         }
-        draft.is_intact()
+        let file = self.disk.open(&self.folder.join(&row.file), Open::ReadWrite).ok()?;
+        let length = file.len().ok()?;
+        let reopened = || Draft::reopen(&self.files, self.folder, row, modified);
+        let is_intact = || reopened().is_ok_and(|draft| draft.is_intact());
+        let row = match take(row, open, row.boot == self.boot, is_intact) {
+            Taken::Nothing => return None,
+            Taken::AsRecorded => {
+                reopened().ok()?;
+                row.clone()
+            }
+            Taken::AsLeft => row.as_left(&Found { length, ..Found::of(&*file).ok()? }),
+            Taken::AsFound(state, doubted) => {
+                row.as_found(&state, &doubted, &Found { length, ..Found::of(&*file).ok()? })
+            }
+        };
+        if length > row.size {
+            // What lies behind the end must read as zeros if the file grows.
+            file.set_len(row.size).ok()?;
+        }
+        Some(row)
     }
 
     fn keep(&mut self, row: &SpoolRow, name: &str, why: &str) {
         let path = self.folder.join(&row.file);
-        let has_bytes =
-            self.disk.open(&path, crate::base::disk::Open::Read).and_then(|file| file.len()).unwrap_or(0) > 0;
+        let has_bytes = self.disk.open(&path, Open::Read).and_then(|file| file.len()).unwrap_or(0) > 0;
         if !has_bytes {
-            self.batch.retire.push(row.id);
-            let _ = self.disk.remove(&path);
+            self.let_go(row);
             return;
         }
         let kept = KeptFor { name: name.to_owned(), why: why.to_owned(), at: self.now };
@@ -395,8 +484,8 @@ impl<'a> Sorted<'a> {
             ino: Ino(0),
             file: file.to_owned(),
             size,
-            present: crate::base::ranges::RangeSet::of(0..size),
-            borrowed: crate::base::ranges::RangeSet::new(),
+            present: RangeSet::of(0..size),
+            borrowed: RangeSet::new(),
             replaced: false,
             base_limit: 0,
             base: None,
@@ -404,6 +493,7 @@ impl<'a> Sorted<'a> {
             sums: None,
             promised: false,
             synced: false,
+            durable: None,
             boot: self.boot.to_owned(),
             kept: Some(kept),
         };

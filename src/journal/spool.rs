@@ -28,7 +28,11 @@ use crate::base::ranges::RangeSet;
 
 mod base;
 mod begin;
+mod durable;
 mod files;
+
+pub use durable::Durable;
+pub(super) use durable::{Flushed, Found};
 
 use files::SpoolFile;
 pub(super) use files::{SpoolFiles, id_of};
@@ -41,6 +45,8 @@ pub struct Draft {
     inner: Mutex<Inner>,
     /// Held by whoever changes the file, for as long as that takes; taken before `inner`, which others need to look.
     changing: Mutex<()>,
+    /// Held by whoever syncs the file; taken before `changing`.
+    flushing: Mutex<()>,
     /// How many bytes are present, for those who must not wait while somebody copies into the file.
     present: AtomicU64,
 }
@@ -64,9 +70,10 @@ struct Inner {
     modified: Timestamp,
     promised: bool,
     frozen: bool,
-    /// Moves with every change of the bytes.
+    /// Moves with every change of the content.
     generation: u64,
-    synced: u64,
+    /// Counts every change of the file, what is filled in included.
+    changes: durable::Changes,
 }
 
 /// Whatever keeps the bytes of a base on this machine while it lives.
@@ -110,6 +117,7 @@ impl Draft {
     /// Its row, as of now.
     pub(super) fn row(&self, boot: &str) -> SpoolRow {
         let inner = self.lock();
+        let (synced, durable) = inner.durable();
         SpoolRow {
             id: self.id,
             ino: inner.ino,
@@ -123,7 +131,8 @@ impl Draft {
             hash: inner.hash.clone(),
             sums: Some(inner.sums.settled(inner.size).to_text()),
             promised: inner.promised,
-            synced: inner.synced == inner.generation,
+            synced,
+            durable,
             boot: boot.to_owned(),
             kept: None,
         }
@@ -175,7 +184,7 @@ impl Draft {
     }
 
     pub(super) fn promise(&self) {
-        self.lock().promised = true;
+        self.lock().promise();
     }
 
     /// It is sealed, and does not change from now on.
@@ -208,6 +217,7 @@ impl Draft {
         if let Err(error) = file.write_at(bytes, at) {
             // A part may have been written: of these bytes nothing is known but that they were being replaced.
             let size = inner.size;
+            inner.note_change(at..end);
             inner.sums.disturb(at..end.min(size).max(at));
             if end > size {
                 // What follows the end must read as zeros if the file grows later.
@@ -218,6 +228,10 @@ impl Draft {
             inner.generation += 1;
             return Err(error);
         }
+        // A gap becomes zeros.
+        let before = inner.size;
+        inner.note_change(before.min(at)..before.min(at) + 1);
+        inner.note_change(at..end);
         inner.sums.wrote(at, bytes);
         inner.present.insert(at..end);
         inner.borrowed.remove(at..end);
@@ -248,6 +262,9 @@ impl Draft {
             self.trust(&mut inner, size - 1..size)?;
         }
         self.file.get()?.set_len(size)?;
+        let before = inner.size;
+        // What a file ends in, and begins with anew if it grows: of what it gets beyond that there was nothing before.
+        inner.note_change(before.min(size)..before.max(size.min(before + 1)));
         inner.sums.cut(size);
         inner.present.truncate(size);
         inner.borrowed.truncate(size);
@@ -276,6 +293,7 @@ impl Draft {
         let end = range.end.min(inner.size);
         if range.start < end {
             self.trust_edges(&mut inner, range.start..end)?;
+            inner.note_change(range.start..end);
             inner.sums.disturb(range.start..end);
             self.file.get()?.punch_hole(range.start..end)?;
             inner.present.insert(range.start..end);
@@ -467,26 +485,6 @@ impl Draft {
         Ok(text)
     }
 
-    /// Whether the file really has what its row promises: for bytes that may not have reached the disk. What was
-    /// never summed cannot be answered for.
-    pub(super) fn is_intact(&self) -> bool {
-        let (size, base_limit, row_hash, summed) = {
-            let mut inner = self.lock();
-            let summed = inner.sums.open(inner.size).is_empty();
-            (inner.size, inner.base_limit, inner.hash.take(), summed)
-        };
-        match row_hash {
-            Some(hash) if base_limit == 0 => self.compute_hash().is_ok_and(|now| now == hash),
-            _ => summed && size > 0 && self.damage().is_ok_and(|damage| damage.is_empty()),
-        }
-    }
-
-    /// Whether its content was promised, and survives power loss.
-    pub(super) fn is_safe(&self) -> bool {
-        let inner = self.lock();
-        inner.promised && inner.synced == inner.generation
-    }
-
     pub(super) fn ino(&self) -> Ino {
         self.lock().ino
     }
@@ -496,21 +494,6 @@ impl Draft {
         let mut inner = self.lock();
         inner.replaced |= inner.ino != ino;
         inner.ino = ino;
-    }
-
-    /// Makes the bytes durable; returns whether anything had to be done.
-    pub(super) fn sync(&self) -> io::Result<bool> {
-        let generation = {
-            let inner = self.lock();
-            if inner.synced == inner.generation {
-                return Ok(false);
-            }
-            inner.generation
-        };
-        self.file.get()?.sync_data()?;
-        self.close_sums()?;
-        self.lock().synced = generation;
-        Ok(true)
     }
 }
 

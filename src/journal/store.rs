@@ -11,21 +11,24 @@
 //! does not agree with them is salvaged row by row (`opening`).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+mod log;
 mod opening;
 mod shorten;
 
 pub(super) use opening::Opened;
 
 use super::intent::{Base, Intent, Kind, Progress, Sent, SpoolId};
+use super::spool::Durable;
 use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
-use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::disk::{Disk, DiskFile};
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::ranges::RangeSet;
 
@@ -99,6 +102,9 @@ pub struct SpoolRow {
     pub promised: bool,
     /// Whether the bytes were synced to the disk when the row was written.
     pub synced: bool,
+    /// If they were not: what was promised before and is on the disk. Missing in rows of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable: Option<Durable>,
     /// The boot in which it was written; bytes that were not synced survive only within it.
     pub boot: String,
     /// Kept for the user: not part of any file any more.
@@ -259,6 +265,10 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     log: PathBuf,
     log_file: Mutex<Option<Arc<dyn DiskFile>>>,
+    /// A sync of the log has failed.
+    unsure: AtomicBool,
+    /// A sync of the main file has failed: the log is not carried over any more.
+    stays: AtomicBool,
     /// Remembers, outside the SQLite file, how far it was durable.
     seen: PathBuf,
 }
@@ -415,30 +425,6 @@ impl Store {
     #[cfg(test)]
     pub(super) fn refuse(&self, on: bool) {
         self.sql().connection.pragma_update(None, "query_only", on).expect("sets");
-    }
-
-    /// Makes every write so far durable. Takes no lock that writers need.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Disk`]
-    pub fn sync(&self) -> Result<(), StoreError> {
-        let seq = self.sql().census.seq;
-        let mut file = self.log_file.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*file {
-            Some(file) => file.sync_data()?,
-            None => {
-                let opened = self.disk.open(&self.log, Open::Read)?;
-                opened.sync_data()?;
-                // SQLite makes the log anew at each start, and would make its name durable only with the first
-                // checkpoint.
-                self.disk.sync_dir(self.log.parent().unwrap_or(Path::new(".")))?;
-                *file = Some(opened);
-            }
-        }
-        // Never ahead of the log. It need not be durable itself: an older number finds less, and nothing false.
-        let _ = opening::note_seen(&self.seen, seq);
-        Ok(())
     }
 
     /// Reads everything.

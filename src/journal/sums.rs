@@ -135,6 +135,11 @@ impl BlockSums {
             .collect()
     }
 
+    /// The blocks that anything was written to.
+    pub(super) fn written(&self) -> Vec<u64> {
+        self.blocks.keys().copied().collect()
+    }
+
     /// Takes the sum of a whole block.
     pub(super) fn close(&mut self, index: u64, bytes: &[u8]) {
         self.blocks.insert(index, Block::Summed { sum: crc32c(bytes), covers: bytes.len() as u64, trusted: true });

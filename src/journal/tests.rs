@@ -1,5 +1,7 @@
 //! What a mutation that cannot be written leaves behind: nothing.
 
+use std::path::Path;
+
 use crate::base::clock::SystemClock;
 use crate::base::disk::RealDisk;
 use crate::base::ids::{ContentTag, DriveId, MetaTag};
@@ -7,14 +9,21 @@ use crate::remote::Item;
 
 use super::*;
 
+mod fickle;
+mod loss;
+
 /// A journal on an index of an empty drive.
 fn journal(folder: &Path) -> Arc<Journal> {
+    open(folder, RealDisk::shared(), "this boot")
+}
+
+fn open(folder: &Path, disk: Arc<dyn Disk>, boot: &str) -> Arc<Journal> {
     let (journal, _) = Journal::open(Opening {
         folder: folder.join("journal"),
-        disk: RealDisk::shared(),
+        disk,
         clock: Arc::new(SystemClock::new()),
         settings: JournalSettings { debounce: Duration::from_secs(3600), min_free: 0 },
-        boot: "this boot".into(),
+        boot: boot.into(),
     })
     .expect("opens");
     let root = ItemId::new(&DriveId::new("b!drive"), "root");

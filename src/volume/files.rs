@@ -387,7 +387,7 @@ impl Volume {
         let sealed = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino))?;
         match self.settings.durability {
             Durability::Local => {}
-            Durability::Strict if sealed => self.journal.sync().await?,
+            Durability::Strict if sealed => self.journal.sync_content(ino).await?,
             Durability::Remote => self.reach_cloud(ino).await?,
             Durability::Strict => {}
         }
@@ -406,7 +406,7 @@ impl Volume {
             return self.reach_cloud(ino).await;
         }
         self.journal.checkpoint(ino)?;
-        self.journal.sync().await?;
+        self.journal.sync_content(ino).await?;
         Ok(())
     }
 

@@ -27,13 +27,17 @@ impl Draft {
 
     /// The version that it was made from has another tag now, and the same bytes. Says whether it was made from that.
     pub(in crate::journal) fn carry_base(&self, item: &ItemId, from: &ContentTag, to: &ContentTag) -> bool {
-        match &mut self.lock().base {
-            Some(base) if base.item == *item && base.tag == *from => {
+        let mut inner = self.lock();
+        let carry = |base: &mut SpoolBase| {
+            let is_it = base.item == *item && base.tag == *from;
+            if is_it {
                 base.tag = to.clone();
-                true
             }
-            _ => false,
-        }
+            is_it
+        };
+        // Both: what is to be gone back to was made from it, too.
+        let before = inner.durable_base().is_some_and(carry);
+        inner.base.as_mut().is_some_and(carry) || before
     }
 
     /// Bytes of the base that this misses are on this machine, and nowhere else perhaps; until this is complete, or gone,
@@ -68,6 +72,7 @@ impl Draft {
             inner.present.remove(range);
         }
         inner.hash = None;
+        inner.note_change(0..0);
         // Whoever has copied it meanwhile has a copy of something else.
         inner.generation += 1;
         self.count(&inner);
@@ -80,6 +85,7 @@ impl Draft {
         let mut inner = self.lock();
         inner.present.extend(given);
         inner.borrowed.extend(given);
+        inner.note_change(0..0);
         inner.generation += 1;
         self.count(&inner);
     }
@@ -106,6 +112,7 @@ impl Draft {
         for range in wanted.iter() {
             let (from, to) = ((range.start - at) as usize, (range.end - at) as usize);
             self.trust_edges(&mut inner, range.clone())?;
+            inner.note_change(range.clone());
             inner.sums.disturb(range.clone());
             self.file.get()?.write_at(&bytes[from..to], range.start)?;
             inner.present.insert(range.clone());
@@ -160,17 +167,12 @@ impl Draft {
         let filled = copy(&*file);
         let mut inner = self.lock();
         for range in filled.iter() {
+            inner.note_change(range.clone());
             inner.sums.disturb(range);
         }
         let Inner { present, borrowed, .. } = &mut *inner;
         present.extend(&filled);
         borrowed.extend(&filled);
         self.count(&inner);
-    }
-
-    /// Bytes of the base that were filled in are durable and summed on return.
-    pub(in crate::journal) fn sync_filled(&self) -> io::Result<()> {
-        self.file.get()?.sync_data()?;
-        self.close_sums()
     }
 }

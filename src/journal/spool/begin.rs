@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, TryLockError};
 
+use super::durable::Changes;
 use super::files::{SpoolFile, SpoolFiles, file_name};
 use super::{Draft, Inner};
 use crate::base::clock::Timestamp;
@@ -31,6 +32,7 @@ impl Draft {
             id,
             file,
             changing: Mutex::default(),
+            flushing: Mutex::default(),
             present: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 ino,
@@ -48,7 +50,7 @@ impl Draft {
                 promised: false,
                 frozen: false,
                 generation: 1,
-                synced: 0,
+                changes: Changes::of_new(),
             }),
         })
     }
@@ -91,6 +93,7 @@ impl Draft {
             id,
             file,
             changing: Mutex::default(),
+            flushing: Mutex::default(),
             present: AtomicU64::new(inner.present.total()),
             inner: Mutex::new(Inner {
                 ino: inner.ino,
@@ -108,7 +111,7 @@ impl Draft {
                 promised: false,
                 frozen: false,
                 generation: 1,
-                synced: 0,
+                changes: Changes::of_new(),
             }),
         }
     }
@@ -137,6 +140,7 @@ impl Draft {
             id: row.id,
             file: spool,
             changing: Mutex::default(),
+            flushing: Mutex::default(),
             present: AtomicU64::new(row.present.total()),
             inner: Mutex::new(Inner {
                 ino: row.ino,
@@ -154,7 +158,7 @@ impl Draft {
                 promised: row.promised,
                 frozen: true,
                 generation: 1,
-                synced: u64::from(row.synced),
+                changes: Changes::of_row(row),
             }),
         })
     }

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::config::DbConfig;
@@ -164,6 +165,8 @@ impl Store {
             disk,
             log,
             log_file: Mutex::new(None),
+            unsure: AtomicBool::new(false),
+            stays: AtomicBool::new(false),
             seen,
         };
         store.skip_spools(spools)?;

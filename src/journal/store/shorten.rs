@@ -11,10 +11,12 @@
 //!
 //! Always true here: SQLite syncs the log before it changes the file, and the file before the log may begin anew
 //! (<https://sqlite.org/wal.html>). So what was durable in the log stays durable, and a log that was carried over in part
-//! is as good as before.
+//! is as good as before. After a sync that has failed nobody knows what is in the file, though the next one succeeds: then
+//! nothing is carried over any more, the log grows, and the next start, which carries over all of it, begins with it whole.
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +52,17 @@ impl Store {
     ///
     /// [`StoreError`]; the log is as it was, or shorter.
     pub fn shorten_log(&self) -> Result<(), StoreError> {
+        if self.stays.load(Ordering::Relaxed) || self.unsure.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let shortened = self.carry_all_over();
+        if shortened.as_ref().is_err_and(is_failed_sync) {
+            self.stays.store(true, Ordering::Relaxed);
+        }
+        shortened
+    }
+
+    fn carry_all_over(&self) -> Result<(), StoreError> {
         let Some(log) = self.log_file.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return Ok(()) };
         if !reaches(&*log, LONG / FRAME)? {
             return Ok(());
@@ -65,7 +78,7 @@ impl Store {
                 return Ok(());
             }
             // SQLite leaves that to the turn that catches up, in which somebody may have to wait.
-            carrier.file.sync_data()?;
+            carrier.file.sync_data().inspect_err(|_| self.stays.store(true, Ordering::Relaxed))?;
         }
         if reaches(&*log, TOO_LONG / FRAME)? {
             let _waiting = self.sql();
@@ -73,6 +86,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn is_failed_sync(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC)
 }
 
 impl Carrier {

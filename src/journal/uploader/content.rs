@@ -131,13 +131,12 @@ impl Uploader {
             let _ = tokio::task::spawn_blocking(move || versions.adopt(&id, &tag, &draft)).await;
         }
         if let Some(begun) = self.journal.copy_with_gaps(intent.ino, draft) {
-            let (copy, landing) = (begun.clone(), draft.clone());
+            let (journal, landing) = (self.journal.clone(), draft.clone());
             // What cannot be handed on is told when it is missed.
-            match blocking(move || begun.fill_from(&landing).and_then(|()| begun.sync_filled())).await {
-                Ok(()) => self.journal.note_filled(copy.id),
-                Err(error) => {
-                    tracing::warn!(ino = %intent.ino, ?error, "an edit begun since may miss a part of the file")
-                }
+            let handed_on =
+                blocking(move || begun.fill_from(&landing).and_then(|()| journal.sync_filled(&begun))).await;
+            if let Err(error) = handed_on {
+                tracing::warn!(ino = %intent.ino, ?error, "an edit begun since may miss a part of the file");
             }
         }
         let landed = self.journal.acknowledge(intent.ino, &self.with_our_time(item, intent), Some(spool), exact)?;

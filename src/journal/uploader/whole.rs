@@ -86,9 +86,8 @@ impl Uploader {
             }
         }
         // The row must not speak of bytes that a power failure could still take.
-        let filled = draft.clone();
-        blocking(move || filled.sync_filled()).await?;
-        self.journal.note_filled(draft.id);
+        let (journal, filled) = (self.journal.clone(), draft.clone());
+        blocking(move || journal.sync_filled(&filled)).await?;
         Ok(())
     }
 
