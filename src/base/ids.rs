@@ -96,6 +96,9 @@ impl fmt::Display for Ino {
 pub trait InoSource: Send + Sync + 'static {
     /// A number that was never handed out before.
     fn next_ino(&self) -> Ino;
+
+    /// A number that is stored somewhere. To be told of the highest before the first is asked for.
+    fn is_stored(&self, _highest: Ino) {}
 }
 
 /// An open file or directory handle.

@@ -214,11 +214,9 @@ impl Index {
         anchors: &[(Ino, ItemId)],
         inos: &Arc<dyn InoSource>,
     ) -> IndexResult<Self> {
-        let mut readers = Vec::new();
-        for _ in 0..4 {
-            readers.push(Mutex::new(schema::reader(path)?));
-        }
+        let readers = (0..4).map(|_| schema::reader(path).map(Mutex::new)).collect::<Result<_, _>>()?;
         let count = schema::count(&writer)?;
+        inos.is_stored(schema::highest(&writer)?);
         let index = Self {
             drive: root.drive.clone(),
             writer: Mutex::new(writer),

@@ -129,6 +129,13 @@ pub(super) fn create(path: &Path, root: &ItemId) -> IndexResult<Connection> {
     Ok(connection)
 }
 
+/// The highest number that stands for something, or has.
+pub(super) fn highest(connection: &Connection) -> IndexResult<Ino> {
+    let of = |table| connection.query_row(&format!("SELECT max(ino) FROM {table}"), [], |row| row.get(0));
+    let (items, gone): (Option<i64>, Option<i64>) = (of("items")?, of("gone")?);
+    Ok(Ino(items.max(gone).unwrap_or(0) as u64))
+}
+
 /// How many rows there are, as noted by the last transaction that changed it; counted if it is not known.
 pub(super) fn count(connection: &Connection) -> IndexResult<i64> {
     let noted: Option<String> =

@@ -204,7 +204,7 @@ impl UnderWay {
 struct Numbers {
     next: Mutex<(u64, u64)>,
     spools: Mutex<(u64, u64)>,
-    /// Inode numbers made up so far because none could be reserved.
+    /// Inode numbers made up so far because none could be reserved, in this run and those before.
     made_up: AtomicU64,
     reserve: Box<dyn Fn(u64) -> JournalResult<u64> + Send + Sync>,
 }
@@ -217,6 +217,9 @@ const INO_BLOCK: u64 = 10_000;
 /// A reservation is a step of the journal's file; one for each new file would be a third of what making it costs.
 const SPOOL_BLOCK: u64 = 64;
 
+/// Numbers from here on are made up: far above every block.
+const MADE_UP: u64 = 1 << 62;
+
 impl InoSource for Numbers {
     fn next_ino(&self) -> Ino {
         let mut range = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,16 +227,21 @@ impl InoSource for Numbers {
             match (self.reserve)(INO_BLOCK) {
                 Ok(start) => *range = (start, start + INO_BLOCK),
                 Err(error) => {
-                    // The journal cannot be written. Numbers far above every block keep the mount readable;
-                    // they are not persistent, and nothing that is stored can use them.
+                    // The journal cannot be written. A number that is made up keeps the mount readable. It may be stored
+                    // once there is room again, so it is one that is not, and the next caller asks for a block anew.
                     tracing::error!(%error, "no inode numbers can be reserved");
-                    let start = (1 << 62) + self.made_up.fetch_add(INO_BLOCK, Ordering::Relaxed);
-                    *range = (start, start + INO_BLOCK);
+                    return Ino(MADE_UP + self.made_up.fetch_add(1, Ordering::Relaxed));
                 }
             }
         }
         range.0 += 1;
         Ino(range.0 - 1)
+    }
+
+    fn is_stored(&self, highest: Ino) {
+        if let Some(made_up) = highest.0.checked_sub(MADE_UP) {
+            self.made_up.fetch_max(made_up + 1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use super::store::{Batch, KeptFor, Opened, SpoolRow, Store};
 use super::{Journal, JournalResult, JournalSettings, Numbers, Overlay, ParkReason, SpoolId, State};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::disk::{Disk, Open};
-use crate::base::ids::{Ino, ItemId};
+use crate::base::ids::{Ino, InoSource as _, ItemId};
 use crate::base::ranges::RangeSet;
 use crate::index::Index;
 
@@ -79,6 +79,7 @@ impl Journal {
         let Opened { store, damage } = Store::open(disk.clone(), &folder, highest.map_or(0, |id| id.0), &boot, now)?;
         let loaded = store.load()?;
         let store = Arc::new(store);
+        let highest_ino = loaded.inos().max().unwrap_or(Ino(0));
 
         let mut found: HashMap<SpoolId, String> = HashMap::new();
         for entry in disk.list_dir(&spool_folder)? {
@@ -153,6 +154,7 @@ impl Journal {
             made_up: AtomicU64::new(0),
             reserve: Box::new(reserve),
         });
+        inos.is_stored(highest_ino);
         let journal = Arc::new(Self {
             store,
             disk,

@@ -472,6 +472,13 @@ fn next_of(sql: &Connection, key: &str, first: i64) -> rusqlite::Result<i64> {
 }
 
 impl Loaded {
+    /// Every inode number that is stored.
+    pub(super) fn inos(&self) -> impl Iterator<Item = Ino> {
+        let intents = self.intents.iter().flat_map(|intent| [intent.ino, intent.parent]);
+        let named = self.modes.iter().map(|(ino, _)| *ino).chain(self.anchors.iter().map(|(ino, _)| *ino));
+        intents.chain(self.spools.iter().map(|row| row.ino)).chain(named)
+    }
+
     fn take_intent(&mut self, ino: i64, parent: i64, name: String, text: &str) {
         let row = match serde_json::from_str::<IntentRow>(text) {
             Ok(row) => row,

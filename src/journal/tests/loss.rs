@@ -251,3 +251,29 @@ async fn a_log_whose_sync_failed_is_written_again() {
     assert_eq!(life.lose_power(0, false).read(ino).as_deref(), Some(b"the only copy".as_slice()));
     assert!(failed.is_err(), "a program was told that it is safe");
 }
+
+/// Numbers that were made up when the journal could not be written are stored when it can be again; the next run, in the
+/// same trouble, makes up others.
+#[tokio::test]
+async fn a_made_up_number_is_made_up_once() {
+    for stored_in in ["the index", "the journal"] {
+        // No block is open in a new run.
+        let life = Life::begin().die(|_| {});
+        life.journal.store.refuse(true);
+        let (made_up, _) = life.journal.index().write(|txn| txn.upsert(&in_the_cloud("a", "a", "1"))).expect("writes");
+        assert!(made_up.0 >= MADE_UP, "{stored_in}");
+        life.journal.store.refuse(false);
+        assert!(life.journal.inos().next_ino().0 < MADE_UP, "{stored_in}: there is room again");
+        if stored_in == "the journal" {
+            let journal = &life.journal;
+            let intent = Intent::about(made_up, journal.known(&journal.lock(), made_up).expect("known"), journal.now());
+            let intent = Intent { deleted: true, ..intent };
+            journal.apply(&mut journal.lock(), Batch { put: vec![intent], ..Batch::default() }).expect("stored");
+            std::fs::remove_dir_all(life.dir.path().join("index")).expect("the index is lost");
+        }
+        let again = life.die(|_| {});
+        again.journal.store.refuse(true);
+        let next = again.journal.inos().next_ino();
+        assert!(next.0 >= MADE_UP && next != made_up, "{stored_in}: it stands for something");
+    }
+}
