@@ -322,14 +322,15 @@ impl SpoolRow {
         }
         Self {
             size: state.size,
-            present: state.present,
-            borrowed: state.borrowed,
+            present: state.present.clone(),
+            borrowed: state.borrowed.clone(),
             base_limit: state.base_limit,
-            base: state.base,
+            base: state.base.clone(),
             hash: None,
             sums: Some(known.to_text()),
             synced: false,
-            durable: None,
+            // The power may fail again before the next sync.
+            durable: Some(Durable { changed: doubted.clone(), ..state }),
             ..self.clone()
         }
     }
@@ -339,7 +340,10 @@ impl SpoolRow {
         let mut state = self.state();
         state.present.insert(state.size..found.length);
         state.size = state.size.max(found.length);
-        Self { durable: self.durable.clone(), ..self.as_found(&state, &RangeSet::of(0..u64::MAX), found) }
+        let all = RangeSet::of(0..u64::MAX);
+        let durable = self.synced.then(|| self.state()).or(self.durable.clone());
+        let durable = durable.map(|state| Durable { changed: all.clone(), ..state });
+        Self { durable, ..self.as_found(&state, &all, found) }
     }
 }
 

@@ -73,6 +73,13 @@ impl FickleDisk {
         self.0.lock().expect("no panic with it")
     }
 
+    /// What is there now is durable.
+    pub(super) fn holding(folder: &Path) -> Self {
+        let drafts = files_in(folder).into_iter().filter(|path| !is_of_sqlite(path));
+        let durable = drafts.map(|path| (path.clone(), std::fs::read(path).expect("a file of ours"))).collect();
+        Self(Arc::new(Mutex::new(Platter { durable, ..Platter::default() })))
+    }
+
     /// Syncs of files whose path has this in it fail from now on.
     pub(super) fn refuse(&self, part: &str) {
         self.lock().refusing.insert(part.to_owned());

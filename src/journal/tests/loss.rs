@@ -29,7 +29,7 @@ impl Life {
             self.disk.after_death(self.dir.path(), dir.path())
         };
         prepare(&disk);
-        Self::on(dir, disk, "this boot")
+        Self::on(dir, disk, &self.journal.boot)
     }
 
     /// The same after a loss of power; of what was not synced so many changes of each file have arrived.
@@ -39,7 +39,10 @@ impl Life {
             let _state = self.journal.lock();
             self.disk.power_loss(self.dir.path(), dir.path(), arriving, log);
         }
-        Self::on(dir, FickleDisk::default(), "the next boot")
+        let disk = FickleDisk::holding(dir.path());
+        // No two of a test are the same.
+        let boot = dir.path().to_string_lossy().into_owned();
+        Self::on(dir, disk, &boot)
     }
 
     fn create(&self, name: &str) -> Ino {
@@ -140,6 +143,23 @@ async fn what_was_fsynced_survives_whatever_is_written_over_it() {
             assert!(found == wanted || arriving == 2 && found.len() == 5300, "{closes}, {arriving}");
         }
     }
+}
+
+/// The daemon dies after an fsync, and the power fails before the next one has made anything safe.
+#[tokio::test]
+async fn what_was_fsynced_survives_a_death_and_a_loss_of_power_after_it() {
+    let first = Life::begin();
+    let ino = first.create("f");
+    first.write(ino, 0, &[1; 300]);
+    first.fsync(ino).await.expect("safe");
+    first.disk.refuse("spool");
+    first.write(ino, 200, &[2; 300]);
+    let second = first.die(|disk| disk.refuse("spool"));
+    assert_eq!(second.read(ino).map(|found| found.len()), Some(500));
+    let third = second.lose_power(0, true);
+    assert_eq!(third.read(ino), Some(vec![1; 300]));
+    // And once more, as it is.
+    assert_eq!(third.lose_power(usize::MAX, true).read(ino), Some(vec![1; 300]));
 }
 
 /// It is written on through another descriptor while the close of the first is made safe.
