@@ -32,7 +32,7 @@ async fn survives(durability: Durability, wait: Duration) -> usize {
         running.stop().await;
     }
     let film = Film::begin(world.home.path());
-    let core = world.open_with(remote.clone(), world.home.path(), Arc::new(FilmedDisk(film.clone())), 0).await;
+    let core = world.open_with(remote.clone(), world.home.path(), Arc::new(FilmedDisk::of(&film)), 0).await;
     User(&core).write("report", b"the only copy").await.expect("written");
     tokio::time::sleep(wait).await;
     film.stop();

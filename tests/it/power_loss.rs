@@ -2,7 +2,7 @@
 //!
 //! Without a network the tree that is found is exactly that of some moment between the last `fsync` that returned and
 //! the loss, except that a file whose newest content had not been synced may have an older one, or be gone if it was
-//! new: never a torn one. With a cloud at the other end, what had been synced is found with acceptable content, here or
+//! new: never a torn one. What a handle writes in place after an `fsync` may be there in any part. With a cloud at the other end, what had been synced is found with acceptable content, here or
 //! there, and after a while both sides have the same tree.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +10,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use onedrive_mount::base::ids::{Fh, Ino};
 use onedrive_mount::daemon::core::Core;
 use onedrive_mount::emulator::{Course, Flavour, When};
+use onedrive_mount::journal::Piece;
 use onedrive_mount::remote::{DriveIdentity, SharedRemote};
-use onedrive_mount::volume::{OpenHow, VolumeError, VolumeResult};
+use onedrive_mount::volume::{OpenHow, SetAttributes, VolumeError, VolumeResult};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
+
+mod expected;
+
+use expected::{Found, Shadow, is_of, missing};
 
 use crate::world::generated::{self, Dice};
 use crate::world::model::{Model, Node};
@@ -31,9 +37,43 @@ enum Step {
     Call(Op),
     /// `fsync` of this file, if it is there: with it everything before it is safe.
     Sync(String),
+    /// A file is open for a while, and written in place.
+    Held(String, Part),
+    /// The daemon dies, and another one begins.
+    Die,
 }
 
-fn steps(ops: Vec<Op>, syncs: &[u8]) -> Vec<Step> {
+/// What is done through one handle.
+#[derive(Clone, Debug)]
+enum Part {
+    Open,
+    Write(usize, Vec<u8>),
+    Cut(usize),
+    Sync,
+    Close,
+}
+
+impl Step {
+    fn is_sync(&self) -> bool {
+        matches!(self, Self::Sync(_) | Self::Held(_, Part::Sync))
+    }
+
+    /// What the reference becomes.
+    fn play(&self, model: &mut Model) {
+        match self {
+            Self::Call(op) => drop(ops::play(model, op)),
+            Self::Held(path, Part::Write(at, bytes)) => drop(model.patch(path, *at, bytes)),
+            Self::Held(path, Part::Cut(size)) => {
+                if let Some(Node::File(content)) = model.0.get_mut(path) {
+                    content.resize(*size, 0);
+                }
+            }
+            Self::Sync(_) | Self::Held(..) | Self::Die => {}
+        }
+    }
+}
+
+fn steps(ops: Vec<Op>, syncs: &[u8], dice: &mut Dice) -> Vec<Step> {
     let mut steps = Vec::new();
     for (at, op) in ops.into_iter().enumerate() {
         let touched = match &op {
@@ -48,110 +88,69 @@ fn steps(ops: Vec<Op>, syncs: &[u8]) -> Vec<Step> {
             }
             op => steps.push(Step::Call(op)),
         }
-        if let Some(path) = touched
-            && syncs[at % syncs.len()].is_multiple_of(5)
-        {
-            steps.push(Step::Sync(path));
+        if let Some(path) = touched {
+            if syncs[at % syncs.len()].is_multiple_of(5) {
+                steps.push(Step::Sync(path));
+            } else if dice.below(5) == 0 {
+                steps.push(Step::Held(path.clone(), Part::Open));
+                for _ in 0..1 + dice.below(6) {
+                    let part = match dice.below(5) {
+                        0 | 1 => Part::Write(dice.index(50), vec![1 + dice.below(255) as u8; 1 + dice.index(20)]),
+                        2 => Part::Cut(dice.index(3) * dice.index(30)),
+                        _ => Part::Sync,
+                    };
+                    steps.push(Step::Held(path.clone(), part));
+                }
+                steps.push(Step::Held(path, Part::Close));
+            }
+        }
+        if dice.below(12) == 0 {
+            steps.push(Step::Die);
         }
     }
     steps
 }
 
-async fn carry_out(core: &Core, step: &Step) -> VolumeResult<()> {
+/// The file that is open.
+type Open = Option<(Ino, Fh)>;
+
+async fn carry_out(core: &Core, step: &Step, open: &mut Open) -> VolumeResult<()> {
     let user = User(core);
+    let volume = &core.volume;
     match step {
         Step::Call(op) => user.carry_out(op).await,
         Step::Sync(path) => {
             let ino = user.walk(path).await?;
-            let fh = core.volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await?.fh;
-            let synced = core.volume.fsync(ino, Some(fh), false).await;
-            core.volume.release(ino, fh);
+            let fh = volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await?.fh;
+            let synced = volume.fsync(ino, Some(fh), false).await;
+            volume.release(ino, fh);
             synced
         }
-    }
-}
-
-/// What may be found of one file.
-#[derive(Clone, Debug, Default)]
-struct Content {
-    acceptable: BTreeSet<Vec<u8>>,
-    /// Whether some content was safe: then it may not be gone.
-    must: bool,
-    /// Follows the file through its renames.
-    lineage: u64,
-}
-
-/// The reference with, for each file, what may be found of it. The content of a node is the number of its [`Content`].
-#[derive(Clone)]
-struct Shadow {
-    tree: Model,
-    contents: Vec<Content>,
-}
-
-impl Shadow {
-    /// Everything is safe.
-    fn of(model: &Model) -> Self {
-        let mut shadow = Self { tree: Model::default(), contents: Vec::new() };
-        for (path, node) in &model.0 {
-            let node = match node {
-                Node::Folder => Node::Folder,
-                Node::File(bytes) => {
-                    let lineage = shadow.contents.len() as u64;
-                    shadow.add(Content { acceptable: BTreeSet::from([bytes.clone()]), must: true, lineage })
-                }
-            };
-            shadow.tree.0.insert(path.clone(), node);
+        Step::Held(path, Part::Open) => {
+            *open = Some(user.open(path).await?);
+            Ok(())
         }
-        shadow
-    }
-
-    fn add(&mut self, content: Content) -> Node {
-        self.contents.push(content);
-        Node::File((self.contents.len() as u32 - 1).to_le_bytes().to_vec())
-    }
-
-    fn content(&self, path: &str) -> Option<&Content> {
-        match self.tree.0.get(path)? {
-            Node::File(number) => {
-                Some(&self.contents[u32::from_le_bytes(number.as_slice().try_into().expect("a number")) as usize])
-            }
-            Node::Folder => None,
-        }
-    }
-
-    /// A step that succeeded; `after` is the reference after it.
-    fn play(&mut self, step: &Step, after: &Model) {
-        match step {
-            Step::Call(Op::Write(path, _) | Op::Patch(path, ..)) => {
-                let fresh = Content { lineage: 1 << 32 | self.contents.len() as u64, ..Content::default() };
-                let mut content = self.content(path).cloned().unwrap_or(fresh);
-                if let Some(Node::File(bytes)) = after.0.get(path) {
-                    content.acceptable.insert(bytes.clone());
+        Step::Held(_, part) => {
+            let (ino, fh) = open.ok_or(VolumeError::BadHandle)?;
+            match part {
+                Part::Open => Ok(()),
+                Part::Write(at, bytes) => volume.write(ino, Some(fh), *at as u64, bytes).await.map(|_| ()),
+                Part::Cut(size) => {
+                    let change = SetAttributes { size: Some(*size as u64), ..SetAttributes::default() };
+                    volume.setattr(ino, Some(fh), change).await.map(|_| ())
                 }
-                let node = self.add(content);
-                self.tree.0.insert(path.clone(), node);
-            }
-            Step::Call(Op::Rename(from, to)) => {
-                let (moved, replaced) = (self.content(from).cloned(), self.content(to).cloned());
-                if from != to
-                    && self.tree.rename(from, to).is_ok()
-                    && let (Some(moved), Some(replaced)) = (moved, replaced)
-                    && !moved.must
-                {
-                    // A new file over an old one: until it is safe the old one may come back.
-                    let acceptable = moved.acceptable.union(&replaced.acceptable).cloned().collect();
-                    let node = self.add(Content { acceptable, must: replaced.must, lineage: replaced.lineage });
-                    self.tree.0.insert(to.clone(), node);
+                Part::Sync => volume.fsync(ino, Some(fh), false).await,
+                Part::Close => {
+                    let flushed = volume.flush(ino, fh).await;
+                    volume.release(ino, fh);
+                    *open = None;
+                    flushed
                 }
             }
-            Step::Call(op) => drop(ops::play(&mut self.tree, op)),
-            Step::Sync(_) => {}
         }
+        Step::Die => Ok(()),
     }
 }
-
-/// The tree that is found; `None` for content that is not on this machine.
-type Found = BTreeMap<String, Option<Node>>;
 
 async fn look(core: &Core) -> Result<Found, TestCaseError> {
     let user = User(core);
@@ -181,62 +180,29 @@ async fn look(core: &Core) -> Result<Found, TestCaseError> {
     Ok(tree)
 }
 
-/// Whether this is exactly the tree of a moment, as far as it was safe.
-fn is_of(found: &Found, shadow: &Shadow) -> bool {
-    let expected = found.keys().all(|path| shadow.tree.0.contains_key(path));
-    expected
-        && shadow.tree.0.iter().all(|(path, node)| match (node, found.get(path)) {
-            (Node::Folder, Some(Some(Node::Folder))) => true,
-            (Node::File(_), Some(Some(Node::File(bytes)))) => {
-                shadow.content(path).is_some_and(|content| content.acceptable.contains(bytes))
-            }
-            (Node::File(_), None) => shadow.content(path).is_some_and(|content| !content.must),
-            _ => false,
-        })
-}
-
-/// A safe file of which there is nothing acceptable, neither here nor in the cloud. It may have been deleted or
-/// replaced in one of the moments.
-fn missing(found: &Found, shadows: &[Shadow], cloud: &BTreeSet<Vec<u8>>) -> Option<String> {
-    let first = shadows.first()?;
-    first.tree.0.iter().find_map(|(path, _)| {
-        let safe = first.content(path)?;
-        let places: Vec<(&String, &Content)> = shadows
-            .iter()
-            .filter_map(|shadow| {
-                let path = shadow
-                    .tree
-                    .0
-                    .keys()
-                    .find(|path| shadow.content(path).is_some_and(|c| c.lineage == safe.lineage))?;
-                Some((path, shadow.content(path)?))
-            })
-            .collect();
-        if places.len() < shadows.len() {
-            return None;
-        }
-        let there = places.iter().any(|(path, content)| match found.get(*path) {
-            Some(Some(Node::File(bytes))) => content.acceptable.contains(bytes),
-            Some(None) => content.acceptable.iter().any(|bytes| cloud.contains(bytes)) || content.acceptable.len() > 1,
-            _ => false,
-        });
-        let in_the_cloud =
-            places.iter().any(|(_, content)| content.acceptable.iter().any(|bytes| cloud.contains(bytes)));
-        (!there && !in_the_cloud).then(|| path.clone())
-    })
-}
-
-/// What is in the journal.
-fn waiting(core: &Core) -> Vec<Vec<u8>> {
+/// What is in the journal. What an edit does not have here is that of its base, one of the contents that the cloud keeps.
+fn waiting(core: &Core, former: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
     let ids: Vec<_> = core.journal.view(|all| all.iter().filter_map(|intent| intent.sealed).collect());
-    ids.into_iter()
-        .filter_map(|id| core.journal.draft(id))
-        .filter_map(|draft| {
-            let mut bytes = Vec::new();
-            draft.read_all(draft.size(), |piece| bytes.extend_from_slice(piece)).ok()?;
-            Some(bytes)
-        })
-        .collect()
+    let mut found = Vec::new();
+    for draft in ids.into_iter().filter_map(|id| core.journal.draft(id)) {
+        let Ok(pieces) = draft.read(0..draft.size()) else { continue };
+        let of = |base: &[u8]| {
+            let bytes = pieces.iter().map(|piece| match piece {
+                Piece::Here(bytes) => Some(&bytes[..]),
+                Piece::Base(range) => base.get(range.start as usize..range.end as usize),
+            });
+            Some(bytes.collect::<Option<Vec<_>>>()?.concat())
+        };
+        match draft.base().filter(|_| !draft.missing().is_empty()) {
+            None => found.extend(of(&[])),
+            Some(base) => {
+                found.extend(
+                    former.iter().filter(|whole| whole.len() as u64 == base.size).filter_map(|whole| of(whole)),
+                );
+            }
+        }
+    }
+    found
 }
 
 /// A piece of work, on film.
@@ -276,7 +242,7 @@ fn clip(text: String) -> TestCaseError {
 }
 
 impl Take {
-    async fn shoot(flavour: Side, steps: Vec<Step>, online: bool) -> Result<Self, TestCaseError> {
+    async fn shoot(flavour: Side, steps: Vec<Step>, online: bool, end: Option<usize>) -> Result<Self, TestCaseError> {
         let mut world = World::new(flavour).await;
         world.home = fast_home();
         world.debounce = Duration::from_millis(3);
@@ -295,13 +261,17 @@ impl Take {
         tokio::time::sleep(Duration::from_millis(20)).await;
 
         let film = Film::begin(world.home.path());
-        let disk = Arc::new(FilmedDisk(film.clone()));
-        let core = world.open_with(remote, world.home.path(), disk, 0).await;
+        let mut disk = FilmedDisk::of(&film);
+        let core = world.open_with(remote.clone(), world.home.path(), Arc::new(disk.clone()), 0).await;
         let cloud = Arc::new(Mutex::new(vec![(0, BTreeSet::new())]));
-        let running = if online { Ok(world.run_core(core).await) } else { Err(core) };
+        let mut running = if online { Ok(world.run_core(core).await) } else { Err(core) };
         {
             let (drive, film, cloud) = (world.emulator.drive().clone(), film.clone(), cloud.clone());
             world.emulator.set_witness(Some(Arc::new(move |moment| {
+                if film.has_ended() {
+                    // The power has failed: nothing leaves this machine any more.
+                    return Course::Vanish;
+                }
                 if moment.when == When::After && moment.method != "GET" {
                     // Two that end at the same time must not write down the older state last.
                     let mut cloud = cloud.lock().expect("no panic");
@@ -311,20 +281,46 @@ impl Take {
                 Course::Go
             })));
         }
-        let core = match &running {
-            Ok(Running { core, .. }) | Err(core) => core,
-        };
+        film.end_at(end);
+        let mut open = None;
         let mut states = vec![Model::default()];
         let (mut times, mut succeeded) = (Vec::new(), Vec::new());
         for step in &steps {
             let began = film.now();
-            let result = carry_out(core, step).await;
+            if film.has_ended() {
+                break;
+            }
+            if matches!(step, Step::Die) {
+                // What it has begun it does not finish: it is not dropped, and its disk is gone.
+                disk.die();
+                disk = FilmedDisk::of(&film);
+                match running {
+                    Ok(Running { core, tasks }) => {
+                        drop(tasks);
+                        std::mem::forget(core);
+                    }
+                    Err(core) => std::mem::forget(core),
+                }
+                let (remote, disk) = (remote.clone(), Arc::new(disk.clone()));
+                let core = world.open_parts(remote, identity.clone(), world.home.path(), disk, 0, "this boot");
+                running = if online { Ok(world.run_core(core).await) } else { Err(core) };
+            }
+            let core = match &running {
+                Ok(Running { core, .. }) | Err(core) => core,
+            };
+            // What is cut off by the end has happened or not; both are among what may be found.
+            let result = tokio::select! {
+                result = carry_out(core, step, &mut open) => result,
+                () = film.ended() => Ok(()),
+            };
             let mut model = states.last().expect("one").clone();
-            if let (Ok(()), Step::Call(op)) = (&result, step) {
-                let _ = ops::play(&mut model, op);
+            if result.is_ok() {
+                step.play(&mut model);
             }
             succeeded.push(result.is_ok());
-            times.push((began, film.now()));
+            // What ends after the film promises nothing in it.
+            let ended = film.now();
+            times.push((began, if film.has_ended() { usize::MAX } else { ended }));
             states.push(model);
         }
         film.stop();
@@ -342,7 +338,7 @@ impl Take {
         let begun = self.times.iter().filter(|(began, _)| *began < moment).count();
         let safe = (0..begun)
             .rev()
-            .find(|at| matches!(self.steps[*at], Step::Sync(_)) && self.succeeded[*at] && self.times[*at].1 <= moment)
+            .find(|at| self.steps[*at].is_sync() && self.succeeded[*at] && self.times[*at].1 <= moment)
             .map_or(0, |at| at + 1);
         let mut shadow = Shadow::of(&self.states[safe]);
         let mut shadows = vec![shadow.clone()];
@@ -399,20 +395,22 @@ impl Take {
         if !online && !shadows.iter().any(|shadow| is_of(&found, shadow)) {
             return Err(explain("this tree never was"));
         }
+        let former: BTreeSet<Vec<u8>> =
+            self.cloud.iter().filter(|(from, _)| *from <= moment).flat_map(|(_, there)| there.clone()).collect();
         let mut elsewhere = self.cloud_at(moment).clone();
         if online {
             // What waits in a folder that is in the cloud shows when the folder does.
-            elsewhere.extend(waiting(&core));
+            elsewhere.extend(waiting(&core, &former));
         }
-        if let Some(path) = missing(&found, &shadows, &elsewhere) {
+        if let Some(path) = missing(&found, &shadows, &elsewhere, &former) {
             return Err(explain(&format!("{path} is lost")));
         }
         Ok(())
     }
 
-    /// The power fails at the end, and the new start has a network.
-    async fn fail_online(&self, seed: u64) -> Result<(), TestCaseError> {
-        let moment = self.film.now();
+    /// The power fails, and the new start has a network. While sending only at the end of the film: the cloud is as it was
+    /// then.
+    async fn fail_online(&self, moment: usize, seed: u64) -> Result<(), TestCaseError> {
         let home = fast_home();
         self.film.survive(moment, &mut Dice(seed), &[], home.path());
         let world = &self.world;
@@ -454,8 +452,12 @@ impl Take {
             )));
         }
         let shadows = self.shadows(moment);
-        if let Some(path) = missing(&found, &shadows, &contents_of(&cloud)) {
+        if let Some(path) = missing(&found, &shadows, &contents_of(&cloud), &BTreeSet::new()) {
             return Err(clip(format!("seed {seed}: {path} is lost; found {found:?}\nsteps {:?}", self.steps)));
+        }
+        let known = |path: &String| shadows.iter().any(|shadow| shadow.tree.0.contains_key(path));
+        if let Some(path) = found.keys().find(|path| !known(path)) {
+            return Err(clip(format!("seed {seed}: {path} was never there; found {found:?}\nsteps {:?}", self.steps)));
         }
         running.stop().await;
         Ok(())
@@ -486,7 +488,7 @@ fn run(flavour: Side, online: bool, points: u32) {
     let wanted: u64 = generated::asked("POWER_POINTS").unwrap_or(u64::from(points));
     let runtime = generated::runtime(2);
     let tried = AtomicU64::new(0);
-    let per_take = generated::asked("POWER_PER_TAKE").unwrap_or(100);
+    let per_take = generated::asked("POWER_PER_TAKE").unwrap_or(10);
     let input = (prop::collection::vec(ops::call(), 8..50), prop::collection::vec(any::<u8>(), 1..20), any::<u64>());
     let takes = u32::try_from(wanted.div_ceil(per_take)).expect("not that many");
     generated::run("POWER_TAKES", takes, 60, &input, |(ops, syncs, seed)| {
@@ -496,14 +498,18 @@ fn run(flavour: Side, online: bool, points: u32) {
             if online && dice.below(4) == 0 {
                 ops.iter_mut().for_each(|op| ops::lengthen(op, 12, &mut dice));
             }
-            let take = Take::shoot(flavour, steps(ops, &syncs), online).await?;
+            // About every second film ends in the midst of it; how long one is nobody knows before.
+            let end = dice.coin().then(|| 20 + dice.index(600));
+            let steps = steps(ops, &syncs, &mut dice);
+            let take = Take::shoot(flavour, steps, online, end).await?;
             let nobody = nobody(&take.world);
             for _ in 0..per_take {
                 let (moment, seed) = (dice.index(take.film.now() + 1), dice.below(u64::MAX));
                 take.fail_at(moment, seed, online, &nobody).await?;
                 tried.fetch_add(1, Ordering::Relaxed);
             }
-            take.fail_online(seed).await?;
+            let moment = if online { take.film.now() } else { dice.index(take.film.now() + 1) };
+            take.fail_online(moment, seed).await?;
             tried.fetch_add(1, Ordering::Relaxed);
             Ok(())
         })
@@ -553,7 +559,7 @@ fn what_was_safe_before_it_was_renamed_over_another_file_does_not_go_for_that() 
                     Step::Call(Op::Rename("a".into(), "b".into())),
                     Step::Call(Op::Write("c".into(), vec![4; 7])),
                 ];
-                let take = Take::shoot(Flavour::PersonalNew.into(), steps, false).await?;
+                let take = Take::shoot(Flavour::PersonalNew.into(), steps, false, None).await?;
                 let nobody = nobody(&take.world);
                 for _ in 0..60 {
                     let (moment, seed) = (dice.index(take.film.now() + 1), dice.below(u64::MAX));

@@ -134,7 +134,7 @@ impl World {
         self.open_parts(remote, identity, home, RealDisk::shared(), 0, "the next boot")
     }
 
-    fn open_parts(
+    pub fn open_parts(
         &self,
         remote: Arc<dyn Remote>,
         identity: DriveIdentity,

@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
 
@@ -54,6 +56,8 @@ struct Reel {
     databases: HashMap<PathBuf, Vec<u8>>,
     events: Vec<Event>,
     stopped: bool,
+    /// It stops by itself after so many events.
+    end: Option<usize>,
 }
 
 impl Reel {
@@ -65,6 +69,7 @@ impl Reel {
     fn add(&mut self, event: Event) {
         if !self.stopped {
             self.events.push(event);
+            self.stopped = self.end.is_some_and(|end| self.events.len() >= end);
         }
     }
 
@@ -196,6 +201,24 @@ impl Film {
         let mut reel = self.reel();
         reel.look();
         reel.events.len()
+    }
+
+    /// It stops by itself once there were so many events.
+    pub fn end_at(&self, end: Option<usize>) {
+        self.reel().end = end;
+    }
+
+    /// Whether it has stopped.
+    pub fn has_ended(&self) -> bool {
+        self.reel().stopped
+    }
+
+    /// Comes a while after it has stopped: whoever waits for nobody else has come to an end by then.
+    pub async fn ended(&self) {
+        while !self.has_ended() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     /// Nothing is remembered from now on.
@@ -350,10 +373,27 @@ fn is_below(event: &Event, folder: &Path) -> bool {
     paths(event).iter().any(|path| path.starts_with(folder))
 }
 
-/// The real disk, filmed. Syncs are remembered, not carried out.
-pub struct FilmedDisk(pub Arc<Film>);
+/// The real disk, filmed. Syncs are remembered, not carried out. Clones are the same one.
+#[derive(Clone)]
+pub struct FilmedDisk(Arc<Film>, Arc<AtomicBool>);
 
-struct FilmedFile(Arc<dyn DiskFile>, FileId, Arc<Film>);
+struct FilmedFile(Arc<dyn DiskFile>, FileId, FilmedDisk);
+
+impl FilmedDisk {
+    /// For one daemon.
+    pub fn of(film: &Arc<Film>) -> Self {
+        Self(film.clone(), Arc::default())
+    }
+
+    /// The daemon that uses it is dead: whatever of it still runs syncs and removes nothing.
+    pub fn die(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+
+    fn is_alive(&self) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) { Err(io::Error::other("it is dead")) } else { Ok(()) }
+    }
+}
 
 impl FilmedDisk {
     fn filmed(&self, reel: &mut Reel, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
@@ -366,7 +406,7 @@ impl FilmedDisk {
                 id
             }
         };
-        Arc::new(FilmedFile(file, id, self.0.clone()))
+        Arc::new(FilmedFile(file, id, self.clone()))
     }
 }
 
@@ -401,6 +441,7 @@ impl Disk for FilmedDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.is_alive()?;
         let mut reel = self.0.reel();
         reel.look();
         RealDisk.remove(path)?;
@@ -415,6 +456,7 @@ impl Disk for FilmedDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.is_alive()?;
         let mut reel = self.0.reel();
         reel.look();
         reel.add(Event::SyncFolder(path.to_owned()));
@@ -471,7 +513,7 @@ impl DiskFile for FilmedFile {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let mut reel = self.2.reel();
+        let mut reel = self.2.0.reel();
         reel.look();
         self.0.write_at(bytes, at)?;
         reel.add(Event::File(self.1, Change::Write(at, bytes.to_vec())));
@@ -479,7 +521,7 @@ impl DiskFile for FilmedFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut reel = self.2.reel();
+        let mut reel = self.2.0.reel();
         reel.look();
         self.0.set_len(len)?;
         reel.add(Event::File(self.1, Change::Length(len)));
@@ -491,14 +533,15 @@ impl DiskFile for FilmedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut reel = self.2.reel();
+        self.2.is_alive()?;
+        let mut reel = self.2.0.reel();
         reel.look();
         reel.add(Event::Sync(self.1));
         Ok(())
     }
 
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()> {
-        let mut reel = self.2.reel();
+        let mut reel = self.2.0.reel();
         reel.look();
         self.0.punch_hole(range.clone())?;
         let end = range.end.min(self.0.len()?);
