@@ -177,7 +177,7 @@ async fn a_version_that_looks_like_the_one_before_is_stored_again() {
     let later = "2014-11-24T08:00:00+0000";
     let server = Server::start(move |seen, count| match (seen.method.as_str(), count) {
         ("PUT", _) => Answer::new(201, format!("{{\"id\": \"{}\", \"name\": \"a\"}}", file_id(9).id)),
-        (_, 0..=3) => Answer::new(200, file(9, "a", 5, T)),
+        (_, 0..=4) => Answer::new(200, file(9, "a", 5, T)),
         _ => Answer::new(200, file(9, "a", 5, later)),
     })
     .await;
