@@ -193,6 +193,6 @@ mod tests {
         let account = Context::open(&selection).expect("valid");
         let demo = Context::demo(&selection, Path::new("/m")).expect("valid");
         assert_ne!(demo.places.state, account.places.state);
-        assert_ne!(demo.places.control_socket(), account.places.control_socket());
+        assert_ne!(demo.places.control_sockets(), account.places.control_sockets());
     }
 }

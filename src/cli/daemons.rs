@@ -1,4 +1,9 @@
 //! The daemons of this user that are running, found by their control sockets, and what of them a path means.
+//!
+//! A daemon that ends in order takes its socket away. So a socket with nobody behind it who answers stands for work
+//! that nobody knows of: its daemon was killed, or hangs, or is of another version. Who asks about everything is told
+//! of it and never takes the answers of the others for the whole; who asks about a path in a mount that answers is not
+//! concerned.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -67,34 +72,126 @@ pub struct Target {
     pub path: Option<String>,
 }
 
-/// All that answer, by profile. Sockets that a dead daemon left behind are passed over.
+/// A socket that nobody answers at.
+#[derive(Debug)]
+pub struct Silent {
+    /// The profile of the daemon that made it.
+    pub profile: String,
+    /// Where it is.
+    pub socket: PathBuf,
+    /// Why there is no answer; `None` if nobody listens there any more.
+    pub why: Option<String>,
+}
+
+impl Silent {
+    fn error(&self) -> CliError {
+        let (profile, socket) = (&self.profile, self.socket.display());
+        let safe = "what it had not sent is safe on this machine, and perhaps not in the cloud";
+        match &self.why {
+            None => CliError::new(Kind::NotMounted, format!("the daemon of the profile {profile} has died; {safe}"))
+                .hint(
+                    "to go on: mount it again as before (a unit does that by itself within a minute), then repeat this",
+                )
+                .hint(format!("if that mount is not wanted any more: rm '{socket}'")),
+            Some(why) => {
+                let sentence = format!("the daemon of the profile {profile} does not answer ({why}); {safe}");
+                CliError::new(Kind::Other, sentence).hint(format!("the process that has {socket} open: ss -xlp"))
+            }
+        }
+    }
+}
+
+/// Everybody who has a socket.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that answer, by profile.
+    pub running: Vec<Running>,
+    /// Those that do not, by profile.
+    pub silent: Vec<Silent>,
+}
+
+/// Asks at every socket of this user.
 ///
 /// # Errors
-/// The folder of sockets cannot be read, or a daemon is of another version.
-pub fn all() -> Result<Vec<Running>, CliError> {
-    let folder = Bases::of_user()?.runtime;
-    let mut found: Vec<Running> = sockets(&folder)
-        .map_err(|error| CliError::new(Kind::Other, format!("cannot read {}: {error}", folder.display())))?
-        .into_iter()
-        .filter_map(|socket| {
-            let profile = socket.file_stem()?.to_string_lossy().into_owned();
-            match ask(&socket, &Request::Status) {
-                Ok(Answer::Status(status)) => Some(Running { profile, socket, status: *status }),
-                _ => None,
+/// A folder of sockets cannot be read.
+pub fn all() -> Result<Found, CliError> {
+    let mut found = Found::default();
+    for folder in Bases::of_user()?.runtime_folders() {
+        let sockets = sockets(&folder)
+            .map_err(|error| CliError::new(Kind::Other, format!("cannot read {}: {error}", folder.display())))?;
+        for socket in sockets {
+            let profile = socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            match sound(ask(&socket, &Request::Status), || socket.exists()) {
+                Sound::Running(status) => found.running.push(Running { profile, socket, status }),
+                Sound::Silent(why) => found.silent.push(Silent { profile, socket, why }),
+                Sound::Ended => {}
             }
-        })
-        .collect();
-    found.sort_by(|a, b| a.profile.cmp(&b.profile));
+        }
+    }
+    found.running.sort_by(|a, b| a.profile.cmp(&b.profile));
+    found.silent.sort_by(|a, b| a.profile.cmp(&b.profile));
     Ok(found)
+}
+
+/// What comes back from a socket.
+#[derive(Clone, PartialEq, Debug)]
+enum Sound {
+    Running(Status),
+    Silent(Option<String>),
+    Ended,
+}
+
+/// What the answer at a socket means.
+///
+/// | answer | the socket | it is |
+/// | --- | --- | --- |
+/// | how things stand | | running |
+/// | another one, or a refusal | | silent |
+/// | none | is gone by now | ended in order |
+/// | none: nobody listens | is there | silent: it has died |
+/// | none, for any other reason | is there | silent |
+fn sound(answer: io::Result<Answer>, is_there: impl Fn() -> bool) -> Sound {
+    match answer {
+        Ok(Answer::Status(status)) => Sound::Running(*status),
+        Ok(Answer::Refused { why }) => Sound::Silent(Some(why)),
+        Ok(_) => Sound::Silent(Some("it answers what was not asked".to_owned())),
+        Err(_) if !is_there() => Sound::Ended,
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Sound::Silent(None),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                Sound::Silent(Some("nothing was heard in time".to_owned()))
+            }
+            _ => Sound::Silent(Some(error.to_string())),
+        },
+    }
+}
+
+/// Those that are meant.
+#[derive(Debug)]
+pub struct Meant {
+    /// Those that can be asked; one at least.
+    pub targets: Vec<Target>,
+    silent: Vec<Silent>,
+}
+
+impl Meant {
+    /// Whether those that can be asked are all that are meant. To be asked first by who must know of all, and last by
+    /// who does what can be done.
+    ///
+    /// # Errors
+    /// There is one that does not answer.
+    pub fn complete(&self) -> Result<(), CliError> {
+        self.silent.first().map_or(Ok(()), |silent| Err(silent.error()))
+    }
 }
 
 /// Those that are meant: the one whose mount `path` lies in, or all if there is no path.
 ///
 /// # Errors
 /// None is, or the path cannot be a path of OneDrive.
-pub fn meant(path: Option<&Path>) -> Result<Vec<Target>, CliError> {
-    let running = all()?;
-    let found = match path {
+pub fn meant(path: Option<&Path>) -> Result<Meant, CliError> {
+    let Found { running, silent } = all()?;
+    let targets = match path {
         None => running.into_iter().map(|daemon| Target { daemon, path: None }).collect(),
         Some(path) => {
             let absolute = super::context::absolute(path)?;
@@ -109,17 +206,21 @@ pub fn meant(path: Option<&Path>) -> Result<Vec<Target>, CliError> {
                         )
                     })?;
                     let daemon = running.into_iter().nth(at).expect("invariant: `inside` returns a position");
-                    vec![Target { daemon, path: Some(inner).filter(|inner| !inner.is_empty()) }]
+                    let path = Some(inner).filter(|inner| !inner.is_empty());
+                    return Ok(Meant { targets: vec![Target { daemon, path }], silent: Vec::new() });
                 }
             }
         }
     };
-    if found.is_empty() {
+    if let (true, Some(silent)) = (targets.is_empty(), silent.first()) {
+        return Err(silent.error());
+    }
+    if targets.is_empty() {
         let place = path.map_or(String::new(), |path| format!(" for {}", path.display()));
         return Err(CliError::new(Kind::NotMounted, format!("no OneDrive daemon is running{place}"))
             .hint("to start one: onedrive-mount MOUNTPOINT"));
     }
-    Ok(found)
+    Ok(Meant { targets, silent })
 }
 
 /// The one that is meant.
@@ -128,9 +229,10 @@ pub fn meant(path: Option<&Path>) -> Result<Vec<Target>, CliError> {
 /// As for [`meant`]; and if there are several and no path tells which.
 pub fn the_one(path: Option<&Path>) -> Result<Target, CliError> {
     let mut found = meant(path)?;
-    let last = found.pop().expect("invariant: `meant` finds one or fails");
-    if found.is_empty() {
-        return Ok(last);
+    let last = found.targets.pop().expect("invariant: `meant` finds one or fails");
+    if found.targets.is_empty() {
+        // The one that is meant may be the one that does not answer.
+        return found.complete().map(|()| last);
     }
     Err(CliError::new(Kind::Usage, "more than one OneDrive is mounted").hint("say which: --at MOUNTPOINT"))
 }
@@ -203,6 +305,23 @@ mod tests {
             _ => None,
         };
         inside(Path::new(path), &mounts, &link).map(|(number, path)| (number, path.to_str().expect("text").to_owned()))
+    }
+
+    #[test]
+    fn every_row_of_the_table_of_answers() {
+        let none = |kind: io::ErrorKind, is_there| sound(Err(kind.into()), || is_there);
+        let status = Status { waiting: 3, ..Status::default() };
+        assert_eq!(sound(Ok(Answer::Status(Box::new(status.clone()))), || true), Sound::Running(status));
+        let refused = sound(Ok(Answer::Refused { why: "another version".into() }), || true);
+        assert_eq!(refused, Sound::Silent(Some("another version".into())));
+        assert!(matches!(sound(Ok(Answer::Stopping { waiting: 0, parked: 0 }), || true), Sound::Silent(Some(_))));
+        assert_eq!(none(io::ErrorKind::ConnectionRefused, true), Sound::Silent(None));
+        for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData] {
+            assert!(matches!(none(kind, true), Sound::Silent(Some(_))), "{kind:?}");
+        }
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionRefused] {
+            assert_eq!(none(kind, false), Sound::Ended, "{kind:?}");
+        }
     }
 
     #[test]

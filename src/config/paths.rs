@@ -5,6 +5,9 @@
 //! its own folders, so two accounts never meet in one journal. The profile is named after the settings file:
 //! `config.yaml` is `default`, `work.yaml` is `work`.
 //!
+//! Two daemons may read one settings file and have a state folder each (`--state-dir`). What belongs to a daemon and
+//! not to its settings is named after the state folder: so is its control socket.
+//!
 //! Base folders follow <https://specifications.freedesktop.org/basedir-spec/latest/>.
 
 use std::path::{Component, Path, PathBuf};
@@ -47,6 +50,20 @@ impl Bases {
         })
     }
 
+    /// Where daemons of this user may listen: some were started in a session, others by cron or over ssh, and whoever
+    /// looks for them may be either. None of the folders has to exist.
+    pub fn runtime_folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.runtime.clone()];
+        let without_session = self.state.join("run");
+        if self.runtime == without_session {
+            let user = rustix::process::getuid().as_raw();
+            folders.push(Path::new("/run/user").join(user.to_string()).join(PROGRAM));
+        } else {
+            folders.push(without_session);
+        }
+        folders
+    }
+
     /// The settings file that is read when none is named.
     pub fn settings_file(&self) -> PathBuf {
         self.config.join("config.yaml")
@@ -66,6 +83,8 @@ pub struct Places {
     pub cache: PathBuf,
     /// The folder of control sockets, shared by all profiles, so that one can be found by its mount.
     pub runtime: PathBuf,
+    /// Whether the state is where the profile has it when nothing else is said.
+    pub usual_state: bool,
 }
 
 impl Places {
@@ -74,8 +93,10 @@ impl Places {
     pub fn new(bases: &Bases, settings: Option<PathBuf>, state: Option<PathBuf>, cache: Option<PathBuf>) -> Self {
         let settings = settings.unwrap_or_else(|| bases.settings_file());
         let profile = profile_of(&settings);
+        let usual = bases.state.join(&profile);
         Self {
-            state: state.unwrap_or_else(|| bases.state.join(&profile)),
+            usual_state: state.as_ref().is_none_or(|state| *state == usual),
+            state: state.unwrap_or(usual),
             cache: cache.unwrap_or_else(|| bases.cache.join(&profile)),
             runtime: bases.runtime.clone(),
             settings,
@@ -86,8 +107,10 @@ impl Places {
     /// The places of a demo mounted at `mountpoint`: apart from every real profile, and one per mount point.
     pub fn demo(bases: &Bases, mountpoint: &Path, state: Option<PathBuf>, cache: Option<PathBuf>) -> Self {
         let profile = format!("demo-{}", flat_name(mountpoint));
+        let usual = bases.state.join(&profile);
         Self {
-            state: state.unwrap_or_else(|| bases.state.join(&profile)),
+            usual_state: state.as_ref().is_none_or(|state| *state == usual),
+            state: state.unwrap_or(usual),
             cache: cache.unwrap_or_else(|| bases.cache.join(&profile)),
             runtime: bases.runtime.clone(),
             settings: bases.settings_file(),
@@ -115,18 +138,29 @@ impl Places {
         self.state.join("onedrive-mount.log")
     }
 
-    /// Where the daemon listens for `onedrive-cli`.
+    /// Where the daemon listens for `onedrive-cli`: the first of these where no other daemon does. Nobody looks for a
+    /// socket by its name, and no two state folders have the last name in common.
     ///
-    /// A socket's address has room for 107 bytes (`unix(7)`). A profile with a name too long for that gets a short one
-    /// in its place; nobody looks for the socket by its name.
-    pub fn control_socket(&self) -> PathBuf {
+    /// | state folder | first | then |
+    /// | --- | --- | --- |
+    /// | the usual one | `PROFILE.sock` | `PROFILE-DIGEST.sock`, if the environment made another folder the usual one for another daemon |
+    /// | another one (`--state-dir`) | `PROFILE-DIGEST.sock` | |
+    pub fn control_sockets(&self) -> Vec<PathBuf> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let own = format!("{}-{}", self.profile, digest(self.state.as_os_str().as_bytes()));
+        let usual = self.usual_state.then(|| self.profile.clone());
+        usual.into_iter().chain([own]).map(|name| self.socket(&name)).collect()
+    }
+
+    /// A socket's address has room for 107 bytes (`unix(7)`). A name too long for that gets a short one in its place.
+    fn socket(&self, name: &str) -> PathBuf {
         use std::os::unix::ffi::OsStrExt as _;
         const ROOM: usize = 107;
-        let readable = self.runtime.join(format!("{}.sock", self.profile));
+        let readable = self.runtime.join(format!("{name}.sock"));
         if readable.as_os_str().as_bytes().len() <= ROOM {
             return readable;
         }
-        self.runtime.join(format!("{}.sock", digest(self.profile.as_bytes())))
+        self.runtime.join(format!("{}.sock", digest(name.as_bytes())))
     }
 }
 
@@ -187,8 +221,9 @@ mod tests {
         let bases = Bases { runtime: "/run/user/1000/onedrive-mount".into(), ..bases() };
         let places = Places::new(&bases, Some(format!("/c/{}.yaml", "w".repeat(100)).into()), None, None);
         let other = Places::new(&bases, Some(format!("/c/{}.yaml", "w".repeat(101)).into()), None, None);
-        assert!(places.control_socket().as_os_str().len() <= 107);
-        assert_ne!(places.control_socket(), other.control_socket());
+        for (one, two) in places.control_sockets().iter().zip(other.control_sockets()) {
+            assert!(one.as_os_str().len() <= 107 && *one != two, "{}", one.display());
+        }
     }
 
     #[test]
@@ -196,7 +231,7 @@ mod tests {
         let usual = Places::new(&bases(), None, None, None);
         assert_eq!(usual.settings, Path::new("/c/config.yaml"));
         assert_eq!(usual.token_file(), Path::new("/s/default/token.json"));
-        assert_eq!(usual.control_socket(), Path::new("/r/default.sock"));
+        assert_eq!(usual.control_sockets()[0], Path::new("/r/default.sock"));
         let work = Places::new(&bases(), Some("/etc/work.yaml".into()), None, None);
         assert_eq!(work.log_file(), Path::new("/s/work/onedrive-mount.log"));
         assert_eq!(work.chunks_folder(), Path::new("/k/work/chunks"));
@@ -212,9 +247,33 @@ mod tests {
     }
 
     #[test]
+    fn each_state_folder_has_its_own_socket() {
+        let sockets = |state: &str| Places::new(&bases(), None, Some(state.into()), None).control_sockets();
+        assert_eq!(
+            sockets("/s/default/"),
+            Places::new(&bases(), None, None, None).control_sockets(),
+            "named, and usual"
+        );
+        let (one, two) = (sockets("/mine/state"), sockets("/mine/other"));
+        assert!(one.len() == 1 && two.len() == 1 && one != two, "{one:?} {two:?}");
+        assert!(one[0].starts_with("/r") && one[0] != Path::new("/r/default.sock"), "{one:?}");
+        // The state of the profile is elsewhere in another environment (XDG_STATE_HOME), the runtime folder is the same.
+        let elsewhere = Bases { state: "/t".into(), ..bases() };
+        let (here, there) = (sockets("/s/default"), Places::new(&elsewhere, None, None, None).control_sockets());
+        assert!(here[0] == there[0] && here[1] != there[1], "{here:?} {there:?}");
+    }
+
+    #[test]
     fn demos_share_nothing_with_accounts_or_with_each_other() {
         let state = |mountpoint: &str| Places::demo(&bases(), Path::new(mountpoint), None, None).state;
         assert_eq!(state("/home/ada/One Drive"), Path::new("/s/demo-home-ada-One%20Drive"));
         assert_ne!(state("/a/b"), state("/a-b"));
+    }
+
+    #[test]
+    fn daemons_of_a_session_and_others_find_each_other() {
+        assert_eq!(bases().runtime_folders(), [PathBuf::from("/r"), "/s/run".into()]);
+        let bare = Bases { runtime: "/s/run".into(), ..bases() }.runtime_folders();
+        assert!(bare[0] == Path::new("/s/run") && bare[1].starts_with("/run/user"), "{bare:?}");
     }
 }

@@ -208,7 +208,8 @@ impl Daemon {
         core.prepare().await;
         // Before the mount, so that whoever sees the mount finds the socket.
         core.listen_to(&opened.counters);
-        let control = control::Server::start(&places.control_socket(), core.answers(&mountpoint, &opened))
+        let control = control::Server::start(&places.control_sockets(), core.answers(&mountpoint, &opened))
+            .await
             .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
             .ok();
         let runtime = tokio::runtime::Handle::current();

@@ -99,7 +99,7 @@ pub fn work_of(intent: &Intent, parent: Option<&ItemId>) -> Work {
 
 fn standing_of(state: &State, intent: &Intent) -> Standing {
     match intent.progress {
-        _ if intent.local_only && !intent.deleted => Standing::Local,
+        _ if stays_here(intent) => Standing::Local,
         Progress::Parked(reason) => Standing::Parked(reason),
         _ if state.busy.contains_key(&intent.ino) => Standing::Sending,
         _ if state.writers.contains_key(&intent.ino) => Standing::Open,
@@ -113,7 +113,7 @@ impl Journal {
     pub fn pending(&self) -> Vec<Pending> {
         let mut found: Vec<Pending> = {
             let state = self.lock();
-            let open = state.overlay.iter().filter(|intent| !intent.local_only || intent.deleted);
+            let open = state.overlay.iter().filter(|intent| !stays_here(intent));
             open.map(|intent| entry(&state, intent)).collect()
         };
         // The index is asked without the lock: there may be very many.
@@ -125,6 +125,11 @@ impl Journal {
         }
         found.sort_by_key(|entry| (entry.intent.changed, entry.intent.ino));
         found
+    }
+
+    /// The files that stay on this machine: what [`Journal::pending`] leaves out.
+    pub fn staying(&self) -> Vec<Intent> {
+        self.lock().overlay.iter().filter(|intent| stays_here(intent)).cloned().collect()
     }
 
     /// The entry of one inode, one that stays on this machine included.
@@ -147,6 +152,10 @@ impl Journal {
     pub fn held(&self) -> usize {
         self.lock().overlay.iter().filter(|intent| intent.is_held()).count()
     }
+}
+
+fn stays_here(intent: &Intent) -> bool {
+    intent.local_only && !intent.deleted
 }
 
 fn entry(state: &State, intent: &Intent) -> Pending {

@@ -358,7 +358,7 @@ async fn a_draft_that_no_file_owns_is_kept_shown_exported_and_thrown_away() {
         .expect("creates");
     volume.write(attributes.ino, Some(opened.fh), 0, b"unfinished").await.expect("writes");
     desk.running.core.journal.sync().await.expect("syncs");
-    let Desk { running, .. } = desk;
+    let running = desk.away();
     running.kill().await;
 
     let desk = Desk::open(&world).await;

@@ -25,6 +25,7 @@ mod cli_under_way;
 mod conflicts;
 mod control;
 mod crash_points;
+mod daemons;
 mod damaged_base;
 mod damaged_identity;
 mod durability;

@@ -236,9 +236,15 @@ fn clock_against(theirs: i64, ours: i64) -> Finding {
 
 fn mounts() -> Finding {
     match daemons::all() {
-        Ok(running) if running.is_empty() => Finding::good("mounts", "none"),
-        Ok(running) => {
-            let all: Vec<String> = running
+        Ok(found) if !found.silent.is_empty() => {
+            let all: Vec<&str> = found.silent.iter().map(|silent| silent.profile.as_str()).collect();
+            let sentence = format!("no answer from the daemon of the profile {}", all.join(", "));
+            Finding::odd("mounts", sentence, "what that means, and what to do: onedrive-cli status")
+        }
+        Ok(found) if found.running.is_empty() => Finding::good("mounts", "none"),
+        Ok(found) => {
+            let all: Vec<String> = found
+                .running
                 .iter()
                 .map(|daemon| format!("{} ({})", daemon.status.mountpoint.display(), daemon.status.state))
                 .collect();

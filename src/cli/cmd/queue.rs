@@ -31,7 +31,7 @@ pub struct Arguments {
 /// Prints what waits, for each mount.
 ///
 /// # Errors
-/// Nothing is mounted.
+/// Nothing is mounted, or a daemon does not answer; what the others said is printed.
 pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let limit = match arguments.limit {
         Some(0) => None,
@@ -40,14 +40,16 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     };
     let now = SystemClock::new().now().seconds();
     let mut all = String::new();
-    for target in daemons::meant(arguments.path.as_deref())? {
-        match target.daemon.ask(&Request::Queue { path: target.path, limit })? {
+    let meant = daemons::meant(arguments.path.as_deref())?;
+    for target in &meant.targets {
+        match target.daemon.ask(&Request::Queue { path: target.path.clone(), limit })? {
             Answer::Queue(queue) if json => all.push_str(&json_text(&queue)),
             Answer::Queue(queue) => all.push_str(&text(&queue, now)),
             other => return Err(target.daemon.confused(&other)),
         }
     }
-    print(&all)
+    print(&all)?;
+    meant.complete()
 }
 
 /// A line for each change, and below it what is to be said about it. `now` is in seconds since 1970.

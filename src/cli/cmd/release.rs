@@ -26,7 +26,7 @@ pub struct Arguments {
 /// Makes what failed due now.
 ///
 /// # Errors
-/// Nothing is mounted.
+/// Nothing is mounted, or a daemon does not answer; it is done with the others all the same.
 pub fn run_retry(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     if arguments.dry.dry_run {
         return run_dry(arguments, json, "try again now", is_retried);
@@ -37,7 +37,7 @@ pub fn run_retry(arguments: &Arguments, json: bool) -> Result<(), CliError> {
 /// Makes what is held due now.
 ///
 /// # Errors
-/// Nothing is mounted.
+/// Nothing is mounted, or a daemon does not answer; it is done with the others all the same.
 pub fn run_approve(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     if arguments.dry.dry_run {
         return run_dry(arguments, json, "approve", |change| change.state == "held");
@@ -52,21 +52,24 @@ fn run(
     text: impl Fn(&Done) -> String,
 ) -> Result<(), CliError> {
     let mut all = String::new();
-    for target in daemons::meant(arguments.path.as_deref())? {
-        match target.daemon.ask(&request(target.path))? {
+    let meant = daemons::meant(arguments.path.as_deref())?;
+    for target in &meant.targets {
+        match target.daemon.ask(&request(target.path.clone()))? {
             Answer::Done(done) if json => all.push_str(&json_text(&done)),
             Answer::Done(done) => all.push_str(&format!("{}: {}\n", done.mountpoint.display(), text(&done))),
             other => return Err(target.daemon.confused(&other)),
         }
     }
-    print(&all)
+    print(&all)?;
+    meant.complete()
 }
 
 /// Says what would be let go. The daemon is asked for its queue and nothing else, so one of an older version does
 /// nothing either.
 fn run_dry(arguments: &Arguments, json: bool, verb: &str, is_meant: impl Fn(&Queued) -> bool) -> Result<(), CliError> {
-    for target in daemons::meant(arguments.path.as_deref())? {
-        match target.daemon.ask(&Request::Queue { path: target.path, limit: None })? {
+    let meant = daemons::meant(arguments.path.as_deref())?;
+    for target in &meant.targets {
+        match target.daemon.ask(&Request::Queue { path: target.path.clone(), limit: None })? {
             Answer::Queue(queue) => {
                 let count = queue.entries.iter().filter(|change| is_meant(change)).count();
                 would(json, &format!("{verb} {} of {}", changes(count), queue.mountpoint.display()))?;
@@ -74,7 +77,7 @@ fn run_dry(arguments: &Arguments, json: bool, verb: &str, is_meant: impl Fn(&Que
             other => return Err(target.daemon.confused(&other)),
         }
     }
-    Ok(())
+    meant.complete()
 }
 
 /// Whether `retry` makes a change due: it failed before, or it waits for the user and is not held.

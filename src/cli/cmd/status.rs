@@ -23,11 +23,12 @@ pub struct Arguments {
 /// Prints a paragraph for each mount.
 ///
 /// # Errors
-/// Nothing is mounted.
+/// Nothing is mounted, or a daemon does not answer; what the others said is printed.
 pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let now = SystemClock::new().now().seconds();
     let mut all = String::new();
-    for target in daemons::meant(arguments.path.as_deref())? {
+    let meant = daemons::meant(arguments.path.as_deref())?;
+    for target in &meant.targets {
         let status = &target.daemon.status;
         if json {
             all.push_str(&json_text(status));
@@ -35,7 +36,8 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
             all.push_str(&text(status, now));
         }
     }
-    print(&all)
+    print(&all)?;
+    meant.complete()
 }
 
 /// The line that matters, then one for each thing that goes on. `now` is in seconds since 1970.

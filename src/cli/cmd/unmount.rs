@@ -55,7 +55,8 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
         }
         None => return Err(not_mounted(format!("nothing is mounted on {}", named.display()))),
     };
-    let daemon = daemons::all()?.into_iter().find(|daemon| daemon.status.mountpoint == at);
+    let found = daemons::all()?;
+    let daemon = found.running.into_iter().find(|daemon| daemon.status.mountpoint == at);
     if arguments.dry.dry_run {
         let what = match &daemon {
             Some(daemon) if !arguments.lazy && daemon.status.waiting > 0 => {
@@ -76,9 +77,13 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
             if global.json {
                 return tell(&at);
             }
-            println!(
-                "Unmounted; its daemon had ended before. What it had not sent is safe here and goes on with the next start."
-            );
+            // A daemon that hangs has not ended.
+            let had = if found.silent.iter().any(|silent| silent.why.is_some()) {
+                "did not answer"
+            } else {
+                "had ended before"
+            };
+            println!("Unmounted; its daemon {had}. What it had not sent is safe here and goes on with the next start.");
             Ok(())
         }
     }

@@ -30,8 +30,9 @@ pub struct Arguments {
 /// Something is corrupt; nothing is mounted, or there is nothing at the path.
 pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
     let mut corrupt = 0;
-    for target in daemons::meant(arguments.path.as_deref())? {
-        let request = Request::Verify { path: target.path };
+    let meant = daemons::meant(arguments.path.as_deref())?;
+    for target in &meant.targets {
+        let request = Request::Verify { path: target.path.clone() };
         let answer = ask_at_length(&target.daemon.socket, &request, PATIENCE, |_| {});
         match target.daemon.take(answer)? {
             Answer::Verified(found) => {
@@ -45,7 +46,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
         return Err(CliError::new(Kind::Corrupt, format!("{} on this machine not as they shall be", files(corrupt)))
             .hint("downloaded content is fetched again by itself; for a file that waits for its upload: onedrive-cli why PATH"));
     }
-    Ok(())
+    meant.complete()
 }
 
 fn text(found: &Verified) -> String {

@@ -1,7 +1,11 @@
-//! `onedrive-cli wait`: comes back when everything is in the cloud. What one runs before shutting the lid.
+//! `onedrive-cli wait`: comes back when everything is in the cloud. What one runs before shutting the lid, or before
+//! deleting the original of a copy.
+//!
+//! Its exit code is taken for a promise, so it is 0 only if all that was asked about is known to be in the cloud: not
+//! while a daemon cannot be asked, and not for a path where there is nothing, or a file that is never sent.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +17,7 @@ use crate::cli::block_on;
 use crate::cli::daemons::{self, Target};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::print::{json_text, print, say, tamed};
-use crate::cli::words::changes;
+use crate::cli::words::{changes, files};
 use crate::config::size::{display_size, parse_duration};
 use crate::daemon::control::protocol::Progress;
 use crate::daemon::control::{Answer, Request};
@@ -45,19 +49,29 @@ pub struct Arguments {
 /// Waits until nothing of it is on the way any more.
 ///
 /// # Errors
-/// Nothing is mounted, the time is over, a daemon has gone meanwhile, or a change waits for the user.
+/// Nothing is mounted, a daemon does not answer or has gone meanwhile, the time is over, a change waits for the user,
+/// what is at the path is never sent, or nothing is there.
 pub fn run(arguments: &Arguments, json: bool) -> Result<(), CliError> {
-    let targets = daemons::meant(arguments.path.as_deref())?;
+    let meant = daemons::meant(arguments.path.as_deref())?;
+    // Nobody says everything of one that cannot be asked.
+    meant.complete()?;
     block_on(async {
         let clock = SystemClock::new();
         let start = clock.monotonic();
         let mut shown = Shown::new(std::io::stderr().is_terminal() && !json, json);
+        let mut was_leaving = false;
         loop {
-            let left = look(&targets)?;
+            let left = look(&meant.targets)?;
             let over = arguments.timeout.is_some_and(|timeout| clock.monotonic().since(start) >= timeout);
-            let outcome = outcome(&left, over, clock.now().seconds());
+            let outcome = missing(&left, was_leaving, arguments.path.as_deref())
+                .map(Err)
+                .or_else(|| outcome(&left, over, clock.now().seconds()));
+            was_leaving = left.iter().any(|progress| progress.sight.as_deref() == Some("leaving"));
             if let Some(result) = outcome {
                 shown.end();
+                if let (Ok(()), false, Some(sentence)) = (&result, json, staying(&left)) {
+                    say(&tamed(&sentence));
+                }
                 if json {
                     print(&left.iter().map(json_text).collect::<String>())?;
                 }
@@ -78,6 +92,45 @@ fn look(targets: &[Target]) -> Result<Vec<Progress>, CliError> {
             other => Err(target.daemon.confused(&other)),
         })
         .collect()
+}
+
+/// Why waiting for a path is of no use, if it is not.
+///
+/// | what is there | a moment ago | then |
+/// | --- | --- | --- |
+/// | a file that stays on this machine | | it is never sent |
+/// | nothing, and no change of it waits | its deletion waited | that is in the cloud now: nothing to complain of |
+/// | nothing, and no change of it waits | not so | there is nothing to wait for |
+/// | anything else | | see [`outcome`] |
+fn missing(left: &[Progress], was_leaving: bool, path: Option<&Path>) -> Option<CliError> {
+    let at = path.unwrap_or(Path::new("")).display();
+    match left.first()?.sight.as_deref()? {
+        "local" => {
+            let sentence = format!(
+                "{at} stays on this machine and is never sent: it has a name that programs give to what they have not \
+                 finished, or only need themselves"
+            );
+            Some(
+                CliError::new(Kind::Parked, sentence)
+                    .hint(format!("to have it sent, give it another name: mv '{at}' ...")),
+            )
+        }
+        "nothing" if !was_leaving => {
+            let sentence = format!("there is nothing at {at}, and no change of it waits for the cloud");
+            Some(
+                CliError::new(Kind::NotFound, sentence)
+                    .hint("if it was deleted, the cloud knows; if it has another name now, wait for that one"),
+            )
+        }
+        _ => None,
+    }
+}
+
+/// What is said of files that nobody waits for, because they are never sent.
+fn staying(left: &[Progress]) -> Option<String> {
+    let first = left.iter().find_map(|progress| progress.first_staying.as_deref())?;
+    let count: usize = left.iter().map(|progress| progress.staying).sum();
+    Some(format!("not in the cloud, because such names stay on this machine: {} ({first})", files(count as u64)))
 }
 
 /// How waiting ends, if it does now.
@@ -174,5 +227,19 @@ mod tests {
         assert!(outcome(&left(0, 0), true, 0).expect("ends").is_ok());
         assert!(outcome(&left(1, 0), false, 0).is_none());
         assert_eq!(outcome(&left(1, 0), true, 0).expect("ends").expect_err("badly").kind, Kind::Busy);
+    }
+
+    #[test]
+    fn every_row_of_the_table_of_paths() {
+        let end = |sight: &str, was_leaving| {
+            let left = [Progress { sight: Some(sight.to_owned()), ..Progress::default() }];
+            missing(&left, was_leaving, Some(Path::new("/m/x"))).map(|error| error.kind)
+        };
+        assert_eq!(end("local", false), Some(Kind::Parked));
+        assert_eq!((end("nothing", false), end("nothing", true)), (Some(Kind::NotFound), None));
+        for other in ["here", "leaving", "unlisted"] {
+            assert_eq!(end(other, false), None, "{other}");
+        }
+        assert!(missing(&[Progress::default()], false, None).is_none(), "an older daemon, or the whole mount");
     }
 }

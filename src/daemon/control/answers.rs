@@ -58,7 +58,9 @@ impl Answers {
         let answer = match request {
             Request::Status => Ok(Answer::Status(Box::new(self.status()))),
             Request::Queue { path, limit } => Ok(Answer::Queue(self.queue(path.as_deref(), *limit))),
-            Request::Progress { path } => Ok(Answer::Progress(Box::new(self.progress(path.as_deref())))),
+            Request::Progress { path } => {
+                self.progress(path.as_deref()).map(|progress| Answer::Progress(Box::new(progress)))
+            }
             Request::Why { path } => self.why(path).map(|why| Answer::Why(Box::new(why))),
             Request::Retry { path } => self.retry(path.as_deref()).map(Answer::Done),
             Request::Approve { path } => self.approve(path.as_deref()).map(Answer::Done),
@@ -211,9 +213,15 @@ impl Answers {
 
     /// What keeps everything at or below a path from being in the cloud at that path: also folders above it that are
     /// new or on their way to another name.
-    fn progress(&self, path: Option<&str>) -> Progress {
+    fn progress(&self, path: Option<&str>) -> Result<Progress, String> {
         let wanted = plain(path.unwrap_or_default());
+        // Before the changes: what is deleted meanwhile is among them.
+        let located = self.volume.locate(&wanted).map_err(|error| error.to_string())?;
         let entries = self.entries(None);
+        let mut paths = self.volume.paths();
+        let all = self.journal.staying().into_iter().map(|intent| paths.of(intent.parent, &intent.name));
+        let mut staying: Vec<String> = all.filter(|path| words::lies_at_or_below(path, &wanted)).collect();
+        staying.sort();
         let in_the_way: Vec<&Entry> = entries
             .iter()
             .filter(|entry| {
@@ -223,13 +231,18 @@ impl Answers {
             .collect();
         let is_parked = |entry: &&&Entry| matches!(entry.pending.standing, Standing::Parked(_));
         let waiting = in_the_way.iter().filter(|entry| !is_parked(entry));
-        Progress {
+        let of_it = entries.iter().any(|entry| words::lies_at_or_below(&entry.path, &wanted));
+        let sight = words::sight(&located, staying.first() == Some(&wanted), of_it);
+        Ok(Progress {
             mountpoint: self.mountpoint.clone(),
             waiting: waiting.clone().count(),
             bytes_waiting: waiting.map(|entry| to_send(&entry.pending)).sum(),
             parked: in_the_way.iter().filter(is_parked).count(),
             first_parked: in_the_way.iter().find(is_parked).map(|entry| self.queued(entry)),
-        }
+            sight: (!wanted.is_empty()).then(|| sight.to_owned()),
+            staying: staying.len(),
+            first_staying: staying.into_iter().next(),
+        })
     }
 
     fn why(&self, path: &str) -> Result<Why, String> {

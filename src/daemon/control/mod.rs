@@ -3,6 +3,11 @@
 //! The socket is in a folder of mode 0700, and every peer's user is checked: only the owner and root are heard. What
 //! is said is in [`protocol`], the asking side in [`client`], and what the daemon says about itself in `answers`.
 //! Nothing that is asked waits for the network.
+//!
+//! The folder of sockets is shared by all daemons of the user, and who is asked whether everything is in the cloud
+//! finds them there. So a daemon never takes away a socket that another one listens on: it replaces one only if nobody
+//! can be connected to there, and removes only its own at the end. A socket that lies there and refuses means a daemon
+//! that did not come to its end in order.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +35,7 @@ use protocol::{Line, VERSION, Verified};
 
 /// The daemon's side.
 pub struct Server {
-    path: PathBuf,
+    socket: Bound,
     stop: watch::Receiver<bool>,
     /// The last answer, for those who asked for the end. Each of them holds a receiver until it is delivered.
     last: watch::Sender<Option<Answer>>,
@@ -54,19 +59,20 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 impl Server {
-    /// Listens. A socket that a dead daemon left is replaced: the caller holds the lock of the state folder.
+    /// Listens on the first of these paths that no other daemon listens on.
     ///
     /// # Errors
     ///
-    /// The folder or the socket cannot be made.
-    pub fn start(path: &Path, answers: Answers) -> io::Result<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
-        if let Some(folder) = path.parent() {
-            crate::base::private::folder(folder)?;
+    /// The folder or the socket cannot be made; [`io::ErrorKind::AddrInUse`] if others listen on all of them.
+    pub async fn start(paths: &[PathBuf], answers: Answers) -> io::Result<Self> {
+        let mut claimed = Err(io::ErrorKind::AddrInUse.into());
+        for path in paths {
+            claimed = claim(path).await;
+            if !matches!(&claimed, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+                break;
+            }
         }
-        let _ = std::fs::remove_file(path);
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let (listener, socket) = claimed?;
         let (tell, stop) = watch::channel(false);
         let last = watch::Sender::new(None);
         let listeners = last.clone();
@@ -90,7 +96,7 @@ impl Server {
                 });
             }
         });
-        Ok(Self { path: path.to_owned(), stop, last, task })
+        Ok(Self { socket, stop, last, task })
     }
 
     /// Tells those who asked for the end how it went, and stops listening.
@@ -116,9 +122,73 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Before the listener goes: as long as it is there, no other file can have the number of ours.
+        self.socket.remove();
         self.task.abort();
-        let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// A socket that was made here.
+struct Bound {
+    path: PathBuf,
+    file: Option<(u64, u64)>,
+}
+
+impl Bound {
+    fn number_of(path: &Path) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::symlink_metadata(path).ok().map(|facts| (facts.dev(), facts.ino()))
+    }
+
+    /// Removes it, unless something else has taken its place.
+    fn remove(&self) {
+        let folder = self.path.parent().map(Turn::take);
+        if self.file.is_some() && Self::number_of(&self.path) == self.file {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        drop(folder);
+    }
+}
+
+/// The turn to change what lies in a folder of sockets: between the look at a socket and its removal no other daemon
+/// puts its own there. Held for a moment, and never while waiting for anybody.
+struct Turn {
+    // The descriptor is the lock.
+    _folder: Option<std::fs::File>,
+}
+
+impl Turn {
+    /// A folder that cannot be locked is one of a file system without locks; then it is the moment that is left open.
+    fn take(folder: &Path) -> Self {
+        use rustix::fs::{FlockOperation, flock};
+        let file = std::fs::File::open(folder).ok();
+        Self { _folder: file.filter(|file| flock(file, FlockOperation::LockExclusive).is_ok()) }
+    }
+}
+
+/// Makes a socket at a path where nobody listens.
+///
+/// | what lies there | then |
+/// | --- | --- |
+/// | nothing | it is made |
+/// | what refuses a connection: a socket that a daemon left when it died, or no socket at all | it is replaced |
+/// | what takes a connection, or might | [`io::ErrorKind::AddrInUse`] |
+async fn claim(path: &Path) -> io::Result<(UnixListener, Bound)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    crate::base::private::folder(folder)?;
+    let turn = Turn::take(folder);
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+        // One that is stopped, or busy with very many, lives too.
+        _ => return Err(io::ErrorKind::AddrInUse.into()),
+    }
+    let listener = UnixListener::bind(path)?;
+    let socket = Bound { path: path.to_owned(), file: Bound::number_of(path) };
+    drop(turn);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok((listener, socket))
 }
 
 /// What all connections share.

@@ -317,6 +317,21 @@ pub struct Progress {
     /// The first of those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_parked: Option<Queued>,
+    /// What is at the path that was asked about: `here`, `local` (a file that stays on this machine), `leaving` (nothing
+    /// any more, which the cloud does not know yet), `nothing`, or `unlisted` if its folder has not been listed yet. Left
+    /// out for the whole mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<String>,
+    /// Files there that stay on this machine and are never sent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub staying: usize,
+    /// The first of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_staying: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What is known of a path: `onedrive-cli why --json`.

@@ -2,7 +2,7 @@
 
 use crate::journal::ParkReason;
 use crate::journal::report::{Pending, Standing, Work};
-use crate::volume::inspect::Connection;
+use crate::volume::inspect::{Connection, Located};
 
 /// The word for what a change is.
 pub(super) fn work(work: Work) -> &'static str {
@@ -15,6 +15,25 @@ pub(super) fn work(work: Work) -> &'static str {
         Work::Delete => "delete",
         Work::SetTime => "set-time",
         Work::Nothing => "nothing",
+    }
+}
+
+/// The word for what is at a path, for somebody who waits until it is in the cloud.
+///
+/// | at the path | stays on this machine | a change of it, or below it, waits | word |
+/// | --- | --- | --- | --- |
+/// | something | yes | | local |
+/// | something | no | | here |
+/// | nothing | | yes | leaving |
+/// | nothing | | no | nothing |
+/// | nobody has looked yet | | | unlisted |
+pub(super) fn sight(located: &Located, stays: bool, of_it: bool) -> &'static str {
+    match located {
+        Located::Here(_) if stays => "local",
+        Located::Here(_) => "here",
+        Located::Nothing if of_it => "leaving",
+        Located::Nothing => "nothing",
+        Located::Unlisted => "unlisted",
     }
 }
 
@@ -93,6 +112,12 @@ pub(super) fn lies_at_or_below(path: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_at_a_path_is_not_the_same_as_something_in_the_cloud() {
+        assert_eq!([true, false].map(|waits| sight(&Located::Nothing, false, waits)), ["leaving", "nothing"]);
+        assert_eq!(sight(&Located::Unlisted, false, false), "unlisted");
+    }
 
     #[test]
     fn a_path_lies_below_whole_names_only() {

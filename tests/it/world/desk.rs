@@ -37,8 +37,13 @@ impl Desk {
         let tasks = TaskGroup::new(world.clock.clone());
         let socket = world.home.path().join("run/default.sock");
         let answers = core.answers(Path::new(MOUNT), &opened);
-        let server = control::Server::start(&socket, answers).expect("the socket");
+        let server = control::Server::start(std::slice::from_ref(&socket), answers).await.expect("the socket");
         Self { running: Running { core, tasks }, socket, _server: server }
+    }
+
+    /// The drive alone: its socket is gone.
+    pub fn away(self) -> Running {
+        self.running
     }
 
     pub fn user(&self) -> User<'_> {

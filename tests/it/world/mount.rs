@@ -83,6 +83,7 @@ pub struct Start {
     program: PathBuf,
     user: Option<u32>,
     watchdog: Duration,
+    at: Option<PathBuf>,
 }
 
 impl Start {
@@ -98,12 +99,19 @@ impl Start {
             program: program(),
             user: None,
             watchdog: WATCHDOG,
+            at: None,
         }
     }
 
     /// With one more argument.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// At another folder of the home, which exists.
+    pub fn at(mut self, folder: &Path) -> Self {
+        self.at = Some(mounts::resolve(folder).expect("it exists"));
         self
     }
 
@@ -151,7 +159,7 @@ impl Start {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let log = home.path(format!("daemon-{}.log", RUNS.fetch_add(1, Ordering::Relaxed)));
         let output = File::create(&log).expect("a log file");
-        let at = home.mount_point();
+        let at = self.at.unwrap_or_else(|| home.mount_point());
         let mut command = home.command(&self.program);
         command.arg("--foreground").args(&self.arguments).arg(&at);
         command.stdout(output.try_clone().expect("a second descriptor")).stderr(output);
