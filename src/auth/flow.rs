@@ -4,6 +4,9 @@
 //! All three end with tokens in the vault, durably, before the person is told that it worked. A sign-in with a pasted
 //! address may span two runs of the program (print the address now, bring the answer later), so what the second half
 //! needs is kept in a private file for a while.
+//!
+//! Other users of the machine can read the address that the browser is started with. What they could make of it is kept
+//! out where the answer comes in; see `loopback`.
 
 use std::io;
 use std::path::PathBuf;

@@ -60,11 +60,14 @@ pub(crate) mod answer;
 pub mod authority;
 pub mod flow;
 mod loopback;
+mod neighbour;
 mod renewal;
 pub mod vault;
 
 #[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod others_tests;
 #[cfg(test)]
 mod tests;
 
@@ -97,6 +100,12 @@ pub trait TokenSource: Send + Sync {
 
     /// The tokens in use are those of somebody else: what is stored is looked at again before the next answer.
     fn read_again(&self) {}
+
+    /// A number for the tokens in use. It changes whenever tokens are taken that somebody else has stored, which may be
+    /// those of another account, and stays when they are renewed here.
+    fn line(&self) -> u64 {
+        0
+    }
 }
 
 /// Why there is no token.

@@ -52,6 +52,26 @@ struct Known {
     attempts: u64,
     /// The refresh token that the service has declared void.
     void: Option<Secret<String>>,
+    /// See [`TokenSource::line`].
+    line: u64,
+    /// The last access token of this line.
+    of_line: Option<Secret<String>>,
+}
+
+impl Known {
+    /// Tokens that lay in the file are used from now on.
+    fn take(&mut self, tokens: Tokens) {
+        self.follow(&tokens);
+        self.tokens = Some(tokens);
+    }
+
+    /// A new line begins, unless these tokens are the ones of the present line.
+    fn follow(&mut self, tokens: &Tokens) {
+        if self.of_line.as_ref() != Some(&tokens.access) {
+            self.line += 1;
+            self.of_line = Some(tokens.access.clone());
+        }
+    }
 }
 
 /// What to do with a token at a given moment.
@@ -201,6 +221,10 @@ impl TokenSource for Renewer {
             (known.tokens, known.unsaved) = (None, None);
         }
     }
+
+    fn line(&self) -> u64 {
+        self.shared.known().line
+    }
 }
 
 impl Shared {
@@ -216,7 +240,9 @@ impl Shared {
         let stored = self.stored()?;
         // While the file was read others may have been fetched, which are newer.
         let mut known = self.known();
-        known.tokens = known.tokens.take().or(stored);
+        if let (None, Some(stored)) = (&known.tokens, stored) {
+            known.take(stored);
+        }
         Ok(known.tokens.clone())
     }
 
@@ -290,7 +316,7 @@ impl Shared {
         self.known().unsaved = None;
         // Another process has been here, or the person has signed in again.
         if cause.is_met_by(self.clock.now(), &current) {
-            self.known().tokens = Some(current.clone());
+            self.known().take(current.clone());
             return Ok(current);
         }
         let Some(refresh) = current.refresh.clone() else {
@@ -311,6 +337,9 @@ impl Shared {
         let tokens = grant.into_tokens(&self.authority, &*self.clock, Some(refresh.clone()));
         let saved = self.save(&tokens, lock).await;
         let mut known = self.known();
+        // What comes of a sign-in is of its account.
+        known.follow(&current);
+        known.of_line = Some(tokens.access.clone());
         known.tokens = Some(tokens.clone());
         known.unsaved = saved.is_err().then_some(refresh);
         if let Err(error) = saved {

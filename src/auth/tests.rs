@@ -84,7 +84,7 @@ impl Service {
         stream.write_all(answer.as_bytes()).await.ok()
     }
 
-    fn authority(&self, client: &str) -> Authority {
+    pub(super) fn authority(&self, client: &str) -> Authority {
         let text = format!("client.id: {client}\nendpoints.login: {}\n", self.url);
         let layers = Layers::built_in().text(&text, Path::new("test")).expect("valid");
         Authority::from_config(&layers.finish().expect("valid")).expect("complete")
@@ -120,7 +120,7 @@ impl World {
         world
     }
 
-    async fn put(&self, access: &str, refresh: &str) {
+    pub(super) async fn put(&self, access: &str, refresh: &str) {
         let hour = Duration::from_secs(3600);
         let tokens = Tokens {
             access: Secret::new(access.to_owned()),
@@ -134,7 +134,7 @@ impl World {
         self.vault.store(&tokens, &lock).expect("stored");
     }
 
-    fn renewer(&self) -> Renewer {
+    pub(super) fn renewer(&self) -> Renewer {
         Renewer::new(self.service.authority("app"), self.vault.clone(), Arc::new(self.clock.clone()))
     }
 
@@ -378,7 +378,7 @@ async fn a_dead_network_is_unreachable() {
 pub(super) struct Person {
     pub(super) said: String,
     types: VecDeque<String>,
-    browser: Option<Box<dyn Fn(Url) + Send>>,
+    pub(super) browser: Option<Box<dyn Fn(Url) + Send>>,
 }
 
 impl Person {
@@ -408,7 +408,7 @@ fn state_of(text: &str) -> String {
     state.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect()
 }
 
-async fn visit(redirect: &Url, target: &str) -> String {
+pub(super) async fn visit(redirect: &Url, target: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", redirect.port().expect("a port"))).await.expect("listening");
     stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.expect("sent");
     let mut answer = String::new();

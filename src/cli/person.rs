@@ -1,6 +1,7 @@
 //! The person at the terminal, as the sign-in talks to them.
 
 use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::Args;
@@ -8,8 +9,9 @@ use url::Url;
 
 use super::context::Context;
 use super::error::CliError;
-use crate::auth::Tokens;
+use super::print::tamed;
 use crate::auth::flow::{Dialogue, Method};
+use crate::drive::Account;
 
 /// The arguments that choose how to sign in.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -88,20 +90,46 @@ impl Dialogue for Terminal {
     }
 }
 
-/// Signs the person in. Durable on return.
+/// How long a person waits to hear whose account it is.
+const WHO: Duration = Duration::from_secs(15);
+
+/// Signs the person in. Durable on return. Returns whose drive it is: a browser may be signed in to an account that is
+/// not thought of, and what is saved from now on goes there.
 ///
 /// # Errors
 /// The sign-in failed; an earlier one still stands.
-pub async fn sign_in(context: &Context, method: Method, mut terminal: Terminal) -> Result<Tokens, CliError> {
-    Ok(context.account()?.sign_in(method, &mut terminal).await?)
+pub async fn sign_in(context: &Context, method: Method, mut terminal: Terminal) -> Result<Option<String>, CliError> {
+    let account = context.account()?;
+    account.sign_in(method, &mut terminal).await?;
+    Ok(owner(account).await)
 }
 
 /// Finishes a sign-in with the address that the browser ended up at.
 ///
 /// # Errors
 /// As for [`sign_in`].
-pub async fn finish_sign_in(context: &Context, address: &str) -> Result<Tokens, CliError> {
-    Ok(context.account()?.finish_sign_in(address).await?)
+pub async fn finish_sign_in(context: &Context, address: &str) -> Result<Option<String>, CliError> {
+    let account = context.account()?;
+    account.finish_sign_in(address).await?;
+    Ok(owner(account).await)
+}
+
+/// Whose drive the sign-in is for, if the service says so soon.
+async fn owner(account: Account) -> Option<String> {
+    let found = tokio::time::timeout(WHO, account.drive.identity()).await.ok();
+    let owner = found.and_then(Result::ok).map(|drive| drive.owner.clone()).filter(|owner| !owner.is_empty());
+    account.close().await;
+    owner
+}
+
+/// Whose account it is, as a person is told of it.
+pub fn whose(owner: Option<&str>) -> String {
+    match owner {
+        Some(owner) => {
+            format!("It is the OneDrive of {}. If that is not the one you mean: onedrive-cli auth", tamed(owner))
+        }
+        None => "Whose OneDrive it is could not be asked now; to see it: onedrive-cli user".to_owned(),
+    }
 }
 
 #[cfg(test)]

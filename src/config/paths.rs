@@ -147,7 +147,9 @@ impl Places {
     /// | another one (`--state-dir`) | `PROFILE-DIGEST.sock` | |
     pub fn control_sockets(&self) -> Vec<PathBuf> {
         use std::os::unix::ffi::OsStrExt as _;
-        let own = format!("{}-{}", self.profile, digest(self.state.as_os_str().as_bytes()));
+        // Without what means nothing in it, such as a slash at the end.
+        let state: PathBuf = self.state.components().collect();
+        let own = format!("{}-{}", self.profile, digest(state.as_os_str().as_bytes()));
         let usual = self.usual_state.then(|| self.profile.clone());
         usual.into_iter().chain([own]).map(|name| self.socket(&name)).collect()
     }

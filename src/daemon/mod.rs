@@ -15,9 +15,10 @@ use crate::base::checksum::crc32c;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::disk::{Disk, RealDisk};
 use crate::base::private;
-use crate::base::tasks::TaskGroup;
+use crate::base::tasks::{Stop, TaskGroup};
 use crate::cache::CacheError;
 use crate::cache::evict::Limits;
+use crate::changes::Poller;
 use crate::config::paths::Places;
 use crate::config::{Config, Durability};
 use crate::fuse::notify::NotifyQueue;
@@ -25,7 +26,7 @@ use crate::fuse::{self, MountError, MountOptions, Mounted, SessionEnd};
 use crate::index::{Index, IndexError};
 use crate::journal::burst::Limit;
 use crate::journal::uploader::UploadSettings;
-use crate::journal::{JournalSettings, StoreError};
+use crate::journal::{Journal, JournalSettings, StoreError};
 use crate::remote::http::system_entropy;
 use crate::remote::stack::{self, RemoteOptions};
 use crate::remote::{DriveIdentity, Remote, RemoteError, RemoteErrorKind, URGENCY, Urgency};
@@ -33,10 +34,12 @@ use crate::volume::{self, VolumeSettings};
 
 pub mod control;
 pub mod core;
+pub mod one_account;
 pub mod run;
 pub mod single;
 
 use core::{Core, CoreParts, CoreSettings};
+use one_account::OneAccount;
 use single::{SingleDaemon, SingleError};
 
 /// The file that remembers which drive the state folder is for.
@@ -173,21 +176,19 @@ impl Daemon {
         private::tighten(&places.state).map_err(|source| DaemonError::File { path: places.state.clone(), source })?;
 
         let remote_options = RemoteOptions { loopback_only, ..RemoteOptions::of(&config) };
-        let opened = stack::open(&remote_options, tokens.clone(), clock.clone(), system_entropy())
-            .map_err(DaemonError::Remote)?;
+        let open = |tokens| stack::open(&remote_options, tokens, clock.clone(), system_entropy());
+        let asks = open(tokens.clone()).map_err(DaemonError::Remote)?.remote;
+        let account = Arc::new(OneAccount::new(tokens, asks, clock.clone()));
+        let opened = open(account.clone()).map_err(DaemonError::Remote)?;
         let remote = opened.remote.clone();
         let (identity, is_new) = identify(&*remote, &places.state, &*disk).await?;
         remote.stand_for(&identity);
+        account.keep_to(identity.clone(), is_new);
         // Asked while everything is opened and mounted: without a network the answer takes longer than all of that.
         let confirmed = {
-            let (remote, stored, state, clock) =
-                (remote.clone(), identity.clone(), places.state.clone(), clock.clone());
-            tokio::spawn(async move {
-                match is_new {
-                    true => Ok(()),
-                    false => confirm(&*remote, &stored, &state, &*clock).await,
-                }
-            })
+            let (account, stored, state, clock) =
+                (account.clone(), identity.clone(), places.state.clone(), clock.clone());
+            tokio::spawn(async move { confirm(&account, &stored, &state, &*clock).await })
         };
 
         let notices = NotifyQueue::new();
@@ -232,12 +233,8 @@ impl Daemon {
 
         let tasks = TaskGroup::new(clock.clone());
         core.spawn_tasks(&tasks);
-        if !is_new {
-            let (remote, signed_in, state) = (remote, tokens, places.state.clone());
-            let journal = core.journal.clone();
-            let in_order = move || drop(journal.retry_all());
-            tasks.spawn("identity", |stop| watch_identity(remote, signed_in, identity, state, in_order, stop));
-        }
+        let (journal, poller) = (core.journal.clone(), core.poller.clone());
+        tasks.spawn("account", |stop| watch_account(account, identity, places.state.clone(), journal, poller, stop));
         Ok(Self { core, mounted, tasks, control, clock, _single: single })
     }
 
@@ -423,64 +420,44 @@ async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<
 }
 
 /// Refuses to start on the folders of another account, if the service says so quickly. If it does not, the mount
-/// comes up all the same: requests name drive and item, so nothing of one account can reach the other.
+/// comes up all the same, and nothing is sent before it is known.
 async fn confirm(
-    remote: &dyn Remote,
+    account: &OneAccount,
     stored: &DriveIdentity,
     state: &Path,
     clock: &dyn Clock,
 ) -> Result<(), DaemonError> {
     const QUICKLY: Duration = Duration::from_millis(1500);
-    let found = tokio::select! {
-        found = URGENCY.scope(Urgency::Interactive, remote.identity()) => found,
-        () = clock.sleep(QUICKLY) => return Ok(()),
-    };
-    match found {
-        Ok(found) if found.drive != stored.drive => {
-            Err(DaemonError::OtherDrive { state: state.to_owned(), stored: stored.owner.clone(), found: found.owner })
-        }
-        _ => Ok(()),
+    tokio::select! {
+        // What it says is known to the account.
+        _ = account.token() => {}
+        () = clock.sleep(QUICKLY) => {}
+    }
+    match account.others() {
+        Some(found) => Err(DaemonError::OtherDrive { state: state.to_owned(), stored: stored.owner.clone(), found }),
+        None => Ok(()),
     }
 }
 
-/// A stored drive is trusted at once and compared as soon as the service can be asked. If somebody signed in to
-/// another account meanwhile, nothing of this one may go there.
-async fn watch_identity(
-    remote: Arc<dyn Remote>,
-    tokens: Arc<dyn TokenSource>,
+/// Says in the log when another account is signed in, and when the first one is back; then everything goes on at once.
+async fn watch_account(
+    account: Arc<OneAccount>,
     stored: DriveIdentity,
     state: PathBuf,
-    in_order: impl FnOnce(),
-    mut stop: crate::base::tasks::Stop,
+    journal: Arc<Journal>,
+    poller: Arc<Poller>,
+    stop: Stop,
 ) {
-    let clock = SystemClock::new();
-    let mut told = false;
-    loop {
-        let mut pause = Duration::from_secs(60);
-        match remote.identity().await {
-            Ok(found) if found.drive == stored.drive => {
-                if told {
-                    tracing::info!(owner = stored.owner, "the first account is signed in again");
-                    in_order();
-                }
-                break;
-            }
-            Ok(found) => {
-                // Requests name drive and item, so nothing can reach the wrong drive; they fail and wait.
-                if !std::mem::replace(&mut told, true) {
-                    let (stored, state) = (stored.owner.clone(), state.clone());
-                    tracing::error!(error = %DaemonError::OtherDrive { state, stored, found: found.owner });
-                }
-                // Nothing tells that this is put right but the file that the next sign-in writes.
-                tokens.read_again();
-                pause = Duration::from_secs(15);
-            }
-            Err(error) => tracing::debug!(%error, "the drive's identity is not confirmed yet"),
+    let is_another = |found| {
+        let (stored, state) = (stored.owner.clone(), state.clone());
+        tracing::error!(error = %DaemonError::OtherDrive { state, stored, found });
+    };
+    let is_back = || {
+        tracing::info!(owner = stored.owner, "the first account is signed in again");
+        if let Err(error) = journal.retry_all() {
+            tracing::warn!(%error, "what waited for the first account waits a little longer");
         }
-        tokio::select! {
-            () = clock.sleep(pause) => {}
-            () = stop.requested() => return,
-        }
-    }
-    stop.requested().await;
+        poller.reached();
+    };
+    account.watch(is_another, is_back, stop).await;
 }

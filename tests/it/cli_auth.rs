@@ -48,6 +48,7 @@ fn with_the_address_as_an_argument() {
     let end = follow(&begin(&shell));
     let said = shell.ok(&["auth", &end]);
     assert!(said.starts_with("Signed in."), "{said}");
+    assert!(said.contains("It is the OneDrive of Ada Example"), "{said}");
     shell.ok(&["quota"]);
     // The code is used up, and nothing is under way any more.
     let said = shell.fails(11, &["auth", &end]);
@@ -153,7 +154,9 @@ fn a_new_sign_in_takes_the_place_of_the_old_one() {
     shell.service.emulator().oauth().sign_in_as(&other);
     assert_eq!(shell.ok(&["-k", "name", "user"]), owner, "nobody has signed in anew yet");
     let end = follow(&begin(&shell));
-    shell.ok(&["auth", &end]);
+    // Seen at once.
+    let said = shell.ok(&["auth", &end]);
+    assert!(said.contains("It is the OneDrive of Other Person"), "{said}");
     let after = fs::read_to_string(&file).expect("tokens");
     assert_ne!(before, after);
     // Had the old refresh token been used instead of the code, the account would still be the old one.

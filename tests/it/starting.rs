@@ -187,6 +187,48 @@ fn a_start_with_another_accounts_sign_in_is_refused_and_nothing_goes_there() {
     }
 }
 
+/// The daemon takes what is in the file when its own token is over, and whoever signed in meanwhile is in there.
+#[test]
+fn a_sign_in_as_somebody_else_beside_a_mount_sends_nothing_and_is_told() {
+    for side in [Side::PERSONAL, Side::LIVE] {
+        let service = Service::new(side);
+        let home = service.home("");
+        let shell = Shell { service, home };
+        let first = shell.service.drive().clone();
+        first.create_file("/first", b"first".to_vec());
+        let mount = shell.service.mount(&shell.home);
+        assert_eq!(fs::read(mount.path("first")).expect("readable"), b"first");
+        fs::write(mount.path("before"), "before").expect("written");
+        wait_until_uploaded(&shell.home);
+
+        let other = shell.service.emulator().add_account(7, "Other Person");
+        other.create_file("/theirs", b"theirs".to_vec());
+        sign_in_as(&shell, side, &other);
+        shell.service.emulator().oauth().expire_access_tokens();
+        fs::write(mount.path("unsent"), "unsent").expect("written");
+        until("it is told in the log", || mount.log().contains("but you are signed in to the drive of Other Person"));
+        until("it has been tried in vain", || shell.json(&["queue"])["entries"][0]["attempts"].as_u64() > Some(0));
+        until("it is told in the status", || shell.json(&["status"])["state"] == "signed-out");
+        let status = shell.json(&["status"]);
+        assert!(status["errors"].to_string().contains("the drive of Other Person"), "{side:?}: {status}");
+        let queue = shell.json(&["queue"]);
+        assert_eq!((&queue["total"], &queue["entries"][0]["state"]), (&1.into(), &"waiting".into()), "{queue}");
+        assert_eq!(names(&mount, ""), ["before", "first", "unsent"]);
+        assert_eq!(fs::read(mount.path("first")).expect("it is here"), b"first");
+        assert_eq!((first.tree().len(), other.tree().len()), (2, 1), "{side:?}: nothing went anywhere");
+
+        // By itself, and once only.
+        sign_in_as(&shell, side, &first);
+        wait_until_uploaded(&shell.home);
+        assert_eq!(first.read_file("/unsent").as_deref(), Some(&b"unsent"[..]), "{side:?}");
+        assert_eq!((first.tree().len(), other.tree().len()), (3, 1), "{side:?}");
+        until("it is online again", || shell.json(&["status"])["state"] == "online");
+        let log = mount.log();
+        assert_eq!(log.matches("but you are signed in to the drive of").count(), 1, "{log}");
+        assert!(log.contains("the first account is signed in again"), "{log}");
+    }
+}
+
 /// A service that takes its time keeps nobody from the mount. What is noticed then is in the log, and the changes wait
 /// until the first account is signed in again.
 fn a_slow_answer_opens_no_way_to_the_other_drive(shell: &Shell, sign_in: impl Fn()) {

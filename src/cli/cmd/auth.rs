@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
     telemetry::start(global.log_level())?;
     private::keep_memory();
     let context = Context::open(&global.selection())?;
-    block_on(async {
+    let owner = block_on(async {
         match &arguments.address {
             Some(address) => person::finish_sign_in(&context, address).await,
             None => {
@@ -45,11 +45,12 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<(), CliError> {
     })?;
     if global.json {
         let tokens = context.vault().path().map(|path| path.to_string_lossy().into_owned());
-        return write_out(&json_text(&json!({"signed_in": true, "tokens": tokens})));
+        return write_out(&json_text(&json!({"signed_in": true, "owner": owner, "tokens": tokens})));
     }
     match context.vault().path() {
         Some(path) => println!("Signed in. The tokens are in {}.", path.display()),
         None => println!("Signed in, and forgotten already: the settings say conf_save: false."),
     }
+    println!("{}", person::whose(owner.as_deref()));
     Ok(())
 }

@@ -276,7 +276,9 @@ async fn ensure_signed_in(
             if !matches!(error, AuthError::NotSignedIn) {
                 println!("{error}");
             }
-            person::sign_in(context, method, person::Terminal::default()).await.map(drop)
+            let owner = person::sign_in(context, method, person::Terminal::default()).await?;
+            println!("Signed in. {}", person::whose(owner.as_deref()));
+            Ok(())
         }
         (None, AuthError::SignedOut { .. }) => {
             tracing::warn!(%error, "mounting what is on this machine");
