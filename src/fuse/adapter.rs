@@ -24,7 +24,9 @@ use tracing::debug_span;
 
 use super::answer::{Answerer, Call, Class, Refuse};
 use super::attr::{self, from_kernel_ino, generation, to_kernel, to_kernel_ino, to_kernel_kind};
-use super::translate::{Listed, by, fresh_entries, moment, open_flags, open_how, rename_how, rest};
+use super::translate::{
+    Listed, WrittenTo, by, fresh_entries, moment, open_flags, open_how, rename_how, rest, written_to,
+};
 use super::{errno, xattr};
 use crate::base::ids::Fh;
 use crate::volume::{Entry, SetAttributes, Snapshot, Volume, VolumeError};
@@ -114,13 +116,13 @@ impl Filesystem for Adapter {
         self.answerer.run("forget", || self.volume.forget(from_kernel_ino(ino), count));
     }
 
-    fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        let (volume, ino) = (Arc::clone(&self.volume), from_kernel_ino(ino));
+    fn getattr(&self, _request: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        let (volume, ino, fh) = (Arc::clone(&self.volume), from_kernel_ino(ino), fh.map(|fh| Fh(fh.0)));
         self.local(
             "getattr",
-            debug_span!("getattr", ino = ino.0),
+            debug_span!("getattr", ino = ino.0, ?fh),
             reply,
-            async move { volume.getattr(ino).await },
+            async move { volume.getattr_through(ino, fh).await },
             |attributes, reply| reply.attr(&attributes.ttl, &to_kernel(&attributes)),
         );
     }
@@ -265,22 +267,26 @@ impl Filesystem for Adapter {
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        // Pages of a shared mapping come back under any writable handle of the inode, or a closed one.
-        let fh = (!write_flags.contains(WriteFlags::FUSE_WRITE_CACHE)).then_some(Fh(fh.0));
-        let (span, ino) = (debug_span!("write", ino = ino.0, ?fh, offset, size = data.len()), from_kernel_ino(ino));
+        let to = written_to(write_flags, flags, Fh(fh.0));
+        let (span, ino) = (debug_span!("write", ino = ino.0, ?to, offset, size = data.len()), from_kernel_ino(ino));
+        let write = move |volume: &Volume, bytes: &[u8]| match to {
+            WrittenTo::Place(fh) => volume.write_now(ino, Some(fh), offset, bytes),
+            WrittenTo::End(fh) => volume.append_now(ino, fh, offset, bytes),
+            WrittenTo::Page => volume.write_now(ino, None, offset, bytes),
+        };
         if self.volume.change_may_take_long(ino) {
             let (volume, bytes) = (Arc::clone(&self.volume), Bytes::copy_from_slice(data));
-            let work = async move { volume.write_now(ino, fh, offset, &bytes) };
+            let work = async move { write(&volume, &bytes) };
             return self.change("write", span, true, reply, work, |written, reply| reply.written(written));
         }
         let _span = span.entered();
         // Not as a task that could outlive the buffer, which is only lent: the bytes would have to be copied.
         let mut written = Err(VolumeError::Failed("write panicked".to_owned()));
-        self.answerer.run("write", || written = self.volume.write_now(ino, fh, offset, data));
+        self.answerer.run("write", || written = write(&self.volume, data));
         match written {
             Ok(written) => reply.written(written),
             Err(error) => reply.error(errno::log_and_translate("write", &error)),

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
 
-use fuser::{FopenFlags, OpenAccMode, OpenFlags, RenameFlags, Request, TimeOrNow};
+use fuser::{FopenFlags, OpenAccMode, OpenFlags, RenameFlags, Request, TimeOrNow, WriteFlags};
 use rustix::fs::OFlags;
 
 use crate::base::caller::on_behalf_of;
 use crate::base::clock::Timestamp;
-use crate::base::ids::Ino;
+use crate::base::ids::{Fh, Ino};
 use crate::volume::{Attributes, DirEntry, Listing, OpenHow, Opened, PageUse, RenameHow, Volume, VolumeResult};
 
 /// Entries answered to one `readdirplus`: what fits the 32 KiB buffer that the C library reads with.
@@ -30,8 +30,32 @@ pub fn open_flags(opened: Opened, how: OpenHow) -> FopenFlags {
     if how.write { pages } else { pages | FopenFlags::FOPEN_NOFLUSH }
 }
 
-/// How a file is opened, from the flags of `open(2)`. `O_APPEND` needs nothing: the kernel sends absolute
-/// offsets. `O_TRUNC` means writing, whatever the access mode says.
+/// What the bytes of a write are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WrittenTo {
+    /// The place that the program has chosen.
+    Place(Fh),
+    /// The end of the file.
+    End(Fh),
+    /// A page of a mapping: the kernel names any handle of the inode that can write, or a closed one.
+    Page,
+}
+
+/// What the bytes of a write are for, from the flags of the write and of its handle. The kernel sends an offset with an
+/// append, too; but that is the end as it was told last, perhaps of another version than the one that is open. (A program
+/// that asks with `RWF_NOAPPEND` for a place in a file that it has opened to append cannot be told from others.)
+pub fn written_to(write: WriteFlags, open: OpenFlags, fh: Fh) -> WrittenTo {
+    if write.contains(WriteFlags::FUSE_WRITE_CACHE) {
+        WrittenTo::Page
+    } else if OFlags::from_bits_retain(open.0.cast_unsigned()).contains(OFlags::APPEND) {
+        WrittenTo::End(fh)
+    } else {
+        WrittenTo::Place(fh)
+    }
+}
+
+/// How a file is opened, from the flags of `open(2)`. `O_APPEND` comes with each write. `O_TRUNC` means writing, whatever
+/// the access mode says.
 pub fn open_how(flags: i32) -> OpenHow {
     let bits = OFlags::from_bits_retain(flags.cast_unsigned());
     let (read, write) = match OpenFlags(flags).acc_mode() {
@@ -106,7 +130,6 @@ pub fn fresh_entries(volume: &Volume, folder: Ino, snapshot: &Listing, from: u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::Fh;
 
     #[test]
     fn a_handle_that_can_write_reports_its_close() {
@@ -123,6 +146,19 @@ mod tests {
         assert_eq!(how, OpenHow { read: true, write: true, truncate: true, exclusive: true });
         let plain = open_how(0);
         assert_eq!(plain, OpenHow { read: true, write: false, truncate: false, exclusive: false });
+    }
+
+    #[test]
+    fn a_write_says_whether_it_is_an_append_or_a_page_of_a_mapping() {
+        let (plain, append) = (OFlags::WRONLY, OFlags::WRONLY | OFlags::APPEND);
+        for (write, open, to) in [
+            (WriteFlags::empty(), plain, WrittenTo::Place(Fh(7))),
+            (WriteFlags::empty(), append, WrittenTo::End(Fh(7))),
+            (WriteFlags::FUSE_WRITE_CACHE, plain, WrittenTo::Page),
+            (WriteFlags::FUSE_WRITE_CACHE, append, WrittenTo::Page),
+        ] {
+            assert_eq!(written_to(write, OpenFlags(open.bits().cast_signed()), Fh(7)), to);
+        }
     }
 
     #[test]

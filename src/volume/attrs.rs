@@ -79,7 +79,8 @@ impl Volume {
             links: seen.links,
             uid: self.settings.uid,
             gid: self.settings.gid,
-            ttl: self.ttl(),
+            // What one handle is told is not so for another.
+            ttl: if self.is_open_otherwise(seen) { Duration::ZERO } else { self.ttl() },
             generation,
         }
     }
@@ -101,7 +102,7 @@ impl Volume {
         self.touch();
     }
 
-    /// What `stat` says.
+    /// What `stat` says; see [`Volume::getattr_through`].
     ///
     /// # Errors
     ///
@@ -162,7 +163,7 @@ impl Volume {
         if let Some(mtime) = set.mtime {
             self.set_modified(ino, mtime.unwrap_or_else(|| self.clock.now()))?;
         }
-        self.getattr(ino).await
+        self.getattr_through(ino, fh).await
     }
 
     fn set_modified(&self, ino: Ino, modified: Timestamp) -> VolumeResult<()> {

@@ -79,7 +79,9 @@ impl Volume {
         let mut entries = Vec::with_capacity(most.min(listing.len()));
         let (stands, ttl) = (listing.stamp == self.stamp(), self.ttl());
         for (at, entry) in listing.iter().enumerate().skip(from) {
-            let attributes = match stands && entry.steady {
+            // What the kernel is told of an open file depends on who has it open.
+            let is_steady = entry.steady && !locked(&self.open).is_open(entry.attributes.ino);
+            let attributes = match stands && is_steady {
                 true => Some(Attributes { ttl, ..entry.attributes }),
                 false => self.still_in(folder, &entry.name, entry.attributes.ino)?,
             };

@@ -1,5 +1,6 @@
 //! Operations on content: open, read, write, truncate, flush, sync, release.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -8,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::handles::FileHandle;
 use super::tree::Seen;
-use super::{Durability, Extent, OpenHow, Opened, Volume, VolumeError, VolumeResult, locked};
+use super::{Durability, Extent, KernelNotice, OpenHow, Opened, Volume, VolumeError, VolumeResult, locked};
 use crate::base::caller::on_behalf_of_now;
 use crate::base::ids::{Fh, Ino};
 use crate::cache::CacheKey;
@@ -23,6 +24,11 @@ const SHORT_COPY: u64 = 8 << 20;
 const KEEP_SIZE: i32 = 0x01;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
+
+/// Whoever reads has the file; what is gone is the version that it was.
+fn is_stale(error: VolumeError) -> VolumeError {
+    if matches!(error, VolumeError::NotFound) { VolumeError::Stale } else { error }
+}
 
 impl Volume {
     /// Opens a file.
@@ -114,6 +120,10 @@ impl Volume {
             draft.thaw();
             return Ok(draft);
         }
+        if locked(&self.open).orphan(seen.ino).is_none() {
+            // Deleted elsewhere: what is written would be gone with the handle, and nobody here has meant that.
+            return Err(VolumeError::Stale);
+        }
         let base = seen.version.clone().filter(|_| !fresh);
         let draft = self.journal.nameless_draft(seen.ino, base)?;
         let key = seen.version.clone().map(|(item, tag, _)| CacheKey { item, tag });
@@ -156,50 +166,9 @@ impl Volume {
         if seen.links > 0 && size.saturating_sub(stored) > remaining { Err(VolumeError::QuotaFull) } else { Ok(()) }
     }
 
-    /// A file as an edit through a handle finds it. Whoever has it open has read, or could read, the version that it was
-    /// opened on; written into another one, what is meant for this would make a mixture that nobody ever saw.
-    ///
-    /// | the handle has | the file | the edit |
-    /// | --- | --- | --- |
-    /// | the version the file has, or follows the edits here | | goes on |
-    /// | an older version, all of it here or nothing of it wanted | has a newer one | starts from the older: both are kept |
-    /// | an older version | is being edited here, or not all of the older is here | is refused: open it again |
-    fn see_through(&self, ino: Ino, handle: Option<&FileHandle>, fresh: bool) -> VolumeResult<Seen> {
-        let seen = self.see(ino)?.file()?;
-        let Some(handle) = handle else { return Ok(seen) };
-        let Some(pin) = locked(&handle.pin).clone().filter(|_| seen.links > 0) else { return Ok(seen) };
-        let intent = self.journal.get(ino);
-        let tag = match &seen.version {
-            Some((_, tag, _)) => Some(tag),
-            None => intent.as_ref().and_then(|intent| intent.base.as_ref()?.content_tag.as_ref()),
-        };
-        if tag.is_none_or(|tag| *tag == pin.key.tag || pin.key.tag.differs_by_rename_only(tag)) {
-            return Ok(seen);
-        }
-        let is_here = fresh || pin.size == 0 || self.cache.is_complete(&pin.key, pin.size);
-        match pin.opened_on {
-            Some(opened_on) if intent.is_none() && is_here => Ok(Seen {
-                size: pin.size,
-                version: Some((pin.key.item, pin.key.tag, pin.size)),
-                opened_on: Some(opened_on),
-                ..seen
-            }),
-            _ => Err(VolumeError::Stale),
-        }
-    }
-
-    fn handle_of(&self, ino: Ino, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
+    pub(super) fn handle_of(&self, ino: Ino, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
         let handle = self.file_handle(fh)?;
         if handle.ino == ino { Ok(handle) } else { Err(VolumeError::BadHandle) }
-    }
-
-    /// The edit that a handle reads, if it reads one.
-    fn edit_for(&self, handle: &FileHandle) -> Option<Arc<Draft>> {
-        let draft = match self.journal.content(handle.ino) {
-            Some(draft) => draft,
-            None => locked(&self.open).orphan(handle.ino).and_then(|orphan| orphan.draft.clone())?,
-        };
-        locked(&handle.pin).is_none().then_some(draft)
     }
 
     /// Reads; short only at the end of the file.
@@ -241,7 +210,7 @@ impl Volume {
             return Ok(Bytes::new());
         };
         let size = pin.size;
-        let bytes = self.read_version(ino, &mut pin, wanted, &handle.stream).await?;
+        let bytes = self.read_version(ino, &mut pin, wanted, &handle.stream).await.map_err(is_stale)?;
         if pin.size != size {
             *locked(&handle.pin) = Some(pin);
         }
@@ -281,11 +250,7 @@ impl Volume {
                         draft.base().ok_or_else(|| VolumeError::Failed("a draft misses bytes of nothing".into()))?;
                     let mut pin = self.pin(CacheKey { item: base.item, tag: base.tag }, base.size);
                     let read = self.read_version(handle.ino, &mut pin, range.clone(), &handle.stream).await;
-                    // The file is there; what is gone is the version that it was.
-                    let bytes = read.map_err(|error| match error {
-                        VolumeError::NotFound => VolumeError::Stale,
-                        other => other,
-                    })?;
+                    let bytes = read.map_err(is_stale)?;
                     if bytes.len() as u64 != range.end - range.start {
                         return Err(VolumeError::Stale);
                     }
@@ -325,25 +290,67 @@ impl Volume {
         self.write_now(ino, fh, offset, bytes)
     }
 
-    /// As [`Volume::write`]: nothing in it waits for the network.
+    /// As [`Volume::write`]: nothing in it waits for the network. Without a handle it is a page of a mapping that the kernel
+    /// writes back.
     ///
     /// # Errors
     ///
     /// See [`Volume::write`].
     pub fn write_now(&self, ino: Ino, fh: Option<Fh>, offset: u64, bytes: &[u8]) -> VolumeResult<u32> {
-        let handle = fh.map(|fh| self.handle_of(ino, fh)).transpose()?;
-        if handle.as_ref().is_some_and(|handle| !handle.write) {
-            return Err(VolumeError::BadHandle);
-        }
+        let handle = match fh {
+            Some(fh) => Some(self.writable_handle(ino, fh)?),
+            None => self.page_writer(ino)?,
+        };
         let end = offset.checked_add(bytes.len() as u64).ok_or(VolumeError::TooLarge)?;
+        let seen = self.about_to_write(ino, handle.as_deref(), |_| end, bytes.len())?;
+        self.change(&seen, handle.as_deref(), false, |draft| draft.write(offset, bytes, self.clock.now()))?;
+        Ok(bytes.len() as u32)
+    }
+
+    /// Writes at the end of what the handle reads. `offset` is where the kernel believes that to be, which may be the end
+    /// of another version.
+    ///
+    /// # Errors
+    ///
+    /// See [`Volume::write`].
+    pub fn append_now(&self, ino: Ino, fh: Fh, offset: u64, bytes: &[u8]) -> VolumeResult<u32> {
+        let handle = self.writable_handle(ino, fh)?;
+        let end = |size: u64| size.saturating_add(bytes.len() as u64);
+        let seen = self.about_to_write(ino, Some(&handle), end, bytes.len())?;
+        let begun = Cell::new(offset);
+        self.change(&seen, Some(&handle), false, |draft| {
+            // Nobody else makes it longer meanwhile: the kernel lets one after the other append, or cut.
+            begun.set(draft.size());
+            draft.write(begun.get(), bytes, self.clock.now())
+        })?;
+        if begun.get() != offset {
+            // It has put the bytes into its pages where it believed the end to be.
+            self.kernel.post(KernelNotice::Pages(ino));
+        }
+        Ok(bytes.len() as u32)
+    }
+
+    fn writable_handle(&self, ino: Ino, fh: Fh) -> VolumeResult<Arc<FileHandle>> {
+        let handle = self.handle_of(ino, fh)?;
+        if handle.write { Ok(handle) } else { Err(VolumeError::BadHandle) }
+    }
+
+    /// What `more` bytes are to be written to, if there is room for them and for a file that `end` tells from its size.
+    fn about_to_write(
+        &self,
+        ino: Ino,
+        handle: Option<&FileHandle>,
+        end: impl Fn(u64) -> u64,
+        more: usize,
+    ) -> VolumeResult<Seen> {
+        self.check_room(more as u64)?;
+        let seen = self.see_through(ino, handle, false)?;
+        let end = end(seen.size);
         if end > self.remote.caps().max_file {
             return Err(VolumeError::TooLarge);
         }
-        self.check_room(bytes.len() as u64)?;
-        let seen = self.see_through(ino, handle.as_deref(), false)?;
         self.check_quota(&seen, end)?;
-        self.change(&seen, handle.as_deref(), false, |draft| draft.write(offset, bytes, self.clock.now()))?;
-        Ok(bytes.len() as u32)
+        Ok(seen)
     }
 
     /// Cuts or extends a file.
@@ -521,8 +528,8 @@ impl Volume {
     ///
     /// [`VolumeError::NoData`] beyond the end.
     pub fn seek(&self, ino: Ino, fh: Fh, offset: u64, hole: bool) -> VolumeResult<u64> {
-        self.handle_of(ino, fh)?;
-        let size = self.see(ino)?.size;
+        let handle = self.handle_of(ino, fh)?;
+        let size = self.shown_to(&handle, self.see(ino)?).size;
         if offset >= size {
             return Err(VolumeError::NoData);
         }

@@ -42,6 +42,8 @@ pub(super) struct FileHandle {
     pub write: bool,
     /// The thread that opened it: what was written through it was written on its behalf, whoever closes it.
     pub opened_by: Option<u32>,
+    /// The kernel reads past its pages: others had another version open.
+    pub direct: bool,
     /// The version it reads; `None` follows the edits on this machine.
     pub pin: Mutex<Option<Pin>>,
     pub stream: ReadStream,
@@ -70,7 +72,7 @@ pub(super) struct Table {
     by_ino: HashMap<Ino, Vec<Fh>>,
     orphans: HashMap<Ino, Orphan>,
     /// The version whose bytes the kernel's pages of an inode hold.
-    pages: HashMap<Ino, PageVersion>,
+    pub pages: HashMap<Ino, PageVersion>,
 }
 
 /// The entries of all remembered listings together, at most.
@@ -200,6 +202,7 @@ impl Volume {
             read,
             write,
             opened_by: caller::current(),
+            direct: pages == PageUse::Direct,
             pin: Mutex::new(pin),
             stream: ReadStream::default(),
         };
@@ -259,13 +262,10 @@ impl Volume {
     /// An edit begins: handles on the version it starts from follow it from now on.
     pub(super) fn follow_edit(&self, ino: Ino, base: Option<&CacheKey>) {
         let mut table = locked(&self.open);
-        let mut all_follow = true;
         for handle in table.handles_of(ino) {
             let mut pin = locked(&handle.pin);
-            match &*pin {
-                Some(held) if Some(&held.key) == base => *pin = None,
-                Some(_) => all_follow = false,
-                None => {}
+            if pin.as_ref().is_some_and(|held| Some(&held.key) == base) {
+                *pin = None;
             }
         }
         let fits = match table.pages.get(&ino) {
@@ -273,9 +273,10 @@ impl Volume {
             Some(PageVersion::Edit) => true,
             None => false,
         };
-        if all_follow && fits {
+        // Who does not follow reads past the pages.
+        if fits {
             table.pages.insert(ino, PageVersion::Edit);
-        } else if !fits {
+        } else {
             table.pages.remove(&ino);
         }
     }

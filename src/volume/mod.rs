@@ -30,6 +30,7 @@ pub mod inspect;
 mod lookups;
 mod names;
 mod news;
+mod through;
 mod tree;
 pub mod verify;
 

@@ -3,11 +3,11 @@
 //! | change | kernel notice |
 //! | --- | --- |
 //! | new name in a folder the kernel knows | entry (it may remember that there was none), attributes of the folder |
-//! | removed | deleted (watchers hear of it); open handles keep the node |
+//! | removed | deleted (watchers hear of it); attributes if a handle is open, which keeps the node |
 //! | renamed or moved | entry at the old and at the new place |
 //! | metadata only | attributes |
 //! | content, no handle open | pages |
-//! | content, handle open | attributes only; pages are dropped at the next open |
+//! | content, handle open | attributes only, which are different for each handle from now on; pages are dropped at the next open |
 //! | content of a node that the kernel does not know | entry (it may have been hidden) |
 //! | content was wrong as it came | pages, handle open or not, of an edit of a part of it, too |
 //! | our own work is out of the way of something | entry |
@@ -62,6 +62,9 @@ impl Volume {
                         let name = shown(&notice.name);
                         self.kernel.post(KernelNotice::Deleted { parent: notice.parent, child: notice.ino, name });
                         self.kernel.post(KernelNotice::Attributes(notice.parent));
+                    }
+                    if locked(&self.open).is_open(notice.ino) {
+                        self.kernel.post(KernelNotice::Attributes(notice.ino));
                     }
                     locked(&self.times).pop(&notice.ino);
                     self.touch();

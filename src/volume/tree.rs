@@ -79,7 +79,7 @@ impl Seen {
 }
 
 impl Volume {
-    /// The node of an inode.
+    /// The node of an inode; what is gone, as those see it who still have it open.
     pub(super) fn see(&self, ino: Ino) -> VolumeResult<Seen> {
         // The index knows all that had no intent at a moment before it was asked.
         match self.journal.at_once(|now| now.overlay().get(ino).map(|intent| Placed::of(now, intent))) {
@@ -91,17 +91,16 @@ impl Volume {
                 }
             }
         }
-        match locked(&self.open).orphan(ino) {
-            Some(Orphan { seen, draft, .. }) => {
-                let mut seen = seen.clone();
-                if let Some(draft) = draft {
-                    seen.size = draft.size();
-                    seen.modified = draft.modified();
-                }
-                Ok(seen)
+        if let Some(Orphan { seen, draft, .. }) = locked(&self.open).orphan(ino) {
+            let mut seen = seen.clone();
+            if let Some(draft) = draft {
+                seen.size = draft.size();
+                seen.modified = draft.modified();
+                seen.version = None;
             }
-            None => Err(VolumeError::NotFound),
+            return Ok(seen);
         }
+        self.see_gone(ino)
     }
 
     fn seen_intent(&self, Placed { intent, draft }: Placed) -> Seen {

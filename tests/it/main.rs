@@ -47,6 +47,7 @@ mod mount_cloud;
 mod mount_live;
 mod mount_model;
 mod mount_ops;
+mod mount_versions;
 mod moved_by_us;
 mod network;
 mod one_moment;
