@@ -21,6 +21,9 @@ const ROOM_STEP: i64 = 16 << 20;
 /// How many bytes may be copied while the others who ask something of the mount wait.
 const SHORT_COPY: u64 = 8 << 20;
 
+/// How often an open looks again at a file that changes under its eyes.
+const LOOKS: usize = 4;
+
 const KEEP_SIZE: i32 = 0x01;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
@@ -50,8 +53,12 @@ impl Volume {
             self.check_room(0)?;
         }
         let (mut fh, mut pages) = self.register_file(&seen, how.read, how.write);
-        if seen.version.is_none() && seen.links > 0 && self.journal.content(ino).is_none() {
-            // The edit has landed before the handle could follow it, and nobody has told it what that has become.
+        // An edit has begun, or landed, before the handle could follow it, and nobody has told it what that has become. What
+        // is only here and has lost its content is as it is however often it is looked at.
+        for _ in 0..LOOKS {
+            if self.edit_of(ino).is_some() != seen.version.is_some() {
+                break;
+            }
             self.release(ino, fh);
             seen = self.see(ino)?.file()?;
             (fh, pages) = self.register_file(&seen, how.read, how.write);

@@ -5,6 +5,7 @@
 
 mod former;
 mod landed;
+mod opened;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
