@@ -53,8 +53,19 @@ impl Journal {
             let Intent { parent, name, .. } = intent;
             landed.notices.push(Notice { ino, parent, name, what: What::Removed });
         }
-        drop(state);
-        self.forget_mode(ino);
+        self.forget_modes(&mut state, &[ino]);
         Ok(landed)
+    }
+
+    /// The intents of these inodes have gone. Permission bits go with an inode that stands for nothing any more; those who
+    /// still have it open see them until they close it.
+    pub(super) fn forget_modes(&self, state: &mut State, dropped: &[Ino]) {
+        for ino in dropped.iter().filter(|ino| !state.writers.contains_key(ino)) {
+            let stands = || state.overlay.get(*ino).is_some() || !matches!(self.index().by_ino(*ino), Ok(None));
+            if state.modes.contains_key(ino) && !stands() {
+                state.modes.remove(ino);
+                let _ = self.store.set_mode(*ino, None, None);
+            }
+        }
     }
 }

@@ -194,6 +194,7 @@ impl Journal {
             })
             .filter_map(|intent| Some((intent.ino, intent.item.clone()?)))
             .collect();
+        let dropped = outcome.drop.clone();
         self.apply(state, Batch { put: outcome.put, drop: outcome.drop, ..along })?;
         if !bound.is_empty() {
             let rebound = self.index().write(|txn| {
@@ -207,6 +208,7 @@ impl Journal {
                 tracing::warn!(%error, "the index did not take over an inode");
             }
         }
+        self.forget_modes(state, &dropped);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! | attribute | where it lives |
 //! | --- | --- |
 //! | size, modification time of files | cloud and journal |
-//! | permission bits | this machine only; the umask of the mount applies until somebody sets them |
+//! | permission bits | this machine only, as long as the node exists; the umask of the mount applies until somebody sets others |
 //! | owner, group | the mount's, for everything |
 //! | times of folders that move because of their contents | this machine's memory |
 //! | access times | nowhere |
@@ -56,8 +56,7 @@ impl Volume {
             }
             changed = changed.max(local.changed);
         }
-        let default = if seen.kind == NodeKind::Folder { 0o777 } else { 0o666 };
-        let mut permissions = self.journal.mode(seen.ino).unwrap_or(default & !self.settings.umask);
+        let mut permissions = self.journal.mode(seen.ino).unwrap_or(self.usual_mode(seen.kind));
         if seen.closed {
             permissions = 0;
         }
@@ -122,15 +121,36 @@ impl Volume {
         Ok((mode & 0o777) as u16)
     }
 
-    /// Stores the mode a new node was created with, if it differs from what it has anyway.
+    /// The bits of what nobody has set any for.
+    fn usual_mode(&self, kind: NodeKind) -> u16 {
+        let most = if kind == NodeKind::Folder { 0o777 } else { 0o666 };
+        most & !self.settings.umask
+    }
+
+    /// Stores the mode a new node was created with.
     pub(super) fn initial_mode(&self, ino: Ino, kind: NodeKind, mode: u32) -> VolumeResult<()> {
-        let default = if kind == NodeKind::Folder { 0o777 } else { 0o666 };
-        let mode = (mode & 0o777) as u16 & !self.settings.umask;
-        if mode != default & !self.settings.umask {
+        self.keep_mode(ino, kind, (mode & 0o777) as u16 & !self.settings.umask)
+    }
+
+    /// Stores a mode, if it differs from what the node has anyway.
+    fn keep_mode(&self, ino: Ino, kind: NodeKind, mode: u16) -> VolumeResult<()> {
+        if mode != self.usual_mode(kind) {
             self.journal.set_mode(ino, mode)?;
-            self.touch();
+        } else if self.journal.mode(ino).is_some() {
+            self.journal.forget_mode(ino);
+        } else {
+            return Ok(());
         }
+        self.touch();
         Ok(())
+    }
+
+    /// The bits of what is gone go, too. Those who still have it open see them until they close it.
+    pub(super) fn forget_mode_if_gone(&self, ino: Ino) {
+        let is_gone = || self.journal.get(ino).is_none() && matches!(self.index.by_ino(ino), Ok(None));
+        if self.journal.mode(ino).is_some() && !locked(&self.open).is_open(ino) && is_gone() {
+            self.journal.forget_mode(ino);
+        }
     }
 
     /// Sets attributes. Owners other than the mount's cannot be stored.
@@ -154,8 +174,7 @@ impl Volume {
             self.resize(ino, fh, size).await?;
         }
         if let Some(mode) = mode {
-            self.journal.set_mode(ino, mode)?;
-            self.touch();
+            self.keep_mode(ino, seen.kind, mode)?;
         }
         if mode.is_some() || set.uid.is_some() || set.gid.is_some() || set.atime.is_some() {
             self.touch_changed(ino);

@@ -478,13 +478,16 @@ impl Volume {
             }
             self.journal.remove_writer(ino);
         }
-        if last && let Some(orphan) = self.bury(ino) {
+        if !last {
+            return;
+        }
+        if let Some(orphan) = self.bury(ino) {
             self.journal.remove_writer(ino);
             if let Some(draft) = orphan.draft {
                 self.journal.drop_nameless(&draft);
             }
-            self.journal.forget_mode(ino);
         }
+        self.forget_mode_if_gone(ino);
     }
 
     /// Reserves or empties a range. Reserving only makes the file longer: there is nothing to reserve in the

@@ -67,6 +67,7 @@ impl Volume {
                         self.kernel.post(KernelNotice::Attributes(notice.ino));
                     }
                     locked(&self.times).pop(&notice.ino);
+                    self.forget_mode_if_gone(notice.ino);
                     self.touch();
                 }
                 What::Moved { from, ref name } => {

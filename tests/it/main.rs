@@ -60,6 +60,7 @@ mod remote_faults;
 mod remote_suite;
 mod restless;
 mod seed_parity;
+mod set_modes;
 mod signed_out;
 mod soak;
 mod starting;
