@@ -119,8 +119,8 @@ pub fn rest(snapshot: &[DirEntry], from: u64) -> impl Iterator<Item = (&DirEntry
 /// The next entries of a listing of `folder` with attributes of this moment, at most 200.
 ///
 /// Those of the snapshot may be older than a write that the kernel has seen answered; told the old size,
-/// the kernel would append at the old end. An entry that has gone since, or has another name or place, is left out: the
-/// kernel would believe the old name, and write into the wrong file. Empty means the end.
+/// the kernel would append at the old end. For an entry that has gone since, or has another name or place, there is what
+/// has its name now, or nothing: the kernel would believe the old name, and write into the wrong file. Empty means the end.
 pub fn fresh_entries(volume: &Volume, folder: Ino, snapshot: &Listing, from: u64) -> VolumeResult<Vec<Listed>> {
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     let entries = volume.entries_now(folder, snapshot, from, LISTED_AT_ONCE)?;

@@ -64,7 +64,14 @@ impl Volume {
     }
 
     /// The entries of a listing from a position on, at most `most`, with attributes of this moment and the position
-    /// after each; without those that have gone since, or have another name or place. Empty means the end.
+    /// after each. Empty means the end. A program must see every name that is there all the time, and the kernel must not
+    /// hear of one that is not:
+    ///
+    /// | since the listing was taken, what had the name | the entry |
+    /// | --- | --- |
+    /// | has it still | as it is now |
+    /// | went, or has another name or place, and something else has the name (a file was saved by renaming) | that |
+    /// | the same, and nothing has it | is left out |
     ///
     /// # Errors
     ///
@@ -93,18 +100,22 @@ impl Volume {
         Ok(entries)
     }
 
-    /// The attributes of an entry, if it still stands in this folder under this name.
+    /// The attributes of what stands in this folder under this name now: most likely what did.
     fn still_in(&self, folder: Ino, name: &OsStr, ino: Ino) -> VolumeResult<Option<Attributes>> {
-        let seen = match self.see(ino) {
-            Err(VolumeError::NotFound) => return Ok(None),
-            seen => seen?,
-        };
+        let absent = |error| if matches!(error, VolumeError::NotFound) { Ok(None) } else { Err(error) };
         let is_special = name == "." || name == "..";
-        let is_placed = seen.links > 0
-            && seen.parent == folder
-            && shown(&seen.name) == name
-            && !seen.row.as_ref().is_some_and(|row| self.is_covered(row));
-        Ok((is_special || is_placed).then(|| self.attributes(&seen)))
+        let is_placed = |seen: &Seen| {
+            seen.links > 0
+                && seen.parent == folder
+                && shown(&seen.name) == name
+                && !seen.row.as_ref().is_some_and(|row| self.is_covered(row))
+        };
+        let seen = match self.see(ino).map(Some).or_else(absent)? {
+            Some(seen) if is_special || is_placed(&seen) => Some(seen),
+            None if is_special => None,
+            _ => self.named(folder, name).map(Some).or_else(absent)?,
+        };
+        Ok(seen.map(|seen| self.attributes(&seen)))
     }
 
     fn snapshot(&self, ino: Ino) -> VolumeResult<Snapshot> {

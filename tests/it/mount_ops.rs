@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -121,6 +121,7 @@ macro_rules! also_on_live_connect {
 }
 
 also_on_live_connect! {
+    a_name_that_is_there_all_the_time_is_in_every_listing
     an_editor_saves_in_place_and_by_rename
     a_file_can_be_replaced_while_it_is_open
     an_unlinked_file_lives_until_it_is_closed
@@ -135,6 +136,28 @@ also_on_live_connect! {
     a_large_folder_is_listed_while_it_is_emptied
     a_folder_stays_under_the_feet_of_those_who_are_in_it
     what_cannot_be_stored_is_refused_as_programs_expect
+}
+
+/// `rsync --delete` removes from a backup what a listing leaves out.
+#[test]
+fn a_name_that_is_there_all_the_time_is_in_every_listing() {
+    let (_home, mount) = demo();
+    let folder = mount.path("desk");
+    fs::create_dir(&folder).expect("makes");
+    for name in ["another", "doc", "other"] {
+        fs::write(folder.join(name), "first").expect("writes");
+    }
+    for round in 0..2 {
+        fs::write(folder.join("doc.tmp"), format!("saved {round}")).expect("writes");
+        let listing = fs::read_dir(&folder).expect("opens");
+        fs::rename(folder.join("doc.tmp"), folder.join("doc")).expect("saves");
+        let found: Vec<_> = listing.map(|entry| entry.expect("reads")).collect();
+        let mut names: Vec<_> = found.iter().map(fs::DirEntry::file_name).collect();
+        names.sort();
+        assert_eq!(names, ["another", "doc", "other"], "saved {round}");
+        let doc = found.iter().find(|entry| entry.file_name() == "doc").expect("there");
+        assert_eq!(doc.ino(), fs::metadata(folder.join("doc")).expect("there").ino(), "saved {round}");
+    }
 }
 
 #[test]
