@@ -122,7 +122,7 @@ pub fn all() -> Result<Found, CliError> {
         for socket in sockets {
             let profile = socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             match sound(ask(&socket, &Request::Status), || socket.exists()) {
-                Sound::Running(status) => found.running.push(Running { profile, socket, status }),
+                Sound::Running(status) => found.running.push(Running { profile, socket, status: *status }),
                 Sound::Silent(why) => found.silent.push(Silent { profile, socket, why }),
                 Sound::Ended => {}
             }
@@ -136,7 +136,7 @@ pub fn all() -> Result<Found, CliError> {
 /// What comes back from a socket.
 #[derive(Clone, PartialEq, Debug)]
 enum Sound {
-    Running(Status),
+    Running(Box<Status>),
     Silent(Option<String>),
     Ended,
 }
@@ -152,7 +152,7 @@ enum Sound {
 /// | none, for any other reason | is there | silent |
 fn sound(answer: io::Result<Answer>, is_there: impl Fn() -> bool) -> Sound {
     match answer {
-        Ok(Answer::Status(status)) => Sound::Running(*status),
+        Ok(Answer::Status(status)) => Sound::Running(status),
         Ok(Answer::Refused { why }) => Sound::Silent(Some(why)),
         Ok(_) => Sound::Silent(Some("it answers what was not asked".to_owned())),
         Err(_) if !is_there() => Sound::Ended,
@@ -310,8 +310,8 @@ mod tests {
     #[test]
     fn every_row_of_the_table_of_answers() {
         let none = |kind: io::ErrorKind, is_there| sound(Err(kind.into()), || is_there);
-        let status = Status { waiting: 3, ..Status::default() };
-        assert_eq!(sound(Ok(Answer::Status(Box::new(status.clone()))), || true), Sound::Running(status));
+        let status = Box::new(Status { waiting: 3, ..Status::default() });
+        assert_eq!(sound(Ok(Answer::Status(status.clone())), || true), Sound::Running(status));
         let refused = sound(Ok(Answer::Refused { why: "another version".into() }), || true);
         assert_eq!(refused, Sound::Silent(Some("another version".into())));
         assert!(matches!(sound(Ok(Answer::Stopping { waiting: 0, parked: 0 }), || true), Sound::Silent(Some(_))));
