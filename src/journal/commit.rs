@@ -236,7 +236,7 @@ pub(super) fn run_commits(
     synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
 ) {
     while let Some(mut round) = pending.next_round() {
-        let (mut done, mut flushed): (Vec<Arc<Draft>>, Vec<(Arc<Draft>, Flushed)>) = Default::default();
+        let (mut done, mut flushed) = (Vec::new(), Vec::new());
         for draft in std::mem::take(&mut round.drafts) {
             match draft.flush() {
                 Ok(news) => {
