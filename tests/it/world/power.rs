@@ -385,7 +385,7 @@ impl FilmedDisk {
         Self(film.clone(), Arc::default())
     }
 
-    /// The daemon that uses it is dead: whatever of it still runs syncs and removes nothing.
+    /// The daemon that uses it is dead: whatever of it still runs writes, syncs and removes nothing.
     pub fn die(&self) {
         self.1.store(true, Ordering::Relaxed);
     }
@@ -513,6 +513,7 @@ impl DiskFile for FilmedFile {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.2.is_alive()?;
         let mut reel = self.2.0.reel();
         reel.look();
         self.0.write_at(bytes, at)?;
@@ -521,6 +522,7 @@ impl DiskFile for FilmedFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.2.is_alive()?;
         let mut reel = self.2.0.reel();
         reel.look();
         self.0.set_len(len)?;
@@ -541,6 +543,7 @@ impl DiskFile for FilmedFile {
     }
 
     fn punch_hole(&self, range: Range<u64>) -> io::Result<()> {
+        self.2.is_alive()?;
         let mut reel = self.2.0.reel();
         reel.look();
         self.0.punch_hole(range.clone())?;
