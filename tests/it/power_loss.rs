@@ -291,15 +291,13 @@ impl Take {
                 break;
             }
             if matches!(step, Step::Die) {
-                // What it has begun it does not finish: it is not dropped, and its disk is gone.
+                // What it has begun it does not finish: its disk is gone. It is dropped, or its group commit would go on
+                // writing to the log that the next one has.
                 disk.die();
                 disk = FilmedDisk::of(&film);
                 match running {
-                    Ok(Running { core, tasks }) => {
-                        drop(tasks);
-                        std::mem::forget(core);
-                    }
-                    Err(core) => std::mem::forget(core),
+                    Ok(running) => running.kill().await,
+                    Err(core) => drop(core),
                 }
                 let (remote, disk) = (remote.clone(), Arc::new(disk.clone()));
                 let core = world.open_parts(remote, identity.clone(), world.home.path(), disk, 0, "this boot");
