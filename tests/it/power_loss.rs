@@ -419,7 +419,12 @@ impl Take {
             polled.map_err(|error| TestCaseError::fail(format!("polling: {error}")))
         };
         poll().await?;
-        running.settle().await;
+        if tokio::time::timeout(Duration::from_secs(15), running.settle()).await.is_err() {
+            // The address of an upload session went with the power. A work drive keeps its name taken for a quarter of an
+            // hour; that is over now.
+            world.emulator.drive().lose_sessions();
+            running.settle().await;
+        }
         // What the index knows and the cloud does not may be too young to be shown, and is asked for again.
         let begun = std::time::Instant::now();
         let (found, cloud, here) = loop {
