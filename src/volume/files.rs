@@ -50,6 +50,9 @@ impl Volume {
             if self.settings.read_only || seen.foreign {
                 return Err(VolumeError::ReadOnly);
             }
+            if self.is_gone_elsewhere(&seen) {
+                return Err(VolumeError::Stale);
+            }
             self.check_room(0)?;
         }
         let (mut fh, mut pages) = self.register_file(&seen, how.read, how.write);
@@ -127,8 +130,7 @@ impl Volume {
             draft.thaw();
             return Ok(draft);
         }
-        if locked(&self.open).orphan(seen.ino).is_none() {
-            // Deleted elsewhere: what is written would be gone with the handle, and nobody here has meant that.
+        if self.is_gone_elsewhere(seen) {
             return Err(VolumeError::Stale);
         }
         let base = seen.version.clone().filter(|_| !fresh);

@@ -206,7 +206,7 @@ impl Volume {
             }
             locked(&self.times).pop(&was.ino);
             self.touch();
-            let Ok(seen) = self.see(was.ino) else { continue };
+            let Some(seen) = self.see(was.ino).ok().filter(|seen| seen.links > 0) else { continue };
             let notice = |what| Notice { ino: seen.ino, parent: seen.parent, name: seen.name.clone(), what };
             notices.push(notice(What::Added));
             if was.sealed.is_some() || was.drafting.is_some() {

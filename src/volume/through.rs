@@ -79,7 +79,7 @@ impl Volume {
     }
 
     /// A file that is gone, deleted or displaced elsewhere, for those who still have it open. It can be read, and not
-    /// written: nobody would ever see what was.
+    /// written.
     pub(super) fn see_gone(&self, ino: Ino) -> VolumeResult<Seen> {
         let handle = self.filled_through(ino).or_else(|| locked(&self.open).handles_of(ino).next().cloned());
         let pin = handle.and_then(|handle| locked(&handle.pin).clone()).ok_or(VolumeError::NotFound)?;
@@ -103,6 +103,12 @@ impl Volume {
             opened_on: None,
         };
         Ok(pin.in_place_of(gone))
+    }
+
+    /// Whether a file was deleted or displaced elsewhere. What was written to it would be gone with the last handle, and
+    /// nobody here has meant that.
+    pub(super) fn is_gone_elsewhere(&self, seen: &Seen) -> bool {
+        seen.links == 0 && locked(&self.open).orphan(seen.ino).is_none()
     }
 
     /// A handle through which the kernel fills its pages of a file. They are all on one version; one that was on an edit

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -186,8 +187,12 @@ fn a_file_that_is_deleted_elsewhere_stays_readable_while_it_is_open() {
                 assert!(read_beside_others(&open, &path, 50_000) == first, "{case}");
                 std::thread::sleep(std::time::Duration::from_millis(1100));
             }
+            let same = format!("/proc/self/fd/{}", open.as_raw_fd());
+            assert!(fs::read(&same).expect("opens once more") == first);
             // Nobody would ever see it.
             let refused = open.write_at(b"MINE", 0).expect_err("written to nowhere");
+            assert_eq!(refused.raw_os_error(), Some(116), "ESTALE");
+            let refused = File::options().append(true).open(&same).expect_err("opened for nothing");
             assert_eq!(refused.raw_os_error(), Some(116), "ESTALE");
         }
     }
