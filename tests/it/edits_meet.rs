@@ -141,6 +141,12 @@ async fn what_is_written_through_a_handle_goes_into_the_version_it_was_opened_on
         bench.world.emulator.drive().write_file("doc", second.clone());
         bench.core.poller.poll_now().await.expect("polls");
         assert!(bench.user().read("doc").await.expect("reads") == second, "{side:?}: others see the new version");
+        let volume = &bench.core.volume;
+        for (asked, size) in [(Some(fh), 9000), (None, 9500)] {
+            let told = volume.getattr_through(ino, asked).await.expect("there");
+            assert_eq!((told.size, told.ttl), (size, Duration::ZERO), "{side:?}: true for this question only");
+        }
+        assert_eq!(volume.seek(ino, fh, 0, true).expect("its end"), 9000, "{side:?}");
         bench.core.volume.write(ino, Some(fh), 0, b"MINE").await.expect("its version is here");
         let wanted = patched(first, 0, b"MINE");
         let read = bench.core.volume.read(ino, fh, 0, 1 << 20).await.expect("reads");
@@ -150,6 +156,24 @@ async fn what_is_written_through_a_handle_goes_into_the_version_it_was_opened_on
         let [(name, theirs), (kept, mine)] = &found[..] else { panic!("{side:?}: {} files", found.len()) };
         assert!(kept.starts_with("doc (laptop, ") && name == "doc", "{side:?}: {kept}, {name}");
         assert!(*mine == wanted && *theirs == second, "{side:?}: a mixture");
+    }
+}
+
+/// The kernel does not say whose it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_comes_when_its_file_is_closed_and_replaced_goes_nowhere() {
+    for side in SIDES {
+        let (first, second) = (pattern(1, 9000), pattern(2, 9500));
+        let bench = Bench::new(side, &[("doc", &first)]).await;
+        let (ino, fh) = bench.open("doc").await;
+        bench.core.volume.read(ino, fh, 0, 9000).await.expect("reads");
+        bench.core.volume.release(ino, fh);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        bench.world.emulator.drive().write_file("doc", second.clone());
+        bench.core.poller.poll_now().await.expect("polls");
+        let written = bench.core.volume.write(ino, None, 4096, b"PAGE").await;
+        assert!(matches!(written, Err(VolumeError::Stale)), "{side:?}: {written:?}");
+        same(&bench.rest().await, &[("doc", &second)]);
     }
 }
 
