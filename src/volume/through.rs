@@ -169,7 +169,9 @@ impl Volume {
 
     /// The edit that a handle reads, if it reads one.
     pub(super) fn edit_for(&self, handle: &FileHandle) -> Option<Arc<Draft>> {
-        locked(&handle.pin).is_none().then(|| self.edit_of(handle.ino)).flatten()
+        // In this order: an edit that lands waits, with the journal locked, for the pins.
+        let draft = self.edit_of(handle.ino)?;
+        locked(&handle.pin).is_none().then_some(draft)
     }
 
     /// The edit of a file, with a name or without.
