@@ -221,8 +221,7 @@ async fn what_is_held_survives_a_restart_and_comes_back_with_its_folders() {
     };
     on_behalf_of(CULPRIT, culprit).await;
     assert_eq!(desk.status().held, 12);
-    let Desk { running, .. } = desk;
-    running.kill().await;
+    desk.away().kill().await;
 
     let desk = guarded(&world).await;
     let user = desk.user();
