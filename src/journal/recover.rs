@@ -444,7 +444,7 @@ impl<'a> Sorted<'a> {
         }
         let file = self.disk.open(&self.folder.join(&row.file), Open::ReadWrite).ok()?;
         let length = file.len().ok()?;
-        let reopened = || Draft::reopen(&self.files, self.folder, row, modified);
+        let reopened = || Draft::as_recorded(&self.files, self.folder, row, modified);
         let is_intact = || reopened().is_ok_and(|draft| draft.is_intact());
         let row = match take(row, open, row.boot == self.boot, is_intact) {
             Taken::Nothing => return None,

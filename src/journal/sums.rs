@@ -113,6 +113,18 @@ impl BlockSums {
         }
     }
 
+    /// Bytes may have been filled in here, or not: what was summed before says nothing any more. The file was so long:
+    /// a block that has lost its end has lost more than what is filled in, and its sum tells that.
+    pub(super) fn doubt(&mut self, range: Range<u64>, length: u64) {
+        for (index, block) in self.blocks.range_mut(blocks_of(&range)) {
+            if let Block::Summed { covers, .. } = block
+                && index * BLOCK + *covers <= length
+            {
+                *block = Block::Unsummed;
+            }
+        }
+    }
+
     /// The file was cut.
     pub(super) fn cut(&mut self, size: u64) {
         self.blocks.split_off(&size.div_ceil(BLOCK));

@@ -123,18 +123,31 @@ impl Draft {
         row: &SpoolRow,
         modified: Timestamp,
     ) -> io::Result<Self> {
+        let draft = Self::as_recorded(files, folder, row, modified)?;
+        let file = draft.file.get()?;
+        let length = file.len()?;
+        if length < row.size {
+            // What was cut off reads as zeros, which its checksums refuse: the rest of the file can still be had.
+            file.set_len(row.size)?;
+        }
+        // Bytes of the base are filled in piece by piece, and the row is written after the last one.
+        let gaps = draft.missing();
+        gaps.iter().for_each(|gap| draft.lock().sums.doubt(gap, length));
+        Ok(draft)
+    }
+
+    /// As [`Draft::reopen`], to see whether the file is what its row says: nothing is changed, and every sum counts.
+    pub(in crate::journal) fn as_recorded(
+        files: &Arc<SpoolFiles>,
+        folder: &Path,
+        row: &SpoolRow,
+        modified: Timestamp,
+    ) -> io::Result<Self> {
         let spool = files.find(folder.join(&row.file))?;
         let file = spool.get()?;
         let known = row.sums.as_deref().and_then(|text| BlockSums::from_text(text, row.size));
-        if file.len()? < row.size {
-            if known.as_ref().is_none_or(|sums| !sums.open(row.size).is_empty()) {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the spool file is shorter than its row says",
-                ));
-            }
-            // What was cut off reads as zeros, which its checksums refuse: the rest of the file can still be had.
-            file.set_len(row.size)?;
+        if file.len()? < row.size && known.as_ref().is_none_or(|sums| !sums.open(row.size).is_empty()) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the spool file is shorter than its row says"));
         }
         Ok(Self {
             id: row.id,

@@ -204,3 +204,29 @@ fn what_is_held_survives_its_name() {
     draft.write(10, b"!", Timestamp(2)).expect("writes");
     assert_eq!(&draft.read_complete(0..11).expect("reads")[..], b"still here!");
 }
+
+/// The daemon dies in the middle of filling up an edit that was safe: its row is the one from before.
+#[test]
+fn what_was_filled_up_in_part_before_a_death_is_no_damage() {
+    let dir = tempfile::tempdir().expect("temp");
+    let size = 3 * sums::BLOCK;
+    let draft = draft(dir.path()).with_base(base(size), Timestamp(0)).expect("sizes");
+    draft.write(sums::BLOCK + 10, b"XX", Timestamp(1)).expect("writes");
+    draft.write(2 * sums::BLOCK, &[3; sums::BLOCK as usize], Timestamp(1)).expect("writes");
+    sync(&draft);
+    let row = draft.row("boot");
+    draft.fill(0, &[7; sums::BLOCK as usize + 5]).expect("fills");
+    let again = || Draft::reopen(&files(), dir.path(), &row, Timestamp(1)).expect("opens");
+    let after = again();
+    after.fill(0, &vec![7; size as usize]).expect("fills");
+    let bytes = after.read_complete(0..size).expect("nothing is damaged");
+    let (edit, end) = (sums::BLOCK as usize + 10, 2 * sums::BLOCK as usize);
+    assert!(&bytes[edit..edit + 2] == b"XX" && bytes[end] == 3);
+    assert!(bytes[..edit].iter().chain(&bytes[edit + 2..end]).all(|byte| *byte == 7));
+    // What nothing could have been filled into is compared as ever.
+    flip(&draft, 2 * sums::BLOCK);
+    assert!(is_damage(again().read_complete(2 * sums::BLOCK..size)));
+    // And what has lost its end was not filled up.
+    draft.file.get().expect("opens").set_len(sums::BLOCK + 11).expect("cuts");
+    assert!(is_damage(again().read(sums::BLOCK + 10..sums::BLOCK + 12)));
+}
