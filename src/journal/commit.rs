@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::intent::SpoolId;
 use super::spool::{Draft, Flushed};
 use super::store::{Store, StoreError};
-use super::{Journal, JournalResult};
+use super::{Journal, JournalResult, Recorded};
 use crate::base::disk::Disk;
 use crate::base::ids::Ino;
 
@@ -323,20 +323,18 @@ impl Journal {
         }
     }
 
-    /// As [`Journal::sync`], of the content of a file, too: what it was when this was called survives power loss on return,
-    /// if it had been recorded (closed, or [`Journal::checkpoint`]).
+    /// As [`Journal::sync`], of the content of a file, too: what was recorded of it (closed, or [`Journal::checkpoint`])
+    /// survives power loss on return.
     ///
     /// # Errors
     ///
     /// As there; and the disk does not take the content.
-    pub async fn sync_content(&self, ino: Ino) -> JournalResult<()> {
-        let content = self.content(ino).map(|draft| (draft.changes(), draft));
+    pub async fn sync_content(&self, recorded: Option<Recorded>) -> JournalResult<()> {
         self.sync().await?;
-        match content {
+        let Some(Recorded { spool, changes }) = recorded else { return Ok(()) };
+        match self.draft(spool) {
+            Some(draft) if !draft.survives(changes) => Err(draft.trouble().into()),
             // What nobody needs any more has reached the cloud, or was replaced.
-            Some((changes, draft)) if !draft.survives(changes) && self.draft(draft.id).is_some() => {
-                Err(draft.trouble().into())
-            }
             _ => Ok(()),
         }
     }

@@ -33,6 +33,21 @@ impl Drop for Awaited<'_> {
     }
 }
 
+/// Content as it was when it was recorded; see [`Journal::sync_content`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    pub(super) spool: SpoolId,
+    pub(super) changes: u64,
+}
+
+impl Recorded {
+    /// As it is now. To be taken before the group commit is told of it: a round that is under way already takes up what it
+    /// is told, and what is written after that is none of its business.
+    fn now(draft: &Draft) -> Self {
+        Self { spool: draft.id, changes: draft.changes() }
+    }
+}
+
 impl Journal {
     /// A draft for a file without a name, which lives until [`Journal::drop_nameless`] or the next start.
     ///
@@ -226,20 +241,21 @@ impl Journal {
     }
 
     /// The content that is being written is to be sent: a program closed the file. On return it survives the
-    /// death of the daemon; `false` if there was nothing to seal.
+    /// death of the daemon; `None` if there was nothing to seal.
     ///
     /// # Errors
     ///
     /// See [`Journal::create_folder`].
-    pub fn seal(&self, ino: Ino) -> JournalResult<bool> {
+    pub fn seal(&self, ino: Ino) -> JournalResult<Option<Recorded>> {
         let now = self.now();
         let mut state = self.lock();
-        let Some(intent) = state.overlay.get(ino) else { return Ok(false) };
-        let Some(id) = intent.drafting else { return Ok(false) };
-        let Some(draft) = state.drafts.get(&id).cloned() else { return Ok(false) };
+        let Some(intent) = state.overlay.get(ino) else { return Ok(None) };
+        let Some(id) = intent.drafting else { return Ok(None) };
+        let Some(draft) = state.drafts.get(&id).cloned() else { return Ok(None) };
         let mut intent = intent.clone();
         // First of all: what is written from now on is not in the row that is stored here.
         draft.freeze();
+        let recorded = Recorded::now(&draft);
         draft.settle_hash();
         draft.promise();
         intent.touch(now);
@@ -254,7 +270,7 @@ impl Journal {
         };
         self.join_with(&mut state, outcome, along).inspect_err(|_| draft.thaw())?;
         self.pending.mark_draft(&draft);
-        Ok(true)
+        Ok(Some(recorded))
     }
 
     /// Content that could not be sealed when its last writer was closed, because the disk was full, say: the program has
@@ -285,17 +301,18 @@ impl Journal {
     /// # Errors
     ///
     /// See [`Journal::create_folder`].
-    pub fn checkpoint(&self, ino: Ino) -> JournalResult<()> {
+    pub fn checkpoint(&self, ino: Ino) -> JournalResult<Option<Recorded>> {
         let mut state = self.lock();
-        let Some(intent) = state.overlay.get(ino) else { return Ok(()) };
+        let Some(intent) = state.overlay.get(ino) else { return Ok(None) };
         let Some(draft) = intent.drafting.or(intent.sealed).and_then(|id| state.drafts.get(&id)).cloned() else {
-            return Ok(());
+            return Ok(None);
         };
+        let recorded = Recorded::now(&draft);
         draft.settle_hash();
         draft.promise();
         self.apply(&mut state, Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() })?;
         self.pending.mark_draft(&draft);
-        Ok(())
+        Ok(Some(recorded))
     }
 
     /// The drafts that miss bytes of their bases.

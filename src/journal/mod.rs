@@ -59,6 +59,7 @@ mod tests;
 pub mod uploader;
 
 pub use discard::{Refusal, Undone};
+pub use drafting::Recorded;
 pub use intent::{Intent, Kind, Known, ParkReason, Progress, SpoolId};
 pub use moment::Moment;
 pub use overlay::Overlay;

@@ -403,7 +403,7 @@ impl Volume {
         let sealed = on_behalf_of_now(handle.opened_by, || self.journal.seal(ino))?;
         match self.settings.durability {
             Durability::Local => {}
-            Durability::Strict if sealed => self.journal.sync_content(ino).await?,
+            Durability::Strict if sealed.is_some() => self.journal.sync_content(sealed).await?,
             Durability::Remote => self.reach_cloud(ino).await?,
             Durability::Strict => {}
         }
@@ -421,8 +421,8 @@ impl Volume {
             self.journal.seal(ino)?;
             return self.reach_cloud(ino).await;
         }
-        self.journal.checkpoint(ino)?;
-        self.journal.sync_content(ino).await?;
+        let recorded = self.journal.checkpoint(ino)?;
+        self.journal.sync_content(recorded).await?;
         Ok(())
     }
 
