@@ -569,9 +569,11 @@ impl Journal {
             .iter()
             .copied()
             .partition(|(_, new)| state.drafts.get(new).is_none_or(|draft| draft.is_safe()));
-        state.superseded = open;
-        let held: Vec<SpoolId> = state.superseded.iter().map(|(old, _)| *old).collect();
+        let held: Vec<SpoolId> = open.iter().map(|(old, _)| *old).collect();
         let retire: Vec<SpoolId> = done.into_iter().map(|(old, _)| old).filter(|old| !held.contains(old)).collect();
-        self.apply(&mut state, Batch { retire, ..Batch::default() })
+        self.apply(&mut state, Batch { retire, ..Batch::default() })?;
+        // Only now: what could not be retired is retired by the next round.
+        state.superseded = open;
+        Ok(())
     }
 }

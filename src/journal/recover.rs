@@ -362,7 +362,10 @@ impl<'a> Sorted<'a> {
         {
             taken = self.take(row, true, intent.modified);
             if taken.is_some() {
-                intent.sealed = Some(id);
+                // What was closed before is nothing to come back to once this is safe.
+                if let Some(old) = intent.sealed.replace(id).filter(|old| *old != id) {
+                    used.remove(&old);
+                }
             } else {
                 self.keep(row, &intent.name, "it was never closed");
                 lost = intent.sealed.is_none();

@@ -315,3 +315,56 @@ async fn an_fsync_is_about_what_there_was_when_it_was_called() {
     life.write(ino, 0, b"in a copy");
     life.journal.sync_content(closed).await.expect("nothing has failed");
 }
+
+/// After a death there are two: one that was closed, and a newer one that was fsynced. The newer lands, and a third is lost
+/// with the power before it is safe.
+#[tokio::test]
+async fn what_was_closed_before_what_was_taken_after_a_death_does_not_come_back() {
+    let first = Life::begin();
+    let ino = first.create("f");
+    first.write(ino, 0, b"closed");
+    first.close(ino);
+    first.journal.add_writer(ino);
+    first.cut(ino, 0);
+    first.write(ino, 0, b"fsynced");
+    first.fsync(ino).await.expect("safe");
+
+    let second = first.die(|disk| disk.refuse("spool"));
+    assert_eq!(second.read(ino).as_deref(), Some(b"fsynced".as_slice()));
+    assert_eq!(second.lose_power(0, true).read(ino).as_deref(), Some(b"fsynced".as_slice()));
+
+    let third = first.die(|_| {});
+    third.journal.sync().await.expect("safe");
+    let sealed = third.journal.get(ino).and_then(|intent| intent.sealed);
+    third.journal.acknowledge(ino, &in_the_cloud("f", "f", "1"), sealed, true).expect("lands");
+    third.disk.refuse("spool");
+    let known = third.journal.known(&third.journal.lock(), ino);
+    let draft = third.journal.writable(Subject { known, ..subject(ino) }, true).expect("a draft");
+    draft.write(0, b"lost", third.journal.now()).expect("writes");
+    assert!(third.journal.seal(ino).expect("seals").is_some());
+    assert_eq!(third.lose_power(0, true).read(ino), None, "it is older than what is in the cloud");
+}
+
+/// The journal cannot be written at the moment when what replaced a version has become safe.
+#[tokio::test]
+async fn what_was_replaced_goes_later_if_it_could_not_go_at_once() {
+    let life = Life::begin();
+    let ino = life.create("f");
+    life.write(ino, 0, b"the first");
+    life.close(ino);
+    life.journal.sync().await.expect("safe");
+    let first = life.journal.get(ino).and_then(|intent| intent.sealed).expect("sealed");
+    life.disk.refuse("spool");
+    life.cut(ino, 0);
+    life.write(ino, 0, b"the second");
+    assert!(life.journal.seal(ino).expect("seals").is_some());
+    let second = life.journal.content(ino).expect("sealed");
+    life.disk.allow();
+    life.journal.store.refuse(true);
+    let flushed = second.flush().expect("syncs").expect("it was not safe");
+    second.note_durable(flushed);
+    life.journal.retire_superseded().expect_err("nothing can be written");
+    life.journal.store.refuse(false);
+    life.journal.sync().await.expect("safe");
+    assert!(life.journal.draft(first).is_none(), "nobody needs it any more");
+}
