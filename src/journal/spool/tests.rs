@@ -230,3 +230,16 @@ fn what_was_filled_up_in_part_before_a_death_is_no_damage() {
     draft.file.get().expect("opens").set_len(sums::BLOCK + 11).expect("cuts");
     assert!(is_damage(again().read(sums::BLOCK + 10..sums::BLOCK + 12)));
 }
+
+/// A block that is written between its sum and the sync is on the disk without a sum.
+#[test]
+fn what_is_durable_and_was_not_summed_is_summed_by_the_next_flush() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path());
+    draft.write(0, b"written", Timestamp(1)).expect("writes");
+    sync(&draft);
+    let row = SpoolRow { sums: Some("0:--------".into()), ..draft.row("boot") };
+    let again = Draft::reopen(&files(), dir.path(), &row, Timestamp(1)).expect("opens");
+    assert!(!sync(&again), "it is durable");
+    assert_eq!(again.block_sums(), draft.block_sums());
+}
