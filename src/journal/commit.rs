@@ -23,7 +23,6 @@ use super::spool::{Draft, Flushed};
 use super::store::{Store, StoreError};
 use super::{Journal, JournalResult, Recorded};
 use crate::base::disk::Disk;
-use crate::base::ids::Ino;
 
 /// How long a closed file may be without protection from power loss.
 pub const QUIET: Duration = Duration::from_secs(1);
@@ -69,7 +68,7 @@ struct Inner {
     /// At this generation the thread waits for no more.
     full: u64,
     drafts: HashMap<SpoolId, Arc<Draft>>,
-    /// Drafts whose sync has failed, and when the last one did.
+    /// Drafts whose sync has failed, and when the first of them did: one that fails again and again keeps no other waiting.
     failed: HashMap<SpoolId, Arc<Draft>>,
     failed_at: Option<Instant>,
     remove: Vec<(SpoolId, PathBuf)>,
@@ -216,8 +215,10 @@ impl Pending {
     fn again(&self, draft: Arc<Draft>) {
         let mut inner = self.lock();
         if !inner.stopped {
+            if inner.failed.is_empty() {
+                inner.failed_at = Some(Instant::now());
+            }
             inner.failed.insert(draft.id, draft);
-            inner.failed_at = Some(Instant::now());
         }
     }
 
@@ -337,5 +338,26 @@ impl Journal {
             // What nobody needs any more has reached the cloud, or was replaced.
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::base::disk::RealDisk;
+    use crate::base::ids::Ino;
+    use crate::journal::spool::SpoolFiles;
+
+    #[test]
+    fn a_draft_that_could_not_be_synced_is_tried_again_whatever_fails_after_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = SpoolFiles::new(RealDisk::shared());
+        let draft = |id| Draft::create(&files, dir.path(), SpoolId(id), Ino(2), "x", Timestamp(0)).expect("creates");
+        let pending = Pending::new();
+        pending.again(Arc::new(draft(1)));
+        let first = pending.lock().failed_at;
+        pending.again(Arc::new(draft(2)));
+        assert_eq!(pending.lock().failed_at, first);
     }
 }
