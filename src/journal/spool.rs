@@ -447,7 +447,7 @@ impl Draft {
             let mut inner = self.lock();
             let place = sums::place_of(index, inner.size);
             // Cut or written again meanwhile.
-            if !place.is_empty() && inner.sums.open(inner.size).contains(&index) {
+            if !place.is_empty() && inner.sums.is_open(index, inner.size) {
                 let bytes = self.read_file(place)?;
                 inner.sums.close(index, &bytes);
             }

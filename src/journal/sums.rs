@@ -138,13 +138,13 @@ impl BlockSums {
 
     /// The blocks whose sums are not those of their whole length in a file of this size.
     pub(super) fn open(&self, size: u64) -> Vec<u64> {
-        self.blocks
-            .iter()
-            .filter(
-                |(index, block)| !matches!(block, Block::Summed { covers, .. } if *covers == length_of(**index, size)),
-            )
-            .map(|(index, _)| *index)
-            .collect()
+        self.blocks.keys().copied().filter(|index| self.is_open(*index, size)).collect()
+    }
+
+    /// Whether a block is one of [`BlockSums::open`].
+    pub(super) fn is_open(&self, index: u64, size: u64) -> bool {
+        let block = self.blocks.get(&index);
+        block.is_some_and(|block| !matches!(block, Block::Summed { covers, .. } if *covers == length_of(index, size)))
     }
 
     /// The blocks that anything was written to.

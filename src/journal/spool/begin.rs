@@ -111,7 +111,7 @@ impl Draft {
                 promised: false,
                 frozen: false,
                 generation: 1,
-                changes: Changes::of_new(),
+                changes: Changes::of_copy(),
             }),
         }
     }

@@ -68,10 +68,16 @@ impl Changes {
         Self { count: 1, blocks: vec![(0, RangeSet::new())], durable: None, unsure: false, trouble: None }
     }
 
+    /// Of a draft whose file may have anything that is not on the disk yet.
+    pub(super) fn of_copy() -> Self {
+        Self { blocks: vec![(0, RangeSet::of(0..u64::MAX))], ..Self::of_new() }
+    }
+
     /// Of a draft as its row describes it.
     pub(super) fn of_row(row: &SpoolRow) -> Self {
-        let mut changes = Self::of_new();
+        let mut changes = Self::of_copy();
         if row.synced {
+            changes.blocks = vec![(0, RangeSet::new())];
             changes.durable = Some((1, row.promised, row.state()));
         } else if let Some(durable) = &row.durable {
             changes.blocks = vec![(0, durable.changed.clone())];
@@ -210,11 +216,18 @@ impl Draft {
         synced.map(|()| Some(flushed))
     }
 
+    /// The blocks that a failed sync may have lost.
+    pub(super) fn unsafe_blocks(&self) -> Vec<u64> {
+        let inner = self.lock();
+        let safe = inner.changes.durable.as_ref().map_or(0, |(at, ..)| *at);
+        let changed = inner.changes.since(safe);
+        inner.sums.written().into_iter().filter(|block| changed.contains(*block..*block + 1)).collect()
+    }
+
     /// What a failed sync has left in memory is compared, and written again.
     fn write_again(&self) -> io::Result<()> {
         let _turn = self.turn();
-        let blocks = self.lock().sums.written();
-        for index in blocks {
+        for index in self.unsafe_blocks() {
             let mut inner = self.lock();
             let place = sums::place_of(index, inner.size);
             let bytes = self.read_file(place.clone())?;

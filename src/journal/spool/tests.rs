@@ -243,3 +243,18 @@ fn what_is_durable_and_was_not_summed_is_summed_by_the_next_flush() {
     assert!(!sync(&again), "it is durable");
     assert_eq!(again.block_sums(), draft.block_sums());
 }
+
+/// After a failed sync what is safe since an earlier one stays as it is.
+#[test]
+fn only_what_a_failed_sync_may_have_lost_is_written_again() {
+    let dir = tempfile::tempdir().expect("temp");
+    let draft = draft(dir.path());
+    draft.write(0, &[1; 2 * sums::BLOCK as usize], Timestamp(1)).expect("writes");
+    let copy = draft.duplicate(dir.path(), SpoolId(2), "x", &|_| true).expect("copies");
+    let unsynced = Draft::reopen(&files(), dir.path(), &draft.row("boot"), Timestamp(1)).expect("opens");
+    sync(&draft);
+    draft.write(sums::BLOCK, b"more", Timestamp(1)).expect("writes");
+    assert_eq!(draft.unsafe_blocks(), [1]);
+    assert_eq!(copy.unsafe_blocks(), [0, 1], "all of a copy is new");
+    assert_eq!(unsynced.unsafe_blocks(), [0, 1], "nobody has synced it before the start");
+}
