@@ -315,6 +315,30 @@ impl Journal {
         Ok(Some(recorded))
     }
 
+    /// Cuts or extends content that is being written; see [`Draft::truncate`]. What was cut off of the base does not come
+    /// back if the file grows again, and the daemon dies.
+    ///
+    /// # Errors
+    ///
+    /// The disk's, and [`SealedDraft`](super::SealedDraft).
+    pub fn cut(&self, draft: &Draft, size: u64) -> std::io::Result<()> {
+        let cuts_base = draft.is_promised() && draft.reaches_into_base(size);
+        draft.truncate(size, self.now())?;
+        if !cuts_base {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        if state.drafts.contains_key(&draft.id) {
+            // A start takes what the row says of the base, and sees a cut only as long as the file is shorter.
+            let batch = Batch { spools: vec![draft.row(&self.boot)], ..Batch::default() };
+            if let Err(error) = self.apply(&mut state, batch) {
+                let path = draft.path().display();
+                tracing::warn!(%error, %path, "a cut is recorded by the next fsync or close only");
+            }
+        }
+        Ok(())
+    }
+
     /// The drafts that miss bytes of their bases.
     pub(crate) fn incomplete_drafts(&self) -> Vec<Arc<Draft>> {
         self.lock().drafts.values().filter(|draft| !draft.missing().is_empty()).cloned().collect()

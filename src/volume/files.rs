@@ -67,7 +67,7 @@ impl Volume {
             (fh, pages) = self.register_file(&seen, how.read, how.write);
         }
         if how.truncate && seen.size > 0 {
-            let emptied = self.change(&seen, None, true, |draft| draft.truncate(0, self.clock.now()));
+            let emptied = self.change(&seen, None, true, |draft| self.journal.cut(draft, 0));
             if let Err(error) = emptied {
                 self.release(ino, fh);
                 return Err(error);
@@ -381,7 +381,7 @@ impl Volume {
         }
         self.check_room(0)?;
         self.check_quota(&seen, size)?;
-        self.change(&seen, handle.as_deref(), size == 0, |draft| draft.truncate(size, self.clock.now()))?;
+        self.change(&seen, handle.as_deref(), size == 0, |draft| self.journal.cut(draft, size))?;
         if !locked(&self.open).has_writer(ino) && seen.links > 0 {
             // truncate(2) without a handle: there will be no close.
             self.journal.seal(ino)?;

@@ -25,6 +25,11 @@ impl Draft {
         inner.present.missing(0..inner.base_limit.min(inner.size))
     }
 
+    /// Whether anything beyond this place may be the base's.
+    pub(in crate::journal) fn reaches_into_base(&self, at: u64) -> bool {
+        at < self.lock().base_limit
+    }
+
     /// The version that it was made from has another tag now, and the same bytes. Says whether it was made from that.
     pub(in crate::journal) fn carry_base(&self, item: &ItemId, from: &ContentTag, to: &ContentTag) -> bool {
         let mut inner = self.lock();

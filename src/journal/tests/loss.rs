@@ -2,6 +2,7 @@
 
 use super::fickle::FickleDisk;
 use super::*;
+use crate::base::ranges::RangeSet;
 
 /// A folder, a disk and a journal on them, as long as the daemon lives.
 struct Life {
@@ -58,7 +59,7 @@ impl Life {
 
     fn cut(&self, ino: Ino, size: u64) {
         let draft = self.journal.writable(subject(ino), size == 0).expect("a draft");
-        draft.truncate(size, self.journal.now()).expect("cuts");
+        self.journal.cut(&draft, size).expect("cuts");
     }
 
     async fn fsync(&self, ino: Ino) -> JournalResult<()> {
@@ -367,4 +368,31 @@ async fn what_was_replaced_goes_later_if_it_could_not_go_at_once() {
     life.journal.store.refuse(false);
     life.journal.sync().await.expect("safe");
     assert!(life.journal.draft(first).is_none(), "nobody needs it any more");
+}
+
+/// An edit of a part of a file is fsynced, cut, and grows again before the daemon dies.
+#[tokio::test]
+async fn what_was_cut_off_after_an_fsync_is_not_read_from_the_version_before() {
+    for cut in [5, 0] {
+        let life = Life::begin();
+        let ino = life.create("f");
+        life.write(ino, 0, b"the version before");
+        life.close(ino);
+        let sealed = life.journal.get(ino).and_then(|intent| intent.sealed);
+        let landed = Item { size: 3000, ..in_the_cloud("f", "f", "1") };
+        life.journal.acknowledge(ino, &landed, sealed, true).expect("lands");
+        life.journal.add_writer(ino);
+        let known = life.journal.known(&life.journal.lock(), ino);
+        let draft = life.journal.writable(Subject { known, ..subject(ino) }, false).expect("a draft");
+        draft.write(10, b"edited", life.journal.now()).expect("writes");
+        life.fsync(ino).await.expect("safe");
+        life.cut(ino, cut);
+        life.write(ino, 2000, b"and more");
+        let after = life.die(|_| {});
+        let draft = after.journal.content(ino).expect("it is there");
+        assert_eq!((draft.size(), draft.missing()), (2008, RangeSet::of(0..cut)));
+        let found = draft.read(cut..3000).expect("reads");
+        let wanted = [vec![0; 2000 - cut as usize], b"and more".to_vec()].concat();
+        assert_eq!(found, [Piece::Here(wanted.into())], "{cut}");
+    }
 }
