@@ -190,7 +190,9 @@ pub fn all() -> Vec<Trouble> {
             matches!(error, E::Denied(_))
         }),
         parking("403", Means::Fault(json(403, "accessDenied")), |error| matches!(error, E::Denied(_))),
-        parking("404", Means::Fault(json(404, "itemNotFound")), |error| matches!(error, E::NotFound | E::TimedOut)),
+        parking("404", Means::Fault(json(404, "itemNotFound")), |error| {
+            matches!(error, E::NotFound | E::Stale | E::TimedOut)
+        }),
         trouble("409", Means::Fault(json(409, "nameAlreadyExists")), |error| {
             matches!(error, E::Exists | E::Stale | E::Failed(_))
         }),
@@ -247,7 +249,7 @@ pub fn live() -> Vec<Trouble> {
         }),
         parking("403", Means::Fault(json(403, "request_token_unauthorized")), |error| matches!(error, E::Denied(_))),
         parking("404", Means::Fault(json(404, "resource_not_found")), |error| {
-            matches!(error, E::NotFound | E::TimedOut)
+            matches!(error, E::NotFound | E::Stale | E::TimedOut)
         }),
         trouble("408", Means::Fault(html(408)), ill),
         trouble("409", Means::Fault(json(409, "resource_already_exists")), |error| {
