@@ -175,6 +175,13 @@ impl ContentTag {
         self != other && rest.is_some_and(|(one, other)| one == other)
     }
 
+    /// Whether two tags are of one form. Those of two forms can be of one version all the same: a service leaves out hashes
+    /// at times.
+    pub fn is_of_the_form_of(&self, other: &Self) -> bool {
+        let form = |tag: &Self| tag.0.split_once(':').map(|(form, _)| form.to_owned());
+        form(self) == form(other)
+    }
+
     /// Whether nothing but a time and a size tells this version from others.
     pub fn is_of_time(&self) -> bool {
         self.service_time().is_some()
@@ -222,6 +229,11 @@ mod tests {
             assert!(!one.differs_by_rename_only(&other), "{other:?}");
         }
         assert!(!tag(10, None, 3).differs_by_rename_only(&tag(11, None, 3)), "the size alone proves nothing");
+        assert!(one.is_of_the_form_of(&ContentTag::from_service("x", 3)));
+        assert!(
+            !one.is_of_the_form_of(&ContentTag::from_hash("AAAA", 3))
+                && !one.is_of_the_form_of(&ContentTag::from_time(1, 3))
+        );
         assert_eq!(ContentTag::from_hash("AAAA", 3).service_time(), None);
     }
 

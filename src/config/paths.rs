@@ -154,6 +154,15 @@ impl Places {
         usual.into_iter().chain([own]).map(|name| self.socket(&name)).collect()
     }
 
+    /// Where an earlier daemon with this state folder may have left a socket when it died. One that runs with the same
+    /// settings but without a session (from `cron`, say) has another folder for it, which a restart of the machine does not
+    /// empty.
+    pub fn sockets_left_behind(&self) -> Vec<PathBuf> {
+        let without_session = self.state.parent().filter(|_| self.usual_state).map(|above| above.join("run"));
+        let of_it = |folder: PathBuf| Self { runtime: folder, ..self.clone() }.control_sockets();
+        self.control_sockets().into_iter().chain(without_session.into_iter().flat_map(of_it)).collect()
+    }
+
     /// A socket's address has room for 107 bytes (`unix(7)`). A name too long for that gets a short one in its place.
     fn socket(&self, name: &str) -> PathBuf {
         use std::os::unix::ffi::OsStrExt as _;
@@ -234,6 +243,7 @@ mod tests {
         assert_eq!(usual.settings, Path::new("/c/config.yaml"));
         assert_eq!(usual.token_file(), Path::new("/s/default/token.json"));
         assert_eq!(usual.control_sockets()[0], Path::new("/r/default.sock"));
+        assert!(usual.sockets_left_behind().contains(&"/s/run/default.sock".into()));
         let work = Places::new(&bases(), Some("/etc/work.yaml".into()), None, None);
         assert_eq!(work.log_file(), Path::new("/s/work/onedrive-mount.log"));
         assert_eq!(work.chunks_folder(), Path::new("/k/work/chunks"));

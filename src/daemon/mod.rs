@@ -209,6 +209,7 @@ impl Daemon {
         core.prepare().await;
         // Before the mount, so that whoever sees the mount finds the socket.
         core.listen_to(&opened.counters);
+        control::clear_away(&places.sockets_left_behind()).await;
         let control = control::Server::start(&places.control_sockets(), core.answers(&mountpoint, &opened))
             .await
             .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))

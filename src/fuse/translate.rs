@@ -45,11 +45,13 @@ pub enum WrittenTo {
 /// append, too; but that is the end as it was told last, perhaps of another version than the one that is open. (A program
 /// that asks with `RWF_NOAPPEND` for a place in a file that it has opened to append cannot be told from others.)
 pub fn written_to(write: WriteFlags, open: OpenFlags, fh: Fh) -> WrittenTo {
+    let open = OFlags::from_bits_retain(open.0.cast_unsigned());
     if write.contains(WriteFlags::FUSE_WRITE_CACHE) {
         WrittenTo::Page
-    } else if OFlags::from_bits_retain(open.0.cast_unsigned()).contains(OFlags::APPEND) {
+    } else if open.contains(OFlags::APPEND) && !open.contains(OFlags::DIRECT) {
         WrittenTo::End(fh)
     } else {
+        // Past the pages the kernel sends the pieces of one append side by side: each has its own place.
         WrittenTo::Place(fh)
     }
 }
@@ -156,6 +158,7 @@ mod tests {
             (WriteFlags::empty(), append, WrittenTo::End(Fh(7))),
             (WriteFlags::FUSE_WRITE_CACHE, plain, WrittenTo::Page),
             (WriteFlags::FUSE_WRITE_CACHE, append, WrittenTo::Page),
+            (WriteFlags::empty(), append | OFlags::DIRECT, WrittenTo::Place(Fh(7))),
         ] {
             assert_eq!(written_to(write, OpenFlags(open.bits().cast_signed()), Fh(7)), to);
         }

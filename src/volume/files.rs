@@ -137,9 +137,10 @@ impl Volume {
         let draft = self.journal.nameless_draft(seen.ino, base)?;
         let key = seen.version.clone().map(|(item, tag, _)| CacheKey { item, tag });
         let _kept = key.as_ref().map(|key| self.cache.pin(key));
+        // First of all: who reads from now on finds it, and nobody the version before.
+        locked(&self.open).set_orphan_draft(seen.ino, draft.clone());
         self.follow_edit(seen.ino, key.as_ref());
         self.fill_from_cache(&draft);
-        locked(&self.open).set_orphan_draft(seen.ino, draft.clone());
         Ok(draft)
     }
 
@@ -220,8 +221,11 @@ impl Volume {
         };
         let size = pin.size;
         let bytes = self.read_version(ino, &mut pin, wanted, &handle.stream).await.map_err(is_stale)?;
-        if pin.size != size {
-            *locked(&handle.pin) = Some(pin);
+        // It may follow an edit by now.
+        if pin.size != size
+            && let Some(held) = locked(&handle.pin).as_mut().filter(|held| held.key == pin.key)
+        {
+            held.size = pin.size;
         }
         Ok(bytes)
     }

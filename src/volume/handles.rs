@@ -264,7 +264,7 @@ impl Volume {
         let mut table = locked(&self.open);
         for handle in table.handles_of(ino) {
             let mut pin = locked(&handle.pin);
-            if pin.as_ref().is_some_and(|held| Some(&held.key) == base) {
+            if pin.as_ref().zip(base).is_some_and(|(held, base)| held.has_bytes_of(base)) {
                 *pin = None;
             }
         }

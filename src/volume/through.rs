@@ -16,17 +16,22 @@ use super::tree::Seen;
 use super::{Attributes, NodeKind, Volume, VolumeError, VolumeResult, locked};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Fh, Ino};
+use crate::cache::CacheKey;
 use crate::journal::Draft;
 
 impl Pin {
-    /// Whether it holds the bytes of the version with this tag.
-    fn has_bytes_of(&self, tag: &ContentTag) -> bool {
+    /// Whether it holds the bytes of a version.
+    pub(super) fn has_bytes_of(&self, version: &CacheKey) -> bool {
+        self.key.item == version.item && self.has_bytes_tagged(&version.tag)
+    }
+
+    fn has_bytes_tagged(&self, tag: &ContentTag) -> bool {
         self.key.tag == *tag || self.key.tag.differs_by_rename_only(tag)
     }
 
     /// Whether whoever has it reads what is seen of the file.
     fn shows(&self, seen: &Seen) -> bool {
-        seen.version.as_ref().is_some_and(|(item, tag, _)| *item == self.key.item && self.has_bytes_of(tag))
+        seen.version.as_ref().is_some_and(|(item, tag, _)| *item == self.key.item && self.has_bytes_tagged(tag))
     }
 
     /// A file with this version in place of the one that it has.
@@ -155,7 +160,7 @@ impl Volume {
             None => intent.as_ref().and_then(|intent| intent.base.as_ref()?.content_tag.as_ref()),
         };
         let is_of_nothing_here = tag.is_none() && intent.is_none();
-        if is_of_nothing_here || tag.is_some_and(|tag| pin.has_bytes_of(tag)) {
+        if is_of_nothing_here || tag.is_some_and(|tag| pin.has_bytes_tagged(tag)) {
             return Ok(seen);
         }
         let is_here = fresh || pin.size == 0 || self.cache.is_complete(&pin.key, pin.size);

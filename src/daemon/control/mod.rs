@@ -166,6 +166,17 @@ impl Turn {
     }
 }
 
+/// Removes sockets on which nobody listens any more. Whoever asks all daemons takes one for a daemon that does not answer.
+pub async fn clear_away(sockets: &[PathBuf]) {
+    for path in sockets {
+        let turn = path.parent().map(Turn::take);
+        if UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            let _ = std::fs::remove_file(path);
+        }
+        drop(turn);
+    }
+}
+
 /// Makes a socket at a path where nobody listens.
 ///
 /// | what lies there | then |
