@@ -57,8 +57,13 @@ impl Journal {
         Ok(landed)
     }
 
-    /// The intents of these inodes have gone. Permission bits go with an inode that stands for nothing any more; those who
-    /// still have it open see them until they close it.
+    /// Permission bits of an inode that has gone elsewhere, or was closed at last; see [`Journal::forget_modes`].
+    pub fn forget_mode_if_gone(&self, ino: Ino) {
+        self.forget_modes(&mut self.lock(), &[ino]);
+    }
+
+    /// These inodes may have gone. Permission bits go with one that stands for nothing any more; those who still have it
+    /// open to write see them until they close it.
     pub(super) fn forget_modes(&self, state: &mut State, dropped: &[Ino]) {
         for ino in dropped.iter().filter(|ino| !state.writers.contains_key(ino)) {
             let stands = || state.overlay.get(*ino).is_some() || !matches!(self.index().by_ino(*ino), Ok(None));

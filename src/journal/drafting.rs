@@ -359,11 +359,17 @@ impl Journal {
 
     /// Bytes of the base were filled in: they are durable on return, and a restart does not fetch them again.
     pub(crate) fn sync_filled(&self, draft: &Draft) -> std::io::Result<()> {
+        self.make_durable(draft)?;
+        self.note_filled(draft.id);
+        Ok(())
+    }
+
+    /// The bytes of a draft and the name of its file survive power loss on return, without the group commit.
+    pub(super) fn make_durable(&self, draft: &Draft) -> std::io::Result<()> {
         if let Some(flushed) = draft.flush()? {
             self.disk.sync_dir(&self.spool_folder)?;
             draft.note_durable(flushed);
         }
-        self.note_filled(draft.id);
         Ok(())
     }
 

@@ -334,7 +334,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets permission bits of an inode that is gone.
+    /// Forgets permission bits that are the usual ones again.
     pub fn forget_mode(&self, ino: Ino) {
         let mut state = self.lock();
         if state.modes.remove(&ino).is_some() {

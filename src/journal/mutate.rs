@@ -282,9 +282,7 @@ impl Journal {
         }
         draft.settle_hash();
         draft.promise();
-        let flushed = draft.flush()?;
-        self.disk.sync_dir(&self.spool_folder)?;
-        flushed.into_iter().for_each(|flushed| draft.note_durable(flushed));
+        self.make_durable(draft)?;
         Ok(Some(draft.row(&self.boot)))
     }
 

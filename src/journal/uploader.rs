@@ -28,7 +28,7 @@ use super::{DamagedDraft, Draft, Journal, ParkReason, SpoolId, StoreError};
 use crate::base::clock::Clock;
 use crate::base::ids::{ContentTag, Ino, ItemId};
 use crate::base::name;
-use crate::index::{Index, NoticeSink};
+use crate::index::{Index, IndexError, NoticeSink};
 use crate::remote::{Advice, At, Item, Patch, Precondition, Remote, RemoteError, RemoteErrorKind, URGENCY, Urgency};
 
 /// The bytes of versions that are in the cloud, from wherever they are nearest.
@@ -108,6 +108,12 @@ impl From<RemoteError> for Setback {
 
 impl From<StoreError> for Setback {
     fn from(error: StoreError) -> Self {
+        Self::Local(error.to_string())
+    }
+}
+
+impl From<IndexError> for Setback {
+    fn from(error: IndexError) -> Self {
         Self::Local(error.to_string())
     }
 }

@@ -147,9 +147,9 @@ impl Volume {
 
     /// The bits of what is gone go, too. Those who still have it open see them until they close it.
     pub(super) fn forget_mode_if_gone(&self, ino: Ino) {
-        let is_gone = || self.journal.get(ino).is_none() && matches!(self.index.by_ino(ino), Ok(None));
-        if self.journal.mode(ino).is_some() && !locked(&self.open).is_open(ino) && is_gone() {
-            self.journal.forget_mode(ino);
+        let is_open = locked(&self.open).is_open(ino);
+        if !is_open {
+            self.journal.forget_mode_if_gone(ino);
         }
     }
 

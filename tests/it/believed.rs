@@ -1,11 +1,9 @@
 //! What the service says once, in a bad moment or a moment too late, is not acted upon where that could not be undone: no
 //! version of somebody else's is replaced or deleted by it, and no wish of the user is dropped.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use onedrive_mount::emulator::{Course, Fault, Host, PatchAnswer, ReadLag, Rule, When};
+use onedrive_mount::emulator::{Fault, Host, PatchAnswer, ReadLag, Rule, When};
 
 use crate::late::{Bench, FLAVOURS};
 use crate::meanwhile::SIDES;
@@ -14,17 +12,6 @@ use crate::world::ops::cloud_tree;
 use crate::world::side::Side;
 
 impl Bench {
-    /// Another device does something as soon as the service has acted on a request.
-    fn once_after(&self, method: &'static str, act: impl Fn() + Send + Sync + 'static) {
-        let done = AtomicBool::new(false);
-        self.world.emulator.set_witness(Some(Arc::new(move |moment| {
-            if moment.when == When::After && moment.method == method && !done.swap(true, Ordering::SeqCst) {
-                act();
-            }
-            Course::Go
-        })));
-    }
-
     /// Everything comes to rest, and these contents are in the cloud, under whatever names.
     async fn rests_with_contents(&self, wanted: &[&[u8]], case: &str) {
         for _ in 0..6 {
@@ -85,9 +72,13 @@ async fn content_that_arrives_between_a_new_name_and_the_look_at_it_is_kept() {
         tokio::time::sleep(Duration::from_millis(1100)).await;
         bench.user().rename("a", "b").await.expect("renames");
         bench.user().write("b", b"edits of ours").await.expect("writes");
-        bench.once_after(if side.live { "PUT" } else { "PATCH" }, move || {
-            drive.write_file("/b", b"theirs".to_vec());
-        });
+        let renames = if side.live { "PUT" } else { "PATCH" };
+        bench.once_after(
+            move |moment| moment.method == renames,
+            move || {
+                drive.write_file("/b", b"theirs".to_vec());
+            },
+        );
         bench.rests_with_contents(&[b"theirs", b"edits of ours"], &format!("{side:?}")).await;
     }
 }

@@ -3,11 +3,12 @@
 //! all the same.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use onedrive_mount::base::clock::{Clock, SystemClock};
 use onedrive_mount::daemon::core::Core;
-use onedrive_mount::emulator::{DeltaBehaviour, Fault, Flavour, Host, ReadLag, Rule, When};
+use onedrive_mount::emulator::{Course, DeltaBehaviour, Fault, Flavour, Host, Moment, ReadLag, Rule, When};
 use onedrive_mount::journal::Intent;
 use onedrive_mount::volume::SetAttributes;
 
@@ -84,6 +85,21 @@ impl Bench {
 
     pub fn lose_answer(&self, method: &str) {
         self.world.emulator.faults().add(Rule::once(method, "*", Fault::Reset { when: When::After }));
+    }
+
+    /// Another device does something as soon as the service has acted on the first request of a kind.
+    pub fn once_after(
+        &self,
+        is_it: impl Fn(&Moment<'_>) -> bool + Send + Sync + 'static,
+        act: impl Fn() + Send + Sync + 'static,
+    ) {
+        let done = AtomicBool::new(false);
+        self.world.emulator.set_witness(Some(Arc::new(move |moment| {
+            if moment.when == When::After && is_it(&moment) && !done.swap(true, Ordering::SeqCst) {
+                act();
+            }
+            Course::Go
+        })));
     }
 
     /// The service catches up, everything comes to rest, and this is what both sides have.
@@ -352,7 +368,7 @@ async fn an_answer_that_comes_after_newer_news_does_not_hide_them() {
                     let _ = told.lock().expect("one").recv_timeout(Duration::from_secs(20));
                 });
             }
-            onedrive_mount::emulator::Course::Go
+            Course::Go
         })));
         let uploader = bench.core().uploader.clone();
         let step = tokio::spawn(async move { uploader.step().await });
@@ -412,15 +428,14 @@ async fn somebody_elses_file_of_the_same_size_and_time_is_not_taken_for_ours() {
         bench.core().volume.setattr(ino, None, at).await.expect("sets the time");
         // The session is opened, theirs arrives, and nothing of ours.
         let drive = bench.world.emulator.drive().clone();
-        let (opened, other, bytes) = (std::sync::atomic::AtomicBool::new(false), drive.clone(), theirs.clone());
-        bench.world.emulator.set_witness(Some(Arc::new(move |moment| {
-            let opens = moment.when == When::After && moment.target.contains("createUploadSession");
-            if opens && !opened.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        let (other, bytes) = (drive.clone(), theirs.clone());
+        bench.once_after(
+            |moment| moment.target.contains("createUploadSession"),
+            move || {
                 other.write_file("/container", bytes.clone());
                 other.set_times("/container", time, time);
-            }
-            onedrive_mount::emulator::Course::Go
-        })));
+            },
+        );
         let faults = bench.world.emulator.faults();
         faults.add(Rule::always("*", "*", Fault::status(When::Before, 404, "itemNotFound")).on(Host::Storage));
         bench.steps(2).await;

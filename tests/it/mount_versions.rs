@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::world::mount::Mount;
+use crate::world::mount::{Home, Mount};
 use crate::world::service::{Service, wait_until_uploaded};
 use crate::world::side::Side;
 use crate::world::until;
@@ -83,6 +83,15 @@ impl Drop for Steps {
     }
 }
 
+/// A mount of a drive that has this file. They are to be dropped in the opposite order.
+fn mounted_with(side: Side, name: &str, content: &[u8], settings: &str) -> (Service, Home, Mount) {
+    let service = Service::new(side);
+    service.drive().write_file(&format!("/{name}"), content.to_vec());
+    let home = service.home(settings);
+    let mount = service.mount(&home);
+    (service, home, mount)
+}
+
 /// What the service has, beside the file of this name: one conflict copy.
 fn conflict_copy(service: &Service, name: &str) -> Vec<u8> {
     let names: Vec<String> = service.drive().tree().into_keys().filter(|found| found[1..] != *name).collect();
@@ -93,11 +102,8 @@ fn conflict_copy(service: &Service, name: &str) -> Vec<u8> {
 #[test]
 fn a_file_that_is_being_read_does_not_end_where_a_shorter_version_does() {
     for side in SIDES {
-        let service = Service::new(side);
         let first = pattern(1, 300_000);
-        service.drive().write_file("/book", first.clone());
-        let home = service.home("");
-        let mount = service.mount(&home);
+        let (service, _home, mount) = mounted_with(side, "book", &first, "");
         let path = mount.path("book");
         assert!(fs::read(&path).expect("reads") == first);
         let open = File::open(&path).expect("opens");
@@ -115,11 +121,8 @@ fn a_file_that_is_being_read_does_not_end_where_a_shorter_version_does() {
 #[test]
 fn a_program_that_appends_to_the_version_it_has_open_appends_at_its_end() {
     for (side, length) in [(Side::PERSONAL, 10), (Side::PERSONAL, 9000), (Side::LIVE, 9000)] {
-        let service = Service::new(side);
         let (first, second) = (pattern(1, 5000), pattern(2, length));
-        service.drive().write_file("/log", first.clone());
-        let home = service.home("");
-        let mount = service.mount(&home);
+        let (service, home, mount) = mounted_with(side, "log", &first, "");
         assert!(fs::read(mount.path("log")).expect("reads") == first);
         let mut log = File::options().append(true).read(true).open(mount.path("log")).expect("opens");
         replaced(&service, &mount, "log", &second);
@@ -139,11 +142,8 @@ fn a_program_that_appends_to_the_version_it_has_open_appends_at_its_end() {
 #[test]
 fn what_is_appended_to_the_new_version_comes_after_its_end_though_somebody_reads_the_old_one() {
     for side in SIDES {
-        let service = Service::new(side);
         let (first, second) = (pattern(1, 5000), pattern(2, 9000));
-        service.drive().write_file("/log", first.clone());
-        let home = service.home("upload:\n  debounce: 0s\n");
-        let mount = service.mount(&home);
+        let (service, home, mount) = mounted_with(side, "log", &first, "upload:\n  debounce: 0s\n");
         let mut tail = File::open(mount.path("log")).expect("opens");
         let mut read = Vec::new();
         tail.read_to_end(&mut read).expect("reads");
@@ -166,11 +166,8 @@ fn what_is_appended_to_the_new_version_comes_after_its_end_though_somebody_reads
 fn a_file_that_is_deleted_elsewhere_stays_readable_while_it_is_open() {
     for side in SIDES {
         for replaced_first in [true, false] {
-            let service = Service::new(side);
             let first = pattern(1, 300_000);
-            service.drive().write_file("/book", first.clone());
-            let home = service.home("");
-            let mount = service.mount(&home);
+            let (service, _home, mount) = mounted_with(side, "book", &first, "");
             let path = mount.path("book");
             let open = File::options().read(true).write(true).open(&path).expect("opens");
             assert!(read_beside_others(&open, &path, 50_000) == first);
@@ -214,11 +211,8 @@ step()
     for side in SIDES {
         // The page is dirtied before the other version arrives, and after.
         for late in [false, true] {
-            let service = Service::new(side);
             let (first, second) = (pattern(1, 12_288), pattern(2, 12_388));
-            service.drive().write_file("/sheet", first.clone());
-            let home = service.home("");
-            let mount = service.mount(&home);
+            let (service, home, mount) = mounted_with(side, "sheet", &first, "");
             assert!(fs::read(mount.path("sheet")).expect("reads") == first);
             let mut steps = Steps::begin(mount.at(), script);
             steps.heard();
@@ -261,11 +255,9 @@ os.close(fd)
 step()
 "#;
     for side in SIDES {
-        let service = Service::new(side);
         let (first, second) = (pattern(1, 12_288), pattern(2, 12_388));
-        service.drive().write_file("/sheet", first.clone());
-        let home = service.home("durability: remote\nupload:\n  debounce: 0s\n");
-        let mount = service.mount(&home);
+        let (service, home, mount) =
+            mounted_with(side, "sheet", &first, "durability: remote\nupload:\n  debounce: 0s\n");
         let mut steps = Steps::begin(mount.at(), script);
         steps.heard();
         let mut mine = first.clone();

@@ -48,6 +48,14 @@ pub struct Durable {
     pub changed: RangeSet,
 }
 
+impl Durable {
+    /// A state after which nothing was changed.
+    fn of(size: u64, [present, borrowed]: [&RangeSet; 2], base_limit: u64, base: Option<&SpoolBase>) -> Self {
+        let (present, borrowed, base) = (present.clone(), borrowed.clone(), base.cloned());
+        Self { size, present, borrowed, base_limit, base, changed: RangeSet::new() }
+    }
+}
+
 /// Changes of the file's bytes, counted, and how many of them are on the disk.
 pub(super) struct Changes {
     /// How many there were.
@@ -128,14 +136,7 @@ impl Inner {
     }
 
     fn state(&self) -> Durable {
-        Durable {
-            size: self.size,
-            present: self.present.clone(),
-            borrowed: self.borrowed.clone(),
-            base_limit: self.base_limit,
-            base: self.base.clone(),
-            changed: RangeSet::new(),
-        }
+        Durable::of(self.size, [&self.present, &self.borrowed], self.base_limit, self.base.as_ref())
     }
 
     /// For the row: whether all of it is on the disk, and else what was promised and is.
@@ -306,14 +307,7 @@ impl Draft {
 impl SpoolRow {
     /// What the row says there is.
     pub(in crate::journal) fn state(&self) -> Durable {
-        Durable {
-            size: self.size,
-            present: self.present.clone(),
-            borrowed: self.borrowed.clone(),
-            base_limit: self.base_limit,
-            base: self.base.clone(),
-            changed: RangeSet::new(),
-        }
+        Durable::of(self.size, [&self.present, &self.borrowed], self.base_limit, self.base.as_ref())
     }
 
     /// The row of content as it is found in its file, by a state that is in it; see the table above. `doubted`: the blocks,

@@ -40,7 +40,7 @@ impl Uploader {
             }
             Ok(())
         });
-        let ((), notices) = learned.map_err(|error| Setback::Local(error.to_string()))?;
+        let ((), notices) = learned?;
         // The folder gets the number of ours only now, and what is in it is told of below that.
         let landed = self.journal.acknowledge(intent.ino, folder, None, false)?;
         self.arrive(landed).await;
@@ -60,22 +60,21 @@ impl Uploader {
     pub(super) async fn put_by_others_into(&self, folder: &ItemId) -> Result<Vec<Item>, Setback> {
         let mut inside = list_all(&*self.remote, folder).await?;
         let now = self.clock.now();
-        let local = |error: crate::index::IndexError| Setback::Local(error.to_string());
         let mut late = Vec::new();
         for child in &inside {
-            if self.index.is_deleted_here(&child.id, now).map_err(local)? {
+            if self.index.is_deleted_here(&child.id, now)? {
                 late.push(child.id.clone());
                 continue;
             }
-            if !self.index.is_ours_lately(&child.id, now).map_err(local)? {
+            if !self.index.is_ours_lately(&child.id, now)? {
                 continue;
             }
-            let known = self.index.by_id(&child.id).map_err(local)?;
-            let above = known.map(|row| self.index.by_ino(row.parent)).transpose().map_err(local)?.flatten();
+            let known = self.index.by_id(&child.id)?;
+            let above = known.map(|row| self.index.by_ino(row.parent)).transpose()?.flatten();
             if above.is_none_or(|above| above.id == *folder) {
                 continue;
             }
-            if !self.index.is_overtaken(&child.id, &child.meta_tag, now).map_err(local)? {
+            if !self.index.is_overtaken(&child.id, &child.meta_tag, now)? {
                 let context = "the service lists what we have just moved to another folder";
                 return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context).into());
             }
@@ -87,10 +86,9 @@ impl Uploader {
 
     /// What is in a folder although it was not listed there: whoever lists may be behind what was heard of since.
     pub(super) async fn heard_of_in(&self, folder: &ItemId) -> Result<Vec<Item>, Setback> {
-        let local = |error: crate::index::IndexError| Setback::Local(error.to_string());
-        let Some(row) = self.index.by_id(folder).map_err(local)? else { return Ok(Vec::new()) };
+        let Some(row) = self.index.by_id(folder)? else { return Ok(Vec::new()) };
         let mut inside = Vec::new();
-        for child in self.index.children(row.ino).map_err(local)? {
+        for child in self.index.children(row.ino)? {
             if self.journal.get(child.ino).is_none()
                 && let Some(now) = self.look(At::Id(&child.id)).await?
                 && now.parent.as_ref() == Some(folder)
@@ -109,7 +107,7 @@ impl Uploader {
                 // what is in it.
                 match self.index.write(|txn| txn.remove(parent)) {
                     Ok(((), notices)) => self.sink.absorb(notices),
-                    Err(error) => return Setback::Local(error.to_string()),
+                    Err(error) => return error.into(),
                 }
                 error.into()
             }

@@ -75,7 +75,7 @@ impl Uploader {
             (None, At::Id(id)) => self.index.is_newborn(id, now),
             (None, At::Child(..)) => Ok(false),
         };
-        let expected = facts.map_err(|error| Setback::Local(error.to_string()))?;
+        let expected = facts?;
         if conflict::is_old(found.as_ref(), expected, expected) {
             let context = "the service still shows what was there before our own change";
             return Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context).into());

@@ -160,7 +160,7 @@ fn verdict(error: &RemoteError, rule: Rule, missing: Missing, budget: Budget, tr
         (_, Advice::Retry | Advice::VerifyThenRetry) => backoff(Duration::from_millis(500)),
         (_, Advice::Refresh | Advice::Resync | Advice::GiveUp) => return Verdict::Stop,
     };
-    if attempts >= budget.attempts.max(6 * u32::from(missing == Missing::Fresh)) || elapsed + pause > budget.window {
+    if attempts >= budget.attempts.max(missing.looks()) || elapsed + pause > budget.window {
         return Verdict::Stop;
     }
     Verdict::After(pause)
