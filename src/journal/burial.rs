@@ -57,7 +57,8 @@ impl Journal {
         Ok(landed)
     }
 
-    /// Permission bits of an inode that has gone elsewhere, or was closed at last; see [`Journal::forget_modes`].
+    /// Forgets permission bits of an inode that has gone elsewhere, or was closed at last; of one that stands for
+    /// something they stay.
     pub fn forget_mode_if_gone(&self, ino: Ino) {
         self.forget_modes(&mut self.lock(), &[ino]);
     }
