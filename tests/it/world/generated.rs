@@ -57,18 +57,40 @@ impl<S: Strategy> Source<S> {
     }
 }
 
-/// Plays `cases` inputs, or as many as the environment variable of this name says. A failure is reduced to a smaller
-/// one in at most `shrinks` steps.
+/// A failure is not reduced for longer, in milliseconds: the rest of the tests waits for it.
+const SHRINKING: u32 = 180_000;
+
+/// Plays `cases` inputs, or as many as the environment variable of this name says. A failure is told at once and then
+/// reduced to a smaller one in at most `shrinks` steps.
 pub fn run<S: Strategy>(
     variable: &str,
     cases: u32,
     shrinks: u32,
     inputs: &S,
     play: impl Fn(S::Value) -> Result<(), TestCaseError>,
-) -> Result<u32, TestError<S::Value>> {
+) -> Result<u32, TestError<S::Value>>
+where
+    S::Value: Clone + std::fmt::Debug,
+{
     let cases = asked(variable).unwrap_or(cases);
-    let config = Config { cases, max_shrink_iters: shrinks, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config).run(inputs, play).map(|()| cases)
+    let config = Config {
+        cases,
+        max_shrink_iters: shrinks,
+        max_shrink_time: SHRINKING,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let has_failed = std::cell::Cell::new(false);
+    let played = |input: S::Value| {
+        let outcome = play(input.clone());
+        if let Err(TestCaseError::Fail(why)) = &outcome
+            && !has_failed.replace(true)
+        {
+            eprintln!("failed, before it is made smaller: {why}\n{input:?}");
+        }
+        outcome
+    };
+    TestRunner::new(config).run(inputs, played).map(|()| cases)
 }
 
 /// Where the cases of a test run.
