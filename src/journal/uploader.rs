@@ -250,11 +250,11 @@ impl Uploader {
         let reason = match error.kind {
             RemoteErrorKind::QuotaFull => Some(ParkReason::QuotaFull),
             RemoteErrorKind::BadName | RemoteErrorKind::TooLong => Some(ParkReason::NameRefused),
+            // The sign-in itself is refused: another one helps, and nobody need say so twice.
+            RemoteErrorKind::Denied if error.advice == Advice::Refresh => None,
             RemoteErrorKind::Denied | RemoteErrorKind::ReadOnly | RemoteErrorKind::Malware => Some(ParkReason::Denied),
             RemoteErrorKind::TooLarge => Some(ParkReason::TooLarge),
             RemoteErrorKind::Unsupported | RemoteErrorKind::NotAnId => Some(ParkReason::Refused),
-            // Nonsense may be a passing fault of a gateway; nonsense that lasts is for the user to see.
-            RemoteErrorKind::Protocol if intent.attempts >= 8 => Some(ParkReason::Refused),
             _ => None,
         };
         match reason {

@@ -51,6 +51,7 @@ mod mount_versions;
 mod moved_by_us;
 mod network;
 mod one_moment;
+mod patience;
 mod power_loss;
 mod promises;
 #[cfg(feature = "lab")]
