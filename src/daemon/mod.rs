@@ -30,7 +30,7 @@ use crate::journal::{Journal, JournalSettings, StoreError};
 use crate::remote::http::system_entropy;
 use crate::remote::stack::{self, RemoteOptions};
 use crate::remote::{DriveIdentity, Remote, RemoteError, RemoteErrorKind, URGENCY, Urgency};
-use crate::volume::{self, VolumeSettings};
+use crate::volume::{self, CLOUD_PATIENCE, VolumeSettings};
 
 pub mod control;
 pub mod core;
@@ -320,6 +320,12 @@ fn report(core: &Core) {
     }
 }
 
+/// How long a program waits for content, or for a folder that was never listed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+// The README says so.
+const _: () = assert!(PATIENCE.as_secs() * CLOUD_PATIENCE as u64 == 80);
+
 fn settings(config: &Config, read_only: bool, total: u64) -> CoreSettings {
     let limits = Limits { max_size: config.cache.max_size.of(total), min_free: config.cache.min_free.of(total) };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -334,7 +340,7 @@ fn settings(config: &Config, read_only: bool, total: u64) -> CoreSettings {
                 Durability::Strict => volume::Durability::Strict,
                 Durability::Remote => volume::Durability::Remote,
             },
-            patience: Duration::from_secs(20),
+            patience: PATIENCE,
             listing_age: config.poll_interval,
         },
         // Work that is not in the cloud yet may use the space that the cache leaves free for others, but not the

@@ -24,6 +24,9 @@ const SHORT_COPY: u64 = 8 << 20;
 /// How often an open looks again at a file that changes under its eyes.
 const LOOKS: usize = 4;
 
+/// With `durability: remote`, a close waits for the cloud that many times as long as anybody waits for content.
+pub const CLOUD_PATIENCE: u32 = 4;
+
 const KEEP_SIZE: i32 = 0x01;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
@@ -446,7 +449,7 @@ impl Volume {
     async fn reach_cloud(&self, ino: Ino) -> VolumeResult<()> {
         self.journal.sync().await?;
         let mut changes = self.journal.watch();
-        let limit = self.clock.sleep(self.settings.patience * 4);
+        let limit = self.clock.sleep(self.settings.patience * CLOUD_PATIENCE);
         tokio::pin!(limit);
         let _awaited = self.journal.await_sending(ino);
         loop {

@@ -36,6 +36,7 @@ pub mod verify;
 
 pub use content::CachedVersions;
 pub use error::{VolumeError, VolumeResult};
+pub use files::CLOUD_PATIENCE;
 
 /// What an inode is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -29,10 +29,13 @@ impl Drop for Holder {
     }
 }
 
+/// What is in a folder that lives, and always has something in it.
 fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return vec!["(cannot be listed)".into()] };
-    let mut names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let entries: std::io::Result<Vec<_>> = entries.collect();
+    let Ok(entries) = entries else { return vec!["(cannot be listed)".into()] };
+    assert!(!entries.is_empty(), "{} is shown empty", folder.display());
+    let mut names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }

@@ -44,6 +44,7 @@ mod live_faults;
 mod local_names;
 mod meanwhile;
 mod mount_cloud;
+mod mount_limits;
 mod mount_live;
 mod mount_model;
 mod mount_ops;

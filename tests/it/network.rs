@@ -9,7 +9,7 @@ use onedrive_mount::emulator::{Content, Emulator, Flavour, Host, Network, Option
 use onedrive_mount::remote::http::system_entropy;
 use onedrive_mount::remote::stack::{self, Protocol, RemoteOptions};
 use onedrive_mount::remote::{At, RemoteErrorKind, URGENCY, Urgency};
-use onedrive_mount::volume::VolumeError;
+use onedrive_mount::volume::{OpenHow, VolumeError};
 
 use crate::world::clock::FastClock;
 use crate::world::service::{Service, wait_until_uploaded};
@@ -144,6 +144,51 @@ async fn nothing_gets_through(side: Side, network: Network) {
     eventually("it lists again", || async { user.list("unknown").await.is_ok() }).await;
     println!("content again {:?} after the network came back", begun.elapsed());
     running.stop().await;
+}
+
+/// In the middle of a body, both ways.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packets_that_vanish_half_way_freeze_nobody_and_all_of_it_goes_on() {
+    use onedrive_mount::emulator::{Fault, Rule};
+    for side in [Side::PERSONAL, Side::LIVE] {
+        let (world, options, tokens) = world(Arc::new(SystemClock::new()), side).await;
+        let drive = world.emulator.drive();
+        let pattern = |seed: u32| (0..6_000_000u32).map(|at| (at % 251 * seed) as u8).collect::<Vec<u8>>();
+        drive.create_file("down", pattern(1));
+        let running = open(&world, &options, &tokens).await;
+        running.core.spawn_tasks(&running.tasks);
+        let (user, volume) = (User(&running.core), &running.core.volume);
+        user.list("").await.expect("no trouble yet");
+        let slow = world.emulator.faults().add(Rule::always("GET", "*", Fault::Slow { bytes_per_second: 400_000 }));
+        user.write("up", &pattern(3)).await.expect("local");
+        let ino = user.walk("down").await.expect("known");
+        let handle = volume.open(ino, OpenHow { read: true, ..OpenHow::default() }).await.expect("opens").fh;
+        let reading = async {
+            for at in (0..6_000_000).step_by(100_000) {
+                if let Err(error) = volume.read(ino, handle, at, 100_000).await {
+                    return (at, error);
+                }
+            }
+            panic!("it was to take fifteen seconds");
+        };
+        let vanishing = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            world.emulator.set_network(Network::Vanishing);
+            Instant::now()
+        };
+        let ((at, failure), vanished) = tokio::join!(reading, vanishing);
+        println!("{side:?}: {failure:?} at {at}, {:?} after the network was gone", vanished.elapsed());
+        assert!(at > 0 && matches!(failure, VolumeError::Offline), "{side:?}: {failure:?} at {at}");
+        assert!(vanished.elapsed() < SOON, "{side:?}: {:?}", vanished.elapsed());
+        volume.release(ino, handle);
+
+        world.emulator.faults().remove(slow);
+        world.emulator.set_network(Network::Up);
+        eventually("it is read", || async { user.read("down").await.is_ok_and(|all| all == pattern(1)) }).await;
+        settle(&running.core).await;
+        assert!(drive.read_file("up") == Some(pattern(3)), "{side:?}");
+        running.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

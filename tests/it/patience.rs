@@ -44,13 +44,8 @@ async fn outlasts(side: Side, what: &str, fault: Fault) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lasts_is_outlasted_and_nothing_waits_for_a_word() {
     let json = |status| Fault::status(When::Before, status, "somethingNobodyHasHeardOf");
-    let page = |status| Fault::Answer {
-        when: When::Before,
-        status,
-        body: FaultBody::Html,
-        retry_after: None,
-        location: None,
-    };
+    let page =
+        |status| Fault::Answer { when: When::Before, status, body: FaultBody::Html, retry_after: None, location: None };
     let faults = [
         ("a refusal without a known reason", json(406)),
         ("a sign-in that is refused", json(401)),

@@ -6,6 +6,44 @@ use std::path::Path;
 
 const README: &str = include_str!("../../README.md");
 
+/// The promises that are made in sentences; those of the tables are looked up there.
+const IN_PROSE: &[&str] = &[
+    "`close` and `fsync` with another `durability`",
+    "a closed lid, however long, needs no restart",
+    "a network that goes half-way through a file",
+    "only what the sign-in service says for good is a sign-out; trouble is not",
+    "what OneDrive still shows from before your own change is nobody else's version",
+    "what you deleted or renamed does not stand there again",
+    "what OneDrive says once, in a bad moment or a moment too late, takes nothing away",
+    "a file that never rests, such as a log, is sent as well",
+    "what you made stays in sight, whatever the network does",
+    "what you do while a request is on its way counts, not what its answer says",
+    "a folder that lives is never shown empty",
+    "a copy of a large file stops nobody",
+    "a program that is killed leaves nobody hanging",
+    "more new files than a program may have open",
+    "all of it at once, for as long as you like",
+    "`wait` ends well only when everything that was asked about is in the cloud",
+    "sending never gives up",
+    "changes made elsewhere appear",
+    "an open file keeps showing the version it was opened on",
+    "what is written goes into the version that was opened; an edit of a part arrives with the rest, from the file's history if need be",
+    "a name that stays on this machine keeps nothing from the cloud that belongs there",
+    "a full disk, a full drive",
+    "the cache keeps to its size and leaves the disk its room",
+    "very many deletions or overwrites at once are held until you have been asked",
+    "the list of all files can be deleted, and no work goes with it",
+    "nobody ever sees half a file in the cloud, or an empty one in its place",
+    "a change says which version it is meant for",
+    "what cannot be stored, folders of other drives, what cannot be entered, locks; where a file stands",
+    "what waits for room in the drive is sent when there is some",
+    "an end that is asked for: twenty seconds for what is on its way, five for programs, none after a second signal",
+    "somebody who waits goes before what is sent, and that before the rest; patience that the service asks for is kept by all",
+    "damage on the local disk is never served",
+    "what is damaged on its way here does not go back to the cloud with an edit",
+    "what the service sends does no harm",
+];
+
 /// The rows of the first table after a line that begins so, without its head.
 fn table(after: &str) -> Vec<Vec<String>> {
     let mut lines =
@@ -125,6 +163,9 @@ fn every_promise_names_tests_that_are_run() {
         }
     }
     let held: Vec<&str> = held.iter().map(|row| row[0].as_str()).collect();
+    for promise in IN_PROSE.iter().copied() {
+        assert!(held.contains(&promise), "nobody holds the promise “{promise}”");
+    }
     for row in table("## What is promised") {
         assert!(held.contains(&row[0].as_str()), "nobody holds the promise “{}”", row[0]);
     }

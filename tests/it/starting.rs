@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onedrive_mount::auth::Vault;
 use onedrive_mount::base::clock::{SystemClock, Timestamp};
@@ -59,8 +59,12 @@ fn a_later_start_without_a_network_has_what_is_here_and_sends_what_was_done() {
         service.emulator().set_network(network);
         std::thread::sleep(Duration::from_millis(100));
 
+        let begun = Instant::now();
         let mount = service.mount(&home);
         assert_eq!(names(&mount, "docs"), ["far", "old", "read"], "{side:?}");
+        // Less than any connection that nobody answers takes to be given up.
+        println!("{side:?}, {network:?}: mounted and listed after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert_eq!(fs::read(mount.path("docs/read")).expect("it is here"), b"read before");
         assert_eq!(fs::metadata(mount.path("docs/far")).expect("it is known").len(), 3_000);
         let far = fs::read(mount.path("docs/far")).expect_err("its content is not here");
