@@ -45,6 +45,9 @@ use single::{SingleDaemon, SingleError};
 /// The file that remembers which drive the state folder is for.
 const IDENTITY_FILE: &str = "drive.json";
 
+/// The same, where the work is that is for this drive and for no other.
+const BESIDE_WORK: &str = "journal/drive.json";
+
 /// Why the daemon cannot start. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -204,6 +207,8 @@ impl Daemon {
             boot: boot_id(),
             settings: settings(&config, read_only, total),
         })?;
+        stands_beside_work(&identity, &places.state, &*RealDisk::shared())
+            .map_err(|source| DaemonError::File { path: places.state.join(BESIDE_WORK), source })?;
         core.journal.set_burst_limit(burst_limit(&config));
         report(&core);
         core.prepare().await;
@@ -386,6 +391,10 @@ impl Remembered {
         Ok(Self { identity: identity.clone(), check })
     }
 
+    fn to_bytes(identity: &DriveIdentity) -> std::io::Result<Vec<u8>> {
+        Ok(Self::new(identity).and_then(|remembered| serde_json::to_vec_pretty(&remembered))?)
+    }
+
     /// The drive, if it is as it was written.
     fn read(bytes: &[u8]) -> Result<DriveIdentity, String> {
         let found: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
@@ -415,15 +424,27 @@ async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<
         }
         _ => DaemonError::Remote(error),
     })?;
-    // Who is signed in now need not be whom the work here belongs to: the list of files knows as well.
-    if let Some(root) = Index::root_in(&state.join("index")).filter(|root| root.drive != identity.drive) {
-        let stored = format!("another account ({})", root.drive.as_str());
+    // Who is signed in now need not be whom the work here belongs to: the list of files knows as well, and what lies
+    // beside the work.
+    let of_files = Index::root_in(&state.join("index")).map(|root| root.drive);
+    let of_work = disk.read(&state.join(BESIDE_WORK)).ok().and_then(|bytes| Remembered::read(&bytes).ok());
+    let known = [of_files, of_work.map(|identity| identity.drive)];
+    if let Some(drive) = known.into_iter().flatten().find(|drive| *drive != identity.drive) {
+        let stored = format!("another account ({})", drive.as_str());
         return Err(DaemonError::OtherDrive { state: state.to_owned(), stored, found: identity.owner });
     }
-    let remembered = Remembered::new(&identity).and_then(|remembered| serde_json::to_vec_pretty(&remembered));
-    let bytes = remembered.map_err(|error| failed(error.into()))?;
-    disk.replace_atomically(&path, &bytes, 0o600).map_err(failed)?;
+    disk.replace_atomically(&path, &Remembered::to_bytes(&identity).map_err(failed)?, 0o600).map_err(failed)?;
     Ok((identity, true))
+}
+
+/// Whoever deletes the files above the work has not deleted this.
+fn stands_beside_work(identity: &DriveIdentity, state: &Path, disk: &dyn Disk) -> std::io::Result<()> {
+    let path = state.join(BESIDE_WORK);
+    let bytes = Remembered::to_bytes(identity)?;
+    if disk.read(&path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    disk.replace_atomically(&path, &bytes, 0o600)
 }
 
 /// Refuses to start on the folders of another account, if the service says so quickly. If it does not, the mount

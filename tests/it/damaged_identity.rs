@@ -138,6 +138,25 @@ fn a_damaged_drive_id_leads_to_no_other_account_and_to_no_work_lost_without_a_ne
     }
 }
 
+/// Somebody who tidies up deletes both files that know it, and leaves the work.
+#[test]
+fn work_whose_drive_is_told_by_nothing_but_itself_goes_to_no_other_account() {
+    for side in [Side::PERSONAL, Side::BUSINESS, Side::LIVE] {
+        let scene = Scene::new(side, format!("{side:?}"));
+        fs::remove_file(scene.file("drive.json")).expect("removed");
+        fs::remove_dir_all(scene.file("index")).expect("removed");
+        sign_in_as(&scene.shell, side, &scene.other);
+        let refused = scene.start().map(drop).expect_err("the work is not theirs");
+        assert_eq!(refused.status.code(), Some(13), "{}", refused.log);
+        scene.nothing_was_sent();
+        sign_in_as(&scene.shell, side, scene.shell.service.drive());
+        let mount = scene.start().unwrap_or_else(|refused| panic!("{}", refused.log));
+        wait_until_uploaded(&scene.shell.home);
+        scene.everything_was_sent();
+        assert!(mount.stop().success());
+    }
+}
+
 #[test]
 fn what_an_older_version_wrote_of_the_drive_is_believed_without_a_network() {
     let scene = Scene::new(Side::PERSONAL, "no checksum".into());
