@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-use onedrive_mount::emulator::{Fault, Flavour, Network, Rule, When};
+use onedrive_mount::emulator::{Fault, Flavour, Host, Network, Rule, When};
 
 use crate::world::mount::{Home, Mount};
 use crate::world::service::{Service, wait_until_uploaded};
@@ -220,4 +220,32 @@ fn owners_attributes_and_names_that_nobody_can_store_are_refused() {
     }
     wait_until_uploaded(&home);
     assert!(mount.stop().success());
+}
+
+#[test]
+fn what_keeps_content_away_has_a_number_that_tells_it() {
+    for side in SIDES {
+        let (denied, gone) = if side.live {
+            ("request_token_unauthorized", "resource_not_found")
+        } else {
+            ("accessDenied", "itemNotFound")
+        };
+        // EACCES; ESTALE, but where an address that finds nothing may be one that is not ready yet: ETIMEDOUT; EIO.
+        let nothing = if side.live { 110 } else { 116 };
+        for (status, code, number) in [(403, denied, 13), (404, gone, nothing), (406, "somethingNobodyHasHeardOf", 5)] {
+            let (service, _home, mount) = mounted(side, |service| {
+                service.drive().create_file("/far", vec![1; 300_000]);
+            });
+            assert_eq!(fs::metadata(mount.path("far")).expect("it is known").len(), 300_000);
+            let fault = Fault::status(When::Before, status, code);
+            for host in [Host::Graph, Host::Live, Host::Storage] {
+                service.emulator().faults().add(Rule::always("GET", "*", fault.clone()).on(host));
+            }
+            assert_eq!(errno(fs::read(mount.path("far"))), number, "{side:?}, {status}:\n{}", mount.log());
+            assert_eq!(fs::metadata(mount.path("far")).expect("it is still known").len(), 300_000);
+            service.emulator().faults().clear();
+            until("it is read again", || fs::read(mount.path("far")).is_ok_and(|all| all == vec![1; 300_000]));
+            assert!(mount.stop().success());
+        }
+    }
 }

@@ -9,7 +9,7 @@ use onedrive_mount::emulator::{Content, Emulator, Flavour, Host, Network, Option
 use onedrive_mount::remote::http::system_entropy;
 use onedrive_mount::remote::stack::{self, Protocol, RemoteOptions};
 use onedrive_mount::remote::{At, RemoteErrorKind, URGENCY, Urgency};
-use onedrive_mount::volume::{OpenHow, VolumeError};
+use onedrive_mount::volume::{OpenHow, SetAttributes, VolumeError};
 
 use crate::world::clock::FastClock;
 use crate::world::service::{Service, wait_until_uploaded};
@@ -129,11 +129,22 @@ async fn nothing_gets_through(side: Side, network: Network) {
         user.list("docs").await.expect("a known folder");
         user.write(&format!("docs/new{number}"), b"new").await.expect("creating is local");
         user.rename(&format!("docs/new{number}"), &format!("docs/newer{number}")).await.expect("renaming is local");
+        user.write(&format!("docs/over{number}"), b"over").await.expect("creating is local");
+        user.rename(&format!("docs/over{number}"), &format!("docs/newer{number}")).await.expect("replacing is local");
+        let volume = &running.core.volume;
+        let ino = user.walk(&format!("docs/newer{number}")).await.expect("there");
+        let times = SetAttributes { mode: Some(0o600), mtime: Some(None), ..SetAttributes::default() };
+        volume.setattr(ino, None, times).await.expect("bits and times are local");
+        let cut = SetAttributes { size: Some(1), ..SetAttributes::default() };
+        volume.setattr(ino, None, cut).await.expect("cutting is local");
+        volume.get_attribute(ino, "user.onedrive.state".as_ref()).await.expect("attributes are local");
+        let absent = user.walk(&format!("docs/nothing{number}")).await.expect_err("a known folder has all its names");
+        assert!(matches!(absent, VolumeError::NotFound), "{absent:?}");
         user.unlink(&format!("docs/newer{number}")).await.expect("removing is local");
         running.core.volume.space();
         slowest = slowest.max(begun.elapsed());
     }
-    println!("six metadata calls with a network that is {network:?}, slowest of thirty rounds: {slowest:?}");
+    println!("twelve metadata calls with a network that is {network:?}, slowest of thirty rounds: {slowest:?}");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert_eq!(user.read("docs/0").await.expect("cached"), vec![0; 3000]);
 
