@@ -7,12 +7,46 @@
 use rusqlite::{Connection, params};
 
 use super::items::Txn;
-use super::{Index, IndexResult, key_of};
+use super::stored::{as_damage, checked, id_of, key_of};
+use super::{Index, IndexResult};
+use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DriveId, ItemId, MetaTag};
 
 /// The tag under which it is remembered that we made an item; no state has it.
 static NEWBORN: MetaTag = MetaTag(String::new());
+
+/// One expectation.
+struct Echo {
+    id: String,
+    tag: String,
+    gone: bool,
+    until: Timestamp,
+}
+
+impl Echo {
+    const COLUMNS: &str = "id, tag, gone, until, sum";
+
+    /// One that lasted for ever would keep the news of its item away.
+    fn sum(&self) -> RowSum {
+        RowSum::of("echoes").text(&self.id).text(&self.tag).number(i64::from(self.gone)).number(self.until.0)
+    }
+
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let echo = Self { id: row.get(0)?, tag: row.get(1)?, gone: row.get(2)?, until: Timestamp(row.get(3)?) };
+        let sum = echo.sum();
+        checked(echo, sum, row.get(4)?)
+    }
+}
+
+/// What is expected of an item at this time.
+fn echoes_of(sql: &Connection, drive: &DriveId, id: &ItemId, now: Timestamp) -> rusqlite::Result<Vec<Echo>> {
+    let mut query = sql.prepare_cached(&format!("SELECT {} FROM echoes WHERE id = ?1", Echo::COLUMNS))?;
+    let found: rusqlite::Result<Vec<Echo>> = query.query_map([key_of(drive, id)], Echo::read)?.collect();
+    let mut found = found.map_err(as_damage)?;
+    found.retain(|echo| echo.until > now);
+    Ok(found)
+}
 
 /// Whether there is an expectation about an item, of this tag or of any.
 fn has_echo(
@@ -22,9 +56,8 @@ fn has_echo(
     tag: Option<&MetaTag>,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let (key, tag) = (key_of(drive, id), tag.map(|tag| tag.0.as_str()));
-    sql.prepare_cached("SELECT 1 FROM echoes WHERE id = ?1 AND (?2 IS NULL OR tag = ?2) AND until > ?3 LIMIT 1")?
-        .exists(params![key, tag, now.0])
+    let found = echoes_of(sql, drive, id, now)?;
+    Ok(found.iter().any(|echo| tag.is_none_or(|tag| echo.tag == tag.0)))
 }
 
 /// Whether we have overtaken this state of an item ourselves.
@@ -45,10 +78,8 @@ fn deleted_until(
     id: &ItemId,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Timestamp>> {
-    let until: Option<i64> = sql
-        .prepare_cached("SELECT max(until) FROM echoes WHERE id = ?1 AND gone AND until > ?2")?
-        .query_row(params![key_of(drive, id), now.0], |row| row.get(0))?;
-    Ok(until.map(Timestamp))
+    let found = echoes_of(sql, drive, id, now)?;
+    Ok(found.iter().filter(|echo| echo.gone).map(|echo| echo.until).max())
 }
 
 /// Whether we have made an item a moment ago.
@@ -86,9 +117,10 @@ impl Txn<'_> {
     /// See [`Txn::by_id`].
     pub fn expect_echo(&mut self, id: &ItemId, stale: &MetaTag, gone: bool, until: Timestamp) -> IndexResult<()> {
         self.echoes = None;
+        let echo = Echo { id: key_of(self.drive, id), tag: stale.0.clone(), gone, until };
         self.sql
-            .prepare_cached("INSERT OR REPLACE INTO echoes(id, tag, gone, until) VALUES(?1, ?2, ?3, ?4)")?
-            .execute(params![key_of(self.drive, id), stale.0, gone, until.0])?;
+            .prepare_cached("INSERT OR REPLACE INTO echoes(id, tag, gone, until, sum) VALUES(?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![echo.id, echo.tag, echo.gone, echo.until.0, echo.sum().finish()])?;
         Ok(())
     }
 
@@ -141,9 +173,11 @@ impl Txn<'_> {
     ///
     /// See [`Txn::by_id`].
     pub fn deleted_here(&self, now: Timestamp) -> IndexResult<Vec<ItemId>> {
-        let mut statement = self.sql.prepare_cached("SELECT id FROM echoes WHERE gone AND until > ?1")?;
-        let keys = statement.query_map([now.0], |row| row.get::<_, String>(0))?;
-        Ok(keys.map(|key| key.map(|key| super::id_of(self.drive, key))).collect::<Result<_, _>>()?)
+        let query = format!("SELECT {} FROM echoes WHERE gone AND until > ?1", Echo::COLUMNS);
+        let mut statement = self.sql.prepare_cached(&query)?;
+        let found = statement.query_map([now.0], Echo::read)?;
+        let ids = found.map(|echo| echo.map(|echo| id_of(self.drive, echo.id)));
+        Ok(ids.collect::<Result<_, _>>().map_err(as_damage)?)
     }
 
     /// Until when the service may still report an item as living, because we have deleted it ourselves; `None` if we

@@ -3,10 +3,11 @@
 //! The disk may give back anything. Always true: what is read is what could have been written, and everything else is
 //! called damage, upon which the index is thrown away; no other error, because that one would fail the user's call.
 
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use super::packed::{Packed, PackedTime, fold_sum, pack, sum_of, unpack, unpack_time};
+use super::stored::{id_of, packed_key, row_of, row_sum};
 use super::*;
 
 /// How many columns a row has.
@@ -105,7 +106,8 @@ fn fit(columns: &mut [Value]) {
     };
     let texts = (text(1).unwrap_or_default(), text(3).unwrap_or_default(), text(9).unwrap_or_default());
     let numbers = (number(4), number(5), modified.0, time(7).0, time(8).0);
-    let sum = row_sum((&texts.0, &texts.1, &texts.2), numbers, (text(10).as_deref(), text(12).as_deref()));
+    let place = (Ino(number(0) as u64), Ino(number(2) as u64), number(11) == 1);
+    let sum = row_sum((&texts.0, &texts.1, &texts.2), numbers, (text(10).as_deref(), text(12).as_deref()), place);
     columns[13] = Value::Integer(sum);
 }
 

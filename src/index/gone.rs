@@ -1,17 +1,43 @@
 //! Where folders were that are gone, for those whose unsent work was in them.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
-use super::IndexResult;
 use super::items::Txn;
+use super::stored::{as_damage, checked};
+use super::{Index, IndexResult};
+use crate::base::checksum::RowSum;
 use crate::base::ids::Ino;
 
+fn sum(ino: Ino, parent: Ino, name: &str) -> RowSum {
+    RowSum::of("gone").number(ino.0 as i64).number(parent.0 as i64).text(name)
+}
+
+impl Index {
+    /// Where a folder was, and its name, that has gone since [`Txn::forget_gone`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`](super::IndexError)
+    pub fn gone(&self, ino: Ino) -> IndexResult<Option<(Ino, String)>> {
+        self.read(|sql| {
+            sql.prepare_cached("SELECT parent, name, sum FROM gone WHERE ino = ?1")?
+                .query_row([ino.0 as i64], |row| {
+                    let (parent, name) = (Ino(row.get::<_, i64>(0)? as u64), row.get::<_, String>(1)?);
+                    let sum = sum(ino, parent, &name);
+                    checked((parent, name), sum, row.get(2)?)
+                })
+                .optional()
+                .map_err(as_damage)
+        })
+    }
+}
+
 impl Txn<'_> {
-    /// Remembers where a folder was; see [`Index::gone`](super::Index::gone).
+    /// Remembers where a folder was; see [`Index::gone`].
     pub(super) fn note_gone(&self, ino: Ino, parent: Ino, name: &str) -> IndexResult<()> {
         self.sql
-            .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name) VALUES(?1, ?2, ?3)")?
-            .execute(params![ino.0 as i64, parent.0 as i64, name])?;
+            .prepare_cached("INSERT OR REPLACE INTO gone(ino, parent, name, sum) VALUES(?1, ?2, ?3, ?4)")?
+            .execute(params![ino.0 as i64, parent.0 as i64, name, sum(ino, parent, name).finish()])?;
         Ok(())
     }
 

@@ -1,53 +1,18 @@
-//! The item rows: finding them, and the one transaction type through which they change.
+//! The one transaction type through which the item rows change.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::find::{by_id, by_ino, children, held};
 use super::namesakes::{Aside, Wanted};
-use super::packed::{Packed, PackedTime, fold_sum, pack};
-use super::{
-    COLUMNS, IndexResult, NOWHERE, Notice, Row, What, key_of, meta, namesakes, packed_key, row_of, row_sum, set_meta,
-};
+use super::packed::{Packed, PackedTime, fold_sum, pack, unpack};
+use super::stored::{bare_sum, damaged, id_of, key_of, packed_key, row_sum, sum_change};
+use super::{IndexResult, NOWHERE, Notice, Row, What, meta, namesakes};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DriveId, Ino, InoSource, ItemId};
 use crate::base::name::fold;
 use crate::remote::{Item, ItemKind};
-
-pub(super) fn by_ino(sql: &Connection, drive: &DriveId, ino: Ino) -> rusqlite::Result<Option<Row>> {
-    sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE ino = ?1 AND (parent <> 0 OR ino = 1)"))?
-        .query_row([ino.0 as i64], |row| row_of(drive, row))
-        .optional()
-}
-
-pub(super) fn by_id(sql: &Connection, drive: &DriveId, id: &ItemId) -> rusqlite::Result<Option<Row>> {
-    let key = packed_key(drive, id);
-    sql.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM items WHERE id_sum = ?2 AND id = ?1 AND (parent <> 0 OR ino = 1)"
-    ))?
-    .query_row(params![key, key.sum()], |row| row_of(drive, row))
-    .optional()
-}
-
-pub(super) fn child(sql: &Connection, drive: &DriveId, parent: Ino, name: &str) -> rusqlite::Result<Option<Row>> {
-    let wanted = fold(name);
-    let mut statement =
-        sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE parent = ?1 AND fold = ?2 AND ino <> 1"))?;
-    let mut rows = statement.query([parent.0 as i64, fold_sum(name)])?;
-    while let Some(row) = rows.next()? {
-        let row = row_of(drive, row)?;
-        if fold(&row.name) == wanted {
-            return Ok(Some(row));
-        }
-    }
-    Ok(None)
-}
-
-pub(super) fn children(sql: &Connection, drive: &DriveId, parent: Ino) -> rusqlite::Result<Vec<Row>> {
-    sql.prepare_cached(&format!("SELECT {COLUMNS} FROM items WHERE parent = ?1 AND ino <> 1"))?
-        .query_map([parent.0 as i64], |row| row_of(drive, row))?
-        .collect()
-}
 
 /// A transaction under way.
 pub struct Txn<'a> {
@@ -88,10 +53,10 @@ impl<'a> Txn<'a> {
 
     /// What the transaction means for those who watch, and by how many rows the index has grown.
     pub(super) fn finish(self) -> IndexResult<(Vec<Notice>, i64)> {
-        if self.grown != 0 {
-            self.sql
-                .prepare_cached("UPDATE meta SET value = CAST(value AS INTEGER) + ?2 WHERE key = ?1")?
-                .execute(params![meta::COUNT, self.grown])?;
+        if self.grown != 0
+            && let Some(count) = meta::stored(self.sql, meta::COUNT)?.and_then(|count| count.parse::<i64>().ok())
+        {
+            meta::store(self.sql, meta::COUNT, Some(&(count + self.grown).to_string()))?;
         }
         Ok((self.notices, self.grown))
     }
@@ -143,7 +108,7 @@ impl<'a> Txn<'a> {
             return Ok(ino);
         }
         let ino = self.inos.next_ino();
-        self.reserve(ino, &key)?;
+        self.reserve(ino, id, &key)?;
         Ok(ino)
     }
 
@@ -169,13 +134,14 @@ impl<'a> Txn<'a> {
         Ok(ino.map(|ino| Ino(ino as u64)))
     }
 
-    fn reserve(&mut self, ino: Ino, key: &Packed) -> IndexResult<()> {
+    fn reserve(&mut self, ino: Ino, id: &ItemId, key: &Packed) -> IndexResult<()> {
+        let sum = bare_sum(&key_of(self.drive, id), ino);
         self.sql
             .prepare_cached(
-                "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete)
-                 VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0)",
+                "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete, sum)
+                 VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0, ?5)",
             )?
-            .execute(params![ino.0 as i64, key, key.sum(), NOWHERE as i64])?;
+            .execute(params![ino.0 as i64, key, key.sum(), NOWHERE as i64, sum])?;
         self.grown += 1;
         Ok(())
     }
@@ -202,9 +168,15 @@ impl<'a> Txn<'a> {
             .execute(params![ino.0 as i64, key])? as i64;
         match holder {
             Some(Ino(old)) => {
-                let numbers = [ino.0 as i64, old as i64];
-                self.sql.prepare_cached("UPDATE items SET ino = ?1 WHERE ino = ?2")?.execute(numbers)?;
-                self.sql.prepare_cached("UPDATE items SET parent = ?1 WHERE parent = ?2")?.execute(numbers)?;
+                let (nowhere, before) = (Ino(NOWHERE), Ino(old));
+                let change = sum_change((before, nowhere, false), (ino, nowhere, false));
+                self.sql
+                    .prepare_cached("UPDATE items SET ino = ?1, sum = (sum | ?3) - (sum & ?3) WHERE ino = ?2")?
+                    .execute([ino.0 as i64, old as i64, change])?;
+                let change = sum_change((nowhere, before, false), (nowhere, ino, false));
+                self.sql
+                    .prepare_cached("UPDATE items SET parent = ?1, sum = (sum | ?3) - (sum & ?3) WHERE parent = ?2")?
+                    .execute([ino.0 as i64, old as i64, change])?;
                 // Whoever has looked it up knows it by its old number, or does not see it where an intent had that; and
                 // what is in it was in a folder of another number.
                 for row in self.by_ino(ino)?.into_iter().chain(self.children(ino)?) {
@@ -212,7 +184,7 @@ impl<'a> Txn<'a> {
                     self.notices.push(Notice { ino: row.ino, parent: row.parent, name: row.name, what });
                 }
             }
-            None => self.reserve(ino, &key)?,
+            None => self.reserve(ino, id, &key)?,
         }
         Ok(())
     }
@@ -283,7 +255,8 @@ impl<'a> Txn<'a> {
             None if is_new => self.inos.next_ino(),
             None => self.ino_of(&item.id)?,
         };
-        let old = if is_new { None } else { by_ino(self.sql, self.drive, ino)? };
+        let old = if is_new { None } else { held(self.sql, self.drive, ino)? };
+        let complete = old.as_ref().is_some_and(|row| row.complete);
         let old = old.filter(|row| row.parent.0 != NOWHERE || ino == Ino::ROOT);
         let parent = match &item.parent {
             _ if ino == Ino::ROOT => Ino(NOWHERE),
@@ -360,6 +333,7 @@ impl<'a> Txn<'a> {
             (&key_of(self.drive, &item.id), name, &item.meta_tag.0),
             (kind, item.size as i64, modified.0, item.created.0, changed.0),
             (content_tag, link_to.as_deref()),
+            (ino, parent, complete),
         );
         let created = (item.created != modified).then_some(PackedTime(item.created));
         let changed = (changed != modified).then_some(PackedTime(changed));
@@ -478,7 +452,11 @@ impl<'a> Txn<'a> {
             if is_folder {
                 self.note_gone(Ino(ino as u64), parent, &name)?;
             }
-            self.sql.prepare_cached("UPDATE items SET parent = ?2 WHERE ino = ?1")?.execute([ino, NOWHERE as i64])?;
+            let (before, nowhere) = (Ino(ino as u64), Ino(NOWHERE));
+            let change = sum_change((before, parent, false), (before, nowhere, false));
+            self.sql
+                .prepare_cached("UPDATE items SET parent = ?2, sum = (sum | ?3) - (sum & ?3) WHERE ino = ?1")?
+                .execute([ino, NOWHERE as i64, change])?;
             // That it is gone would be too much: a folder that the kernel has heard that of stays empty for everybody.
             let what = What::Moved { from: parent, name: name.clone() };
             self.notices.push(Notice { ino: Ino(ino as u64), parent: Ino(NOWHERE), name, what });
@@ -538,9 +516,12 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn set_complete(&mut self, ino: Ino, complete: bool) -> IndexResult<()> {
+        let change = sum_change((ino, Ino(NOWHERE), !complete), (ino, Ino(NOWHERE), complete));
         self.sql
-            .prepare_cached("UPDATE items SET complete = ?2 WHERE ino = ?1")?
-            .execute(params![ino.0 as i64, complete])?;
+            .prepare_cached(
+                "UPDATE items SET complete = ?2, sum = (sum | ?3) - (sum & ?3) WHERE ino = ?1 AND complete <> ?2",
+            )?
+            .execute(params![ino.0 as i64, complete, change])?;
         Ok(())
     }
 
@@ -551,9 +532,11 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn set_all_complete(&mut self) -> IndexResult<()> {
+        let change = sum_change((Ino::ROOT, Ino(NOWHERE), false), (Ino::ROOT, Ino(NOWHERE), true));
         self.sql.execute(
-            "UPDATE items SET complete = 1 WHERE kind = 1 AND link_to IS NULL AND (parent <> 0 OR ino = 1)",
-            [],
+            "UPDATE items SET complete = 1, sum = (sum | ?1) - (sum & ?1)
+             WHERE kind = 1 AND complete = 0 AND link_to IS NULL AND (parent <> 0 OR ino = 1)",
+            [change],
         )?;
         Ok(())
     }
@@ -570,8 +553,8 @@ impl<'a> Txn<'a> {
         let mut rows = statement.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let key = super::unpack(row.get_ref(0)?).ok_or_else(super::damaged)?;
-            found.extend(Some(super::id_of(self.drive, key)).filter(&wanted));
+            let key = unpack(row.get_ref(0)?).ok_or_else(damaged)?;
+            found.extend(Some(id_of(self.drive, key)).filter(&wanted));
         }
         Ok(found)
     }
@@ -582,6 +565,6 @@ impl<'a> Txn<'a> {
     ///
     /// See [`Txn::by_id`].
     pub fn set_meta(&mut self, key: &str, value: Option<&str>) -> IndexResult<()> {
-        Ok(set_meta(self.sql, key, value)?)
+        Ok(meta::store(self.sql, key, value)?)
     }
 }

@@ -11,6 +11,7 @@
 //! - A folder is marked complete only in the transaction that holds its last child.
 //! - An item keeps its inode number for as long as it is known, whatever happens to its name.
 //! - Absence here means "unknown", never "deleted in the cloud".
+//! - Every row has a sum of all that it says, and what does not fit it is an error, never an answer.
 //!
 //! One writer, many readers; readers never wait for the writer (write-ahead log).
 
@@ -19,18 +20,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
-use packed::{Packed, pack, unpack, unpack_time};
-
-use crate::base::checksum::RowSum;
 use crate::base::clock::Timestamp;
-use crate::base::ids::{ContentTag, Cursor, DriveId, Ino, InoSource, ItemId, MetaTag};
+use crate::base::ids::{ContentTag, DriveId, Ino, InoSource, ItemId, MetaTag};
 use crate::base::private;
 use crate::remote::ItemKind;
 
 mod echoes;
+mod find;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod gone;
@@ -39,6 +37,7 @@ pub mod meta;
 mod namesakes;
 mod packed;
 mod schema;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -302,6 +301,11 @@ impl Index {
         f(&reader).map_err(IndexError::from).inspect_err(|error| self.note(error))
     }
 
+    /// Whether damage was met since it was opened; the next start builds a new one.
+    pub fn is_damaged(&self) -> bool {
+        self.met_damage.load(Ordering::Relaxed)
+    }
+
     /// Damage that is met while the index is in use is answered with an error, never with a guess; a new index is built
     /// at the next start.
     fn note(&self, error: &IndexError) {
@@ -323,7 +327,7 @@ impl Index {
         if let Some(row) = self.recently(generation, |rows| rows.get(&ino).cloned()) {
             return Ok(row);
         }
-        let row = self.read(|sql| items::by_ino(sql, &self.drive, ino))?;
+        let row = self.read(|sql| find::by_ino(sql, &self.drive, ino))?;
         self.recently(generation, |rows| {
             if rows.len() >= RECENT {
                 rows.clear();
@@ -364,7 +368,7 @@ impl Index {
     ///
     /// [`IndexError`]
     pub fn by_id(&self, id: &ItemId) -> IndexResult<Option<Row>> {
-        self.read(|sql| items::by_id(sql, &self.drive, id))
+        self.read(|sql| find::by_id(sql, &self.drive, id))
     }
 
     /// The child of a folder whose name is the same without case. The row tells the exact spelling.
@@ -373,7 +377,7 @@ impl Index {
     ///
     /// [`IndexError`]
     pub fn child(&self, parent: Ino, name: &str) -> IndexResult<Option<Row>> {
-        self.read(|sql| items::child(sql, &self.drive, parent, name))
+        self.read(|sql| find::child(sql, &self.drive, parent, name))
     }
 
     /// The known children of a folder, in an order that means nothing. Complete only if the folder's row says so.
@@ -382,20 +386,7 @@ impl Index {
     ///
     /// [`IndexError`]
     pub fn children(&self, parent: Ino) -> IndexResult<Vec<Row>> {
-        self.read(|sql| items::children(sql, &self.drive, parent))
-    }
-
-    /// Where a folder was, and its name, that has gone since [`Txn::forget_gone`].
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError`]
-    pub fn gone(&self, ino: Ino) -> IndexResult<Option<(Ino, String)>> {
-        self.read(|sql| {
-            sql.prepare_cached("SELECT parent, name FROM gone WHERE ino = ?1")?
-                .query_row([ino.0 as i64], |row| Ok((Ino(row.get::<_, i64>(0)? as u64), row.get(1)?)))
-                .optional()
-        })
+        self.read(|sql| find::children(sql, &self.drive, parent))
     }
 
     /// Whether a folder has a known child.
@@ -418,15 +409,6 @@ impl Index {
     /// stands as long as it is the same.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
-    }
-
-    /// Whether the whole drive was enumerated once, so that every folder is completely known.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError`]
-    pub fn is_enumerated(&self) -> IndexResult<bool> {
-        Ok(self.meta(meta::ENUMERATED)?.is_some())
     }
 
     /// Whether a state of an item that the service shows is one that we have overtaken ourselves; see
@@ -457,26 +439,6 @@ impl Index {
     pub fn is_newborn(&self, id: &ItemId, now: Timestamp) -> IndexResult<bool> {
         self.read(|sql| echoes::is_newborn(sql, &self.drive, id, now))
     }
-
-    /// The stored cursor.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError`]
-    pub fn cursor(&self) -> IndexResult<Option<Cursor>> {
-        Ok(self.meta(meta::CURSOR)?.map(Cursor))
-    }
-
-    /// A stored value; the names are in [`meta`].
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError`]
-    pub fn meta(&self, key: &str) -> IndexResult<Option<String>> {
-        self.read(|sql| {
-            sql.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
-        })
-    }
 }
 
 fn lock(mutex: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
@@ -484,115 +446,5 @@ fn lock(mutex: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Identities of the mount's own drive are stored without their drive: most of the index is identities.
-fn key_of(drive: &DriveId, id: &ItemId) -> String {
-    if id.drive == *drive { id.id.clone() } else { id.to_key() }
-}
-
-fn packed_key(drive: &DriveId, id: &ItemId) -> Packed {
-    if id.drive == *drive { pack(&id.id) } else { pack(&id.to_key()) }
-}
-
-fn id_of(drive: &DriveId, key: String) -> ItemId {
-    match ItemId::from_key(&key) {
-        Some(id) => id,
-        None => ItemId { drive: drive.clone(), id: key },
-    }
-}
-
-const COLUMNS: &str = "ino, id, parent, name, kind, size, modified, created, changed, meta_tag, content_tag, complete, link_to, sum, \
-     id_sum, fold";
-
-/// The checksum of what the service says of an item: SQLite has none for its pages, and a flipped bit in a size, a name
-/// or a tag must not be shown as the truth. Inode, folder and completeness are ours, and not in it.
-fn row_sum(
-    (id, name, meta_tag): (&str, &str, &str),
-    (kind, size, modified, created, changed): (i64, i64, i64, i64, i64),
-    (content_tag, link_to): (Option<&str>, Option<&str>),
-) -> i64 {
-    let numbers = [kind, size, modified, created, changed];
-    let sum = RowSum::of("items").text(id).text(name).text(meta_tag).maybe(content_tag).maybe(link_to);
-    numbers.into_iter().fold(sum, RowSum::number).finish()
-}
-
-fn row_of(drive: &DriveId, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    decode(drive, row).map_err(|error| match error {
-        // A value of a kind that is never written there.
-        rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..) => damaged(),
-        other => other,
-    })
-}
-
-fn decode(drive: &DriveId, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    let text = |column| unpack(row.get_ref(column)?).ok_or_else(damaged);
-    let maybe_text = |column| match row.get_ref(column)? {
-        ValueRef::Null => Ok(None),
-        stored => unpack(stored).map(Some).ok_or_else(damaged),
-    };
-    let (id, name, meta_tag): (String, String, String) = (text(1)?, row.get(3)?, text(9)?);
-    // What it is found by: a row that is there and cannot be found would be taken for missing.
-    let (id_sum, fold): (i64, i64) = (row.get(14)?, row.get(15)?);
-    if id_sum != packed::sum_of(row.get_ref(1)?) || fold != packed::fold_sum(&name) {
-        return Err(damaged());
-    }
-    let (kind, size): (i64, i64) = (row.get(4)?, row.get(5)?);
-    let modified = unpack_time(row.get_ref(6)?).ok_or_else(damaged)?;
-    // The times of most items are all the same.
-    let time = |column| match row.get_ref(column)? {
-        ValueRef::Null => Ok(modified),
-        stored => unpack_time(stored).ok_or_else(damaged),
-    };
-    let (created, changed) = (time(7)?, time(8)?);
-    let (content_tag, link_to) = (maybe_text(10)?, maybe_text(12)?);
-    match row.get::<_, Option<i64>>(13)? {
-        Some(sum) => {
-            let numbers = (kind, size, modified.0, created.0, changed.0);
-            if sum != row_sum((&id, &name, &meta_tag), numbers, (content_tag.as_deref(), link_to.as_deref())) {
-                return Err(damaged());
-            }
-        }
-        // The service has not said anything of it yet: there is nothing to be wrong.
-        None if meta_tag.is_empty() && name.is_empty() && content_tag.is_none() => {}
-        None => return Err(damaged()),
-    }
-    Ok(Row {
-        ino: Ino(row.get::<_, i64>(0)? as u64),
-        id: id_of(drive, id),
-        parent: Ino(row.get::<_, i64>(2)? as u64),
-        name,
-        kind: match kind {
-            0 => ItemKind::File,
-            1 => ItemKind::Folder,
-            _ => ItemKind::Closed,
-        },
-        size: size as u64,
-        modified,
-        created,
-        changed,
-        meta_tag: MetaTag(meta_tag),
-        content_tag: content_tag.map(ContentTag),
-        complete: row.get::<_, i64>(11)? != 0,
-        link_to: link_to.map(|key| id_of(drive, key)),
-    })
-}
-
-/// What SQLite says of damage that it finds itself.
-fn damaged() -> rusqlite::Error {
-    let code = rusqlite::ffi::Error { code: rusqlite::ErrorCode::DatabaseCorrupt, extended_code: 11 };
-    rusqlite::Error::SqliteFailure(code, Some("a row is not what was written".into()))
-}
-
 /// A row without a place: an identity that holds an inode number but is not known to be anywhere.
 const NOWHERE: u64 = 0;
-
-fn set_meta(sql: &Connection, key: &str, value: Option<&str>) -> rusqlite::Result<()> {
-    match value {
-        Some(value) => sql
-            .prepare_cached("INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")?
-            .execute(params![key, value])?,
-        None => sql.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key])?,
-    };
-    Ok(())
-}

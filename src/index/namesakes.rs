@@ -22,9 +22,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::params;
 
-use super::items::{Txn, by_ino, child};
+use super::find::{by_ino, child};
+use super::items::Txn;
 use super::packed::{fold_sum, unpack};
-use super::{Index, IndexResult, NOWHERE, Notice, Row, What, damaged, id_of, key_of, row_sum};
+use super::stored::{damaged, id_of, key_of, row_sum};
+use super::{Index, IndexResult, NOWHERE, Notice, Row, What};
 use crate::base::ids::{Ino, ItemId};
 use crate::base::name::fold;
 use crate::remote::ItemKind;
@@ -218,6 +220,7 @@ fn rename(txn: &mut Txn<'_>, row: Row, name: String) -> IndexResult<()> {
         (&key, &name, &row.meta_tag.0),
         (kind, row.size as i64, row.modified.0, row.created.0, row.changed.0),
         (row.content_tag.as_ref().map(|tag| tag.0.as_str()), link_to.as_deref()),
+        (row.ino, row.parent, row.complete),
     );
     txn.sql.prepare_cached("UPDATE items SET fold = ?2, name = ?3, sum = ?4 WHERE ino = ?1")?.execute(params![
         row.ino.0 as i64,

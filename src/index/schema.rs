@@ -3,16 +3,18 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, params};
 
-use super::{COLUMNS, IndexResult, NOWHERE, meta, packed_key, row_of, set_meta};
+use super::stored::{COLUMNS, bare_sum, key_of, packed_key, row_of};
+use super::{IndexResult, NOWHERE, meta};
 use crate::base::ids::{Ino, ItemId};
 
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// Identities and tags are packed (see `packed`). Identities and names are found through checksums of them (of names
 /// without case), which a few rows may share: that halves the indices, and identities come in no order, so the smaller
 /// the index is the fewer of its pages a transaction has to write. Times that are the same as `modified` are NULL.
+/// Every row has a sum of all that it says (see `stored`).
 const TABLES: &str = "
 CREATE TABLE items(
     ino INTEGER PRIMARY KEY,
@@ -34,9 +36,10 @@ CREATE TABLE items(
 );
 CREATE INDEX items_by_id ON items(id_sum);
 CREATE INDEX items_by_name ON items(parent, fold);
-CREATE TABLE gone(ino INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL);
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE echoes(id TEXT NOT NULL, tag TEXT NOT NULL, gone INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY(id, tag)) WITHOUT ROWID;
+CREATE TABLE gone(ino INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE echoes(id TEXT NOT NULL, tag TEXT NOT NULL, gone INTEGER NOT NULL, until INTEGER NOT NULL,
+    sum INTEGER NOT NULL, PRIMARY KEY(id, tag)) WITHOUT ROWID;
 ";
 
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
@@ -91,8 +94,8 @@ fn try_open(path: &Path, root: &ItemId) -> rusqlite::Result<Option<Connection>> 
             row_of(&root.drive, row)?;
         }
     }
-    let stored: Option<String> =
-        connection.query_row("SELECT value FROM meta WHERE key = ?1", [meta::ROOT], |row| row.get(0)).optional()?;
+    meta::check(&connection)?;
+    let stored = meta::stored(&connection, meta::ROOT)?;
     Ok((stored.as_deref() == Some(root.to_key().as_str())).then_some(connection))
 }
 
@@ -100,8 +103,13 @@ impl super::Index {
     /// The root that the index in `folder` is of, as far as it tells; nothing is changed there.
     pub fn root_in(folder: &Path) -> Option<ItemId> {
         let connection = reader(&folder.join("index.db")).ok()?;
-        let root = connection.query_row("SELECT value FROM meta WHERE key = ?1", [meta::ROOT], |row| row.get(0));
-        ItemId::from_key(&root.ok().filter(|key: &String| !key.is_empty())?)
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).ok()?;
+        let root = match version {
+            VERSION => meta::stored(&connection, meta::ROOT).ok()?,
+            // Older ones have no sum, and say what they were of all the same.
+            _ => connection.query_row("SELECT value FROM meta WHERE key = ?1", [meta::ROOT], |row| row.get(0)).ok(),
+        };
+        ItemId::from_key(&root.filter(|key: &String| !key.is_empty())?)
     }
 }
 
@@ -118,13 +126,14 @@ pub(super) fn create(path: &Path, root: &ItemId) -> IndexResult<Connection> {
     tune(&connection)?;
     connection.execute_batch(TABLES)?;
     let key = packed_key(&root.drive, root);
-    set_meta(&connection, meta::ROOT, Some(&root.to_key()))?;
+    meta::store(&connection, meta::ROOT, Some(&root.to_key()))?;
+    let sum = bare_sum(&key_of(&root.drive, root), Ino::ROOT);
     connection.execute(
-        "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete)
-         VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0)",
-        params![Ino::ROOT.0 as i64, key, key.sum(), NOWHERE as i64],
+        "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete, sum)
+         VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0, ?5)",
+        params![Ino::ROOT.0 as i64, key, key.sum(), NOWHERE as i64, sum],
     )?;
-    set_meta(&connection, meta::COUNT, Some("1"))?;
+    meta::store(&connection, meta::COUNT, Some("1"))?;
     connection.pragma_update(None, "user_version", VERSION)?;
     Ok(connection)
 }
@@ -138,9 +147,7 @@ pub(super) fn highest(connection: &Connection) -> IndexResult<Ino> {
 
 /// How many rows there are, as noted by the last transaction that changed it; counted if it is not known.
 pub(super) fn count(connection: &Connection) -> IndexResult<i64> {
-    let noted: Option<String> =
-        connection.query_row("SELECT value FROM meta WHERE key = ?1", [meta::COUNT], |row| row.get(0)).optional()?;
-    match noted.and_then(|text| text.parse().ok()) {
+    match meta::stored(connection, meta::COUNT)?.and_then(|text| text.parse().ok()) {
         Some(count) => Ok(count),
         None => Ok(connection.query_row("SELECT count(*) FROM items", [], |row| row.get(0))?),
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::stored::{COLUMNS, row_of};
 use super::*;
 use crate::remote::Item;
 
@@ -173,13 +174,18 @@ fn a_row_that_is_not_what_was_written_is_never_shown_and_the_next_start_builds_a
         "sum = NULL",
         "id_sum = 1",
         "fold = 1",
+        // A folder that nobody has listed would be shown empty, and an item in a folder where it is not.
+        "complete = 1",
+        "parent = 7",
+        "ino = 7",
     ] {
         {
             let index = open(dir.path(), &[]);
             assert_eq!(index.count(), 1, "{column}: an index with damage is dropped");
             fill(&index);
             spoil(&format!("UPDATE items SET {column} WHERE id = 'a'"));
-            index.children(Ino::ROOT).expect_err("damage met in use is an error");
+            let met = index.children(Ino::ROOT).and_then(|_| index.by_id(&id("a")));
+            met.expect_err("damage met in use is an error");
         }
         assert!(dir.path().join("index.damaged").exists(), "{column}");
         let index = open(dir.path(), &[]);
@@ -188,6 +194,82 @@ fn a_row_that_is_not_what_was_written_is_never_shown_and_the_next_start_builds_a
         drop(index);
         spoil(&format!("UPDATE items SET {column} WHERE id = 'a'"));
     }
+}
+
+#[test]
+fn a_value_that_is_not_what_was_written_is_damage_wherever_it_stands() {
+    let later = Timestamp::from_seconds(2000);
+    let now = Timestamp::from_seconds(1000);
+    let tag = MetaTag("old".into());
+    let met: [(&str, &dyn Fn(&Index) -> bool); 7] = [
+        ("UPDATE meta SET value = 'another' WHERE key = 'cursor'", &|index| index.cursor().is_err()),
+        ("UPDATE meta SET key = 'enumerated' WHERE key = 'quota'", &|index| index.is_enumerated().is_err()),
+        ("UPDATE gone SET parent = 7", &|index| index.gone(Ino(100)).is_err()),
+        ("UPDATE gone SET name = 'e'", &|index| index.gone(Ino(100)).is_err()),
+        ("UPDATE echoes SET until = 1 << 62", &|index| index.is_overtaken(&id("a"), &tag, now).is_err()),
+        ("UPDATE echoes SET gone = 1", &|index| index.is_deleted_here(&id("a"), now).is_err()),
+        ("UPDATE echoes SET tag = ''", &|index| index.is_newborn(&id("a"), now).is_err()),
+    ];
+    for (damage, meets) in met {
+        let dir = tempfile::tempdir().expect("temp");
+        let index = open(dir.path(), &[]);
+        let fill = index.write(|txn| {
+            let ino = txn.upsert(&folder("d", "root"))?;
+            assert_eq!(ino, Ino(100));
+            txn.remove(&id("d"))?;
+            txn.expect_echo(&id("a"), &tag, false, later)?;
+            txn.set_meta(meta::CURSOR, Some("here"))?;
+            txn.set_meta(meta::QUOTA, Some("much"))
+        });
+        fill.expect("writes");
+        assert!(!meets(&index), "{damage}: nothing has happened yet");
+        let other = Connection::open(dir.path().join("index.db")).expect("opens");
+        assert_eq!(other.execute(damage, []).expect("spoils"), 1);
+        assert!(meets(&index), "{damage}");
+        drop((index, other));
+        assert!(dir.path().join("index.damaged").exists(), "{damage}");
+        assert_eq!(open(dir.path(), &[]).cursor().expect("reads"), None, "{damage}: a new index");
+    }
+}
+
+/// Whatever moves an item, numbers it anew or says what is known of it keeps its sum with it.
+#[test]
+fn a_row_is_sound_after_everything_that_changes_a_part_of_it() {
+    let dir = tempfile::tempdir().expect("temp");
+    let index = open(dir.path(), &[]);
+    let sound = |what: &str| {
+        let reader = Connection::open(dir.path().join("index.db")).expect("opens");
+        let mut query = reader.prepare(&format!("SELECT {COLUMNS} FROM items")).expect("asks");
+        let rows = query.query_map([], |row| row_of(&drive(), row)).expect("reads");
+        rows.map(|row| row.unwrap_or_else(|error| panic!("after {what}: {error}"))).collect::<Vec<_>>()
+    };
+    let step = |what: &str, f: &dyn Fn(&mut Txn<'_>) -> IndexResult<()>| {
+        index.write(f).unwrap_or_else(|error| panic!("{what}: {error}"));
+        sound(what)
+    };
+    step("nothing", &|_| Ok(()));
+    step("the root's listing", &|txn| txn.set_complete(Ino::ROOT, true));
+    step("items before their folder", &|txn| {
+        txn.upsert(&item("in d", "d", "1"))?;
+        txn.upsert(&item("too", "d", "1")).map(drop)
+    });
+    step("the folder", &|txn| txn.upsert(&folder("d", "root")).map(drop));
+    let d = index.by_id(&id("d")).expect("reads").expect("there").ino;
+    step("its listing", &|txn| txn.set_complete(d, true));
+    step("news of it", &|txn| txn.upsert(&Item { meta_tag: MetaTag("g".into()), ..folder("d", "root") }).map(drop));
+    assert!(index.by_ino(d).expect("reads").expect("there").complete, "what is known stays known");
+    step("another number", &|txn| txn.bind(Ino(7000), &id("d")));
+    assert_eq!(index.children(Ino(7000)).expect("reads").len(), 2);
+    step("a claim", &|txn| txn.claim(Ino(7000), &id("in d")));
+    step("a namesake in its place", &|txn| txn.upsert(&Item { name: "d".into(), ..folder("e", "root") }).map(drop));
+    let rows = step("the whole drive", &|txn| txn.set_all_complete());
+    assert!(rows.iter().any(|row| row.name == "e" || row.complete));
+    step("its new place", &|txn| txn.upsert(&Item { name: "f".into(), ..folder("d", "root") }).map(drop));
+    assert!(index.by_id(&id("d")).expect("reads").expect("there").complete, "and it is known as before");
+    step("forgetting it", &|txn| txn.set_complete(Ino::ROOT, false));
+    index.keep_namesakes();
+    step("one of its name", &|txn| txn.upsert(&Item { name: "f".into(), ..folder("g", "root") }).map(drop));
+    step("its name back", &|txn| txn.remove(&id("g")));
 }
 
 #[test]
