@@ -8,7 +8,7 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 pub type VolumeResult<T> = Result<T, VolumeError>;
 
 /// Why a call failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum VolumeError {
     /// There is no such name or inode.
     #[error("no such file or folder")]

@@ -32,6 +32,7 @@ mod names;
 mod news;
 mod through;
 mod tree;
+mod turns;
 pub mod verify;
 
 pub use content::CachedVersions;
@@ -329,7 +330,8 @@ pub struct Volume {
     real_sizes: Mutex<lru::LruCache<crate::cache::CacheKey, u64>>,
     /// How many there are; mostly none, and then nobody looks.
     wrong_sizes: std::sync::atomic::AtomicUsize,
-    listing: Mutex<HashMap<Ino, Arc<tokio::sync::Mutex<()>>>>,
+    /// The folders that are being listed.
+    turns: turns::Turns,
     /// When folders were listed that no stream of changes covers.
     listed: Mutex<HashMap<Ino, Mono>>,
     quota: RwLock<Quota>,
@@ -366,7 +368,7 @@ impl Volume {
             touched: AtomicU64::new(0),
             real_sizes: Mutex::new(lru::LruCache::new(capacity)),
             wrong_sizes: Default::default(),
-            listing: Mutex::default(),
+            turns: turns::Turns::default(),
             listed: Mutex::default(),
             quota: RwLock::default(),
             fresh: AtomicBool::new(false),

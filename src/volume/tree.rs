@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::handles::Orphan;
+use super::turns::Part;
 use super::{NodeKind, Volume, VolumeError, VolumeResult, locked};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{ContentTag, Ino, ItemId};
@@ -18,7 +19,7 @@ use crate::base::name::{fold, is_plain, map, to_local};
 use crate::index::Row;
 use crate::journal::intent::Base;
 use crate::journal::{Draft, Intent, Kind, Known, Moment, OpenedOn, Saw, Subject};
-use crate::remote::{Change, ChangeSource, Item, ItemKind, list_all, look_up_all};
+use crate::remote::{Change, ChangeSource, Item, ItemKind, URGENCY, Urgency, list_all, look_up_all};
 
 /// A node of the tree.
 #[derive(Clone, Debug)]
@@ -285,22 +286,43 @@ impl Volume {
         if self.is_listed(ino)? {
             return Ok(());
         }
-        let turn = locked(&self.listing).entry(ino).or_default().clone();
-        let _turn = turn.lock().await;
-        if self.is_listed(ino)? {
-            return Ok(());
-        }
-        let work = crate::remote::URGENCY.scope(crate::remote::Urgency::Interactive, self.list_folder(ino));
-        let limit = self.clock.sleep(self.settings.patience);
-        let listed = tokio::select! {
-            listed = work => listed,
-            () = limit => Err(VolumeError::TimedOut),
-        };
-        locked(&self.listing).remove(&ino);
-        match listed {
+        match self.list_once(ino).await {
             // An older listing of a folder elsewhere is better than none.
             Err(VolumeError::Offline | VolumeError::TimedOut) if locked(&self.listed).contains_key(&ino) => Ok(()),
             other => other,
+        }
+    }
+
+    /// Lists a folder, or waits for somebody who is at it; see `turns`. Neither takes longer than the patience of a
+    /// reader.
+    async fn list_once(&self, ino: Ino) -> VolumeResult<()> {
+        let mut limit = pin!(self.clock.sleep(self.settings.patience));
+        let mut waited = false;
+        loop {
+            match self.turns.part(ino) {
+                Part::Ask(turn) => {
+                    // Somebody may have ended his turn just now.
+                    if self.is_listed(ino)? {
+                        return Ok(());
+                    }
+                    let work = URGENCY.scope(Urgency::Interactive, self.list_folder(ino));
+                    let listed = tokio::select! {
+                        listed = work => listed,
+                        () = &mut limit => Err(VolumeError::TimedOut),
+                    };
+                    if !(waited && matches!(listed, Err(VolumeError::TimedOut))) {
+                        turn.share(listed.clone());
+                    }
+                    return listed;
+                }
+                Part::Wait(waiting) => tokio::select! {
+                    outcome = waiting.outcome() => if let Some(listed) = outcome {
+                        return listed;
+                    },
+                    () = &mut limit => return Err(VolumeError::TimedOut),
+                },
+            }
+            waited = true;
         }
     }
 

@@ -7,10 +7,12 @@ use onedrive_mount::base::clock::{Clock, SystemClock};
 use onedrive_mount::base::tasks::TaskGroup;
 use onedrive_mount::emulator::{Content, Emulator, Flavour, Host, Network, Options};
 use onedrive_mount::remote::http::system_entropy;
+use onedrive_mount::remote::layers::observe::Operation;
 use onedrive_mount::remote::stack::{self, Protocol, RemoteOptions};
 use onedrive_mount::remote::{At, RemoteErrorKind, URGENCY, Urgency};
 use onedrive_mount::volume::{OpenHow, SetAttributes, VolumeError};
 
+use crate::world::asked::Asked;
 use crate::world::clock::FastClock;
 use crate::world::service::{Service, wait_until_uploaded};
 use crate::world::side::Side;
@@ -477,4 +479,45 @@ fn the_kernel_learns_the_real_size() {
         }
         assert_eq!(std::fs::read(mount.path(name)).expect("readable"), bytes(real), "{name}");
     }
+}
+
+/// Whoever looks at a folder that somebody else has asked for shares what comes of that: six programs that look at one
+/// folder of a service that says nothing have waited for two minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_look_at_one_folder_wait_for_one_answer_and_no_longer_than_one_would() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let clock = FastClock::new(10);
+    let (mut world, options, tokens) = world(Arc::new(clock.clone()), Side::PERSONAL).await;
+    world.how.patience = PATIENCE;
+    world.emulator.drive().create_file("docs/a", "a");
+    let remote = stack::open(&options, tokens, world.clock.clone(), system_entropy()).expect("it opens").remote;
+    let asked = Asked::new(remote);
+    let core = world.open_on(asked.clone(), world.home.path()).await;
+    core.prepare().await;
+    let docs = User(&core).walk("docs").await.expect("no trouble yet");
+    let lists = || asked.take().into_iter().filter(|(operation, _)| *operation == Operation::List).count();
+    lists();
+
+    let silence = asked.silence();
+    let look = async || {
+        let begun = clock.monotonic();
+        let failed = core.volume.open_dir(docs).await.expect_err("nobody answers");
+        assert!(matches!(failed, VolumeError::TimedOut), "{failed:?}");
+        clock.monotonic().since(begun)
+    };
+    let waited = tokio::join!(look(), look(), look(), look(), look(), look());
+    let longest = [waited.0, waited.1, waited.2, waited.3, waited.4, waited.5].into_iter().max();
+    assert!(longest < Some(PATIENCE + Duration::from_secs(15)), "{waited:?}");
+    assert_eq!(lists(), 1, "the service was asked once");
+
+    // Who asked gives up, and another one who waits needs the answer all the same.
+    let mut first = Box::pin(core.volume.open_dir(docs));
+    let mut second = Box::pin(core.volume.open_dir(docs));
+    assert!(futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending());
+    drop((first, silence));
+    core.volume.release_dir(second.await.expect("it answers again"));
+    assert_eq!(lists(), 2);
+    assert_eq!(User(&core).list("docs").await.expect("known by now"), ["a"]);
+    assert_eq!(lists(), 0);
+    core.journal.close();
 }
