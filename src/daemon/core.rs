@@ -165,8 +165,8 @@ impl Core {
     }
 
     /// Everything that may be asked about this drive through the control socket. `opened` is what its remote was
-    /// opened as.
-    pub fn answers(&self, mountpoint: &Path, opened: &Opened) -> Answers {
+    /// opened as, `tasks` are those that serve it, or will.
+    pub fn answers(&self, mountpoint: &Path, opened: &Opened, tasks: &TaskGroup) -> Answers {
         Answers {
             mountpoint: mountpoint.to_owned(),
             volume: self.volume.clone(),
@@ -174,6 +174,9 @@ impl Core {
             health: self.poller.health(),
             counters: opened.counters.clone(),
             gate: opened.gate.clone(),
+            index: self.index.clone(),
+            unreadable: self.recovered.unreadable.clone(),
+            failures: tasks.failures(),
         }
     }
 

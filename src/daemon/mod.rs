@@ -215,7 +215,8 @@ impl Daemon {
         // Before the mount, so that whoever sees the mount finds the socket.
         core.listen_to(&opened.counters);
         control::clear_away(&places.sockets_left_behind()).await;
-        let control = control::Server::start(&places.control_sockets(), core.answers(&mountpoint, &opened))
+        let tasks = TaskGroup::new(clock.clone());
+        let control = control::Server::start(&places.control_sockets(), core.answers(&mountpoint, &opened, &tasks))
             .await
             .map_err(|source| tracing::warn!(%source, "onedrive-cli cannot talk to this daemon"))
             .ok();
@@ -237,7 +238,6 @@ impl Daemon {
             return Err(refused);
         }
 
-        let tasks = TaskGroup::new(clock.clone());
         core.spawn_tasks(&tasks);
         let (journal, poller) = (core.journal.clone(), core.poller.clone());
         tasks.spawn("account", |stop| watch_account(account, identity, places.state.clone(), journal, poller, stop));
@@ -320,8 +320,8 @@ fn report(core: &Core) {
     for kept in &recovered.kept {
         tracing::warn!(name = kept.name, why = kept.why, "a draft is kept for you");
     }
-    for row in &recovered.unreadable {
-        tracing::error!(row, "a row of the journal cannot be read; it is left as it is");
+    for damage in &recovered.unreadable {
+        tracing::error!("{damage}");
     }
 }
 

@@ -446,7 +446,9 @@ impl Store {
             let id: i64 = row.get(0)?;
             match serde_json::from_str::<SpoolRow>(&row.get::<_, String>(1)?) {
                 Ok(spool) => loaded.spools.push(SpoolRow { id: SpoolId(id as u64), ..spool }),
-                Err(error) => loaded.unreadable.push(format!("spool {id}: {error}")),
+                Err(error) => loaded
+                    .unreadable
+                    .push(format!("the journal's record of draft {id} cannot be read ({error}); it is left as it is")),
             }
         }
         let mut statement = sql.prepare("SELECT id FROM retired")?;
@@ -483,7 +485,8 @@ impl Loaded {
         let row = match serde_json::from_str::<IntentRow>(text) {
             Ok(row) => row,
             Err(error) => {
-                self.unreadable.push(format!("intent {ino} ({name}): {error}"));
+                let what = format!("the journal's record of “{name}” (inode {ino}) cannot be read ({error})");
+                self.unreadable.push(format!("{what}; it is left as it is"));
                 return;
             }
         };

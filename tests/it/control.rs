@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use onedrive_mount::base::ids::Ino;
 use onedrive_mount::daemon::control::protocol::{Choice, DraftPlace};
 use onedrive_mount::daemon::control::{Answer, Request};
 use onedrive_mount::emulator::{Fault, Flavour, Rule, When};
@@ -537,4 +538,42 @@ fn a_person_takes_changes_back_in_a_mount() {
     let (code, text) = cli(&["verify", "--json"]);
     assert!(code == 0 && text.contains("\"corrupt\":0"), "{text}");
     drop(mount);
+}
+
+/// What the daemon has found out about itself is not for the log alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_of_damage_and_of_parts_that_have_ended() {
+    let world = World::new(Flavour::Business).await;
+    world.emulator.drive().create_file("/old.txt", b"old".to_vec());
+    let state = world.home.path().join("state");
+    let spoil = |file: &str, how: &str| {
+        let stored = rusqlite::Connection::open(state.join(file)).expect("a database");
+        assert_eq!(stored.execute(how, []).expect("spoils"), 1);
+    };
+    let told = |desk: &Desk| desk.status().errors.into_iter().map(|trouble| trouble.error).collect::<Vec<_>>();
+    let desk = Desk::quiet(&world).await;
+    desk.user().list("").await.expect("lists");
+    desk.user().write("new.txt", b"new").await.expect("writes");
+    assert_eq!(told(&desk), [""; 0]);
+    desk.away().stop().await;
+
+    spoil("journal/journal.db", "UPDATE intents SET row = 'x'");
+    let desk = Desk::quiet(&world).await;
+    let errors = told(&desk);
+    for part in ["the journal was damaged", "new.txt"] {
+        assert!(errors.iter().any(|error| error.contains(part)), "{part}: {errors:?}");
+    }
+
+    spoil("index/index.db", "UPDATE items SET size = size + 1 WHERE name = 'old.txt'");
+    desk.running.core.index.children(Ino::ROOT).expect_err("it is damaged");
+    let errors = told(&desk);
+    assert!(errors.iter().any(|error| error.contains("mount the drive again")), "{errors:?}");
+
+    for _ in 0..2 {
+        desk.running.tasks.spawn("upload", |_| async { panic!("out of cheese") });
+    }
+    eventually("it is told", || told(&desk).iter().any(|error| error.contains("out of cheese"))).await;
+    let errors = told(&desk);
+    assert_eq!(errors.iter().filter(|error| error.contains("upload")).count(), 1, "each once: {errors:?}");
+    desk.away().stop().await;
 }

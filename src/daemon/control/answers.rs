@@ -14,7 +14,9 @@ use super::words;
 use crate::base::clock::Timestamp;
 use crate::base::ids::Ino;
 use crate::base::name;
+use crate::base::tasks::Ended;
 use crate::changes::Health;
+use crate::index::Index;
 use crate::journal::report::{Pending, Standing, Work};
 use crate::journal::{Intent, Journal, ParkReason, SpoolId};
 use crate::remote::layers::gate::Gate;
@@ -24,7 +26,7 @@ use crate::volume::inspect::{Connection, Located, Signs, connection, joined, pla
 use crate::volume::verify::Verdict;
 use crate::volume::{NodeKind, Volume, VolumeError};
 
-/// Errors that `status` shows.
+/// Errors that `status` shows, of the drive and of single files.
 const ERRORS: usize = 5;
 
 /// Findings of a verification that are not damage.
@@ -44,6 +46,12 @@ pub struct Answers {
     pub counters: Arc<Counters>,
     /// Whether requests are held back.
     pub gate: Arc<Gate>,
+    /// What we believe the cloud looks like.
+    pub index: Arc<Index>,
+    /// What of the journal could not be read at the start.
+    pub unreadable: Vec<String>,
+    /// Tasks that have ended though nobody asked.
+    pub failures: watch::Receiver<Vec<Ended>>,
 }
 
 /// A change with its path.
@@ -156,7 +164,7 @@ impl Answers {
             held: entries.iter().filter(|entry| entry.pending.intent.is_held()).count(),
             bytes_waiting: waiting.map(|entry| to_send(&entry.pending)).sum(),
             transfers: self.transfers(&entries),
-            errors: errors(&entries, &health),
+            errors: errors(self.ailing(), &entries, &health),
             kept: self.kept(),
             quota: Space { total: quota.total, used: quota.used, remaining: quota.remaining },
             cache: Cache {
@@ -168,6 +176,14 @@ impl Answers {
             last_poll: health.current_at.map(Timestamp::seconds),
             listed: health.enumerating,
         }
+    }
+
+    /// What is wrong with the daemon itself, and stays so until it ends.
+    fn ailing(&self) -> Vec<String> {
+        let ended: Vec<String> = self.failures.borrow().iter().map(words::ended).collect();
+        let journal = words::unreadable(&self.unreadable).into_iter();
+        let index = self.index.is_damaged().then(|| words::DAMAGED_INDEX.to_owned());
+        journal.chain(index).chain(ended).collect()
     }
 
     fn transfers(&self, entries: &[Entry]) -> Vec<Transfer> {
@@ -467,9 +483,10 @@ fn to_send(pending: &Pending) -> u64 {
     }
 }
 
-/// The last errors, each once.
-fn errors(entries: &[Entry], health: &Health) -> Vec<Trouble> {
-    let of_drive = health.trouble.iter().map(|ailment| (None, ailment.text.as_str()));
+/// The last errors, each once; first what is wrong with the daemon itself.
+fn errors(ailing: Vec<String>, entries: &[Entry], health: &Health) -> Vec<Trouble> {
+    let of_drive = ailing.iter().map(String::as_str).chain(health.trouble.iter().map(|ailment| ailment.text.as_str()));
+    let of_drive = of_drive.map(|text| (None, text));
     // Changed last, failed last, as near as can be told.
     let of_files = entries
         .iter()
@@ -484,6 +501,6 @@ fn errors(entries: &[Entry], health: &Health) -> Vec<Trouble> {
             let new = said.insert(error.to_owned());
             new.then(|| Trouble { path, error: error.to_owned(), request_id: id.map(str::to_owned) })
         })
-        .take(ERRORS)
+        .take(ailing.len() + ERRORS)
         .collect()
 }

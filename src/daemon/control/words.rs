@@ -1,5 +1,6 @@
 //! The words of the protocol: one for each state, and what a person can do about it. Pure.
 
+use crate::base::tasks::{Ended, Ending};
 use crate::journal::ParkReason;
 use crate::journal::report::{Pending, Standing, Work};
 use crate::volume::inspect::{Connection, Located};
@@ -104,6 +105,29 @@ pub(super) fn connection(connection: Connection) -> &'static str {
     }
 }
 
+/// What the user hears when the index has turned out not to be what was written.
+pub(super) const DAMAGED_INDEX: &str =
+    "the list of files is damaged; mount the drive again to build a new one from the cloud";
+
+/// What the user hears of what was damaged in the journal when it was opened: not so much of it that nobody reads it.
+pub(super) fn unreadable(found: &[String]) -> Vec<String> {
+    const TOLD: usize = 3;
+    let mut told: Vec<String> = found.iter().take(TOLD).cloned().collect();
+    if found.len() > TOLD {
+        told.push(format!("{} more like that about the journal; the log tells all", found.len() - TOLD));
+    }
+    told
+}
+
+/// What the user hears of a part of the daemon that has ended though nobody asked.
+pub(super) fn ended(ended: &Ended) -> String {
+    let why = match &ended.how {
+        Ending::Panicked(why) => format!(" ({why})"),
+        Ending::Stopped | Ending::Returned | Ending::Aborted => String::new(),
+    };
+    format!("the task “{}” has ended and should not have{why}; mount the drive again", ended.task)
+}
+
 /// Whether a path is another one or lies below it. Paths are parts separated by `/`; an empty one is the root.
 pub(super) fn lies_at_or_below(path: &str, other: &str) -> bool {
     other.is_empty() || path == other || path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
@@ -117,6 +141,15 @@ mod tests {
     fn nothing_at_a_path_is_not_the_same_as_something_in_the_cloud() {
         assert_eq!([true, false].map(|waits| sight(&Located::Nothing, false, waits)), ["leaving", "nothing"]);
         assert_eq!(sight(&Located::Unlisted, false, false), "unlisted");
+    }
+
+    #[test]
+    fn however_much_is_damaged_the_user_hears_a_little_and_that_there_is_more() {
+        let found: Vec<String> = (0..9).map(|at| format!("lost: {at}")).collect();
+        assert_eq!(unreadable(&[]), [""; 0]);
+        assert_eq!(unreadable(&found[..3]), found[..3]);
+        let told = unreadable(&found);
+        assert!(told.len() == 4 && told[..3] == found[..3] && told[3].starts_with("6 more"), "{told:?}");
     }
 
     #[test]

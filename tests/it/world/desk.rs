@@ -36,7 +36,7 @@ impl Desk {
         core.prepare().await;
         let tasks = TaskGroup::new(world.clock.clone());
         let socket = world.home.path().join("run/default.sock");
-        let answers = core.answers(Path::new(MOUNT), &opened);
+        let answers = core.answers(Path::new(MOUNT), &opened, &tasks);
         let server = control::Server::start(std::slice::from_ref(&socket), answers).await.expect("the socket");
         Self { running: Running { core, tasks }, socket, _server: server }
     }
