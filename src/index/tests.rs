@@ -198,10 +198,11 @@ fn a_row_that_is_not_what_was_written_is_never_shown_and_the_next_start_builds_a
 
 #[test]
 fn a_value_that_is_not_what_was_written_is_damage_wherever_it_stands() {
+    type Meets<'a> = &'a dyn Fn(&Index) -> bool;
     let later = Timestamp::from_seconds(2000);
     let now = Timestamp::from_seconds(1000);
     let tag = MetaTag("old".into());
-    let met: [(&str, &dyn Fn(&Index) -> bool); 7] = [
+    let met: [(&str, Meets<'_>); 7] = [
         ("UPDATE meta SET value = 'another' WHERE key = 'cursor'", &|index| index.cursor().is_err()),
         ("UPDATE meta SET key = 'enumerated' WHERE key = 'quota'", &|index| index.is_enumerated().is_err()),
         ("UPDATE gone SET parent = 7", &|index| index.gone(Ino(100)).is_err()),

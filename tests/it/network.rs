@@ -510,13 +510,22 @@ async fn those_who_look_at_one_folder_wait_for_one_answer_and_no_longer_than_one
     assert!(longest < Some(PATIENCE + Duration::from_secs(15)), "{waited:?}");
     assert_eq!(lists(), 1, "the service was asked once");
 
-    // Who asked gives up, and another one who waits needs the answer all the same.
+    // Who asked gives up, and another one who waits asks instead. Of what it does in the time that is left to it a third
+    // one, who came later, learns nothing.
     let mut first = Box::pin(core.volume.open_dir(docs));
     let mut second = Box::pin(core.volume.open_dir(docs));
     assert!(futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending());
-    drop((first, silence));
-    core.volume.release_dir(second.await.expect("it answers again"));
+    clock.sleep(Duration::from_secs(12)).await;
+    drop(first);
+    assert!(futures_util::poll!(&mut second).is_pending());
+    let mut third = Box::pin(core.volume.open_dir(docs));
+    assert!(futures_util::poll!(&mut third).is_pending());
     assert_eq!(lists(), 2);
+    second.await.expect_err("its time is over");
+    assert!(futures_util::poll!(&mut third).is_pending(), "it has time left");
+    drop(silence);
+    core.volume.release_dir(third.await.expect("it answers again"));
+    assert_eq!(lists(), 1);
     assert_eq!(User(&core).list("docs").await.expect("known by now"), ["a"]);
     assert_eq!(lists(), 0);
     core.journal.close();
