@@ -8,6 +8,8 @@
 //! Readers have had the bytes by then: they get them as they arrive, and only a whole file can be compared. Nothing is
 //! handed out any more from the moment in which it is known to be wrong, and the kernel forgets what it was given.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::CacheKey;
@@ -64,31 +66,37 @@ pub fn judge(expected: &str, found: &str, before: &mut Vec<String>) -> Judgement
 }
 
 impl Shared {
-    /// Compares a file that has just become complete with the hash in its tag, if there is one.
-    pub(super) async fn check_hash(&self, key: CacheKey, size: u64) {
+    /// Compares what was found complete and was never compared: the daemon that fetched it ended before that.
+    pub(super) fn compare_what_was_found(self: &Arc<Self>) {
+        for (key, size) in self.cache.take_to_compare() {
+            self.compare_soon(key, size);
+        }
+    }
+
+    /// Compares complete content with its hash when it has its turn.
+    pub(super) fn compare_soon(self: &Arc<Self>, key: CacheKey, size: u64) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let shared = self.clone();
+        tokio::spawn(async move {
+            shared.check_hash(key, size).await;
+            shared.running.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Compares a file that is complete with the hash in its tag, if there is one and that was not done before.
+    async fn check_hash(&self, key: CacheKey, size: u64) {
         let Some(expected) = key.tag.hash().map(str::to_owned) else { return };
         // Held to the end: what two checks of one download found would count for two downloads.
         let Ok(_turn) = self.hashing.acquire().await else { return };
         let (cache, of) = (self.cache.clone(), key.clone());
-        let Ok(Some(found)) = tokio::task::spawn_blocking(move || cache.quick_xor_hash(&of, size)).await else {
-            return;
-        };
-        let judgement = {
-            let mut table = self.lock();
-            if found == expected {
-                table.doubts.pop(&key);
-                return;
-            }
-            let now = self.clock.monotonic();
-            let doubt = table.doubts.get_or_insert_mut(key.clone(), Doubt::default);
-            let judgement = judge(&expected, &found, &mut doubt.found);
-            doubt.trusted = (judgement == Judgement::Keep).then_some(found);
-            doubt.refused_until = (judgement == Judgement::GiveUp).then(|| now.plus(REFUSAL));
-            judgement
-        };
+        let hashing = move || if cache.is_compared(&of, size) { None } else { cache.whole_hash(&of, size) };
+        let Ok(Some((found, seal))) = tokio::task::spawn_blocking(hashing).await else { return };
+        let judgement = self.judge_content(&key, &expected, found);
         match judgement {
             Judgement::Keep => {
-                tracing::warn!(item = ?key.item, "content came twice with a hash that is not the service's; trusting the content");
+                let cache = self.cache.clone();
+                // If it comes to nothing, the next start compares once more.
+                let _ = tokio::task::spawn_blocking(move || cache.note_compared(&key, size, seal)).await;
                 return;
             }
             Judgement::FetchAgain => {
@@ -99,6 +107,24 @@ impl Shared {
             }
         }
         self.drop_wrong(&key);
+    }
+
+    /// Judges content by what is known of its version, and remembers what follows.
+    fn judge_content(&self, key: &CacheKey, expected: &str, found: String) -> Judgement {
+        let mut table = self.lock();
+        if found == expected {
+            table.doubts.pop(key);
+            return Judgement::Keep;
+        }
+        let now = self.clock.monotonic();
+        let doubt = table.doubts.get_or_insert_mut(key.clone(), Doubt::default);
+        let judgement = judge(expected, &found, &mut doubt.found);
+        doubt.trusted = (judgement == Judgement::Keep).then_some(found);
+        doubt.refused_until = (judgement == Judgement::GiveUp).then(|| now.plus(REFUSAL));
+        if judgement == Judgement::Keep {
+            tracing::warn!(item = ?key.item, "content came twice with a hash that is not the service's; trusting the content");
+        }
+        judgement
     }
 
     /// Drops all that is kept here of content that is wrong.

@@ -485,12 +485,7 @@ impl Download {
         }
         self.shared.refused.store(!all_kept, Ordering::Relaxed);
         if all_kept && self.key.tag.hash().is_some() && self.shared.cache.is_complete(&self.key, self.size) {
-            self.shared.running.fetch_add(1, Ordering::Relaxed);
-            let (shared, key, size) = (self.shared.clone(), self.key.clone(), self.size);
-            tokio::spawn(async move {
-                shared.check_hash(key, size).await;
-                shared.running.fetch_sub(1, Ordering::Relaxed);
-            });
+            self.shared.compare_soon(self.key.clone(), self.size);
         }
     }
 

@@ -3,7 +3,8 @@
 //! Several programs read the same file, the kernel asks ahead and out of order, and a request costs as
 //! much as a megabyte. So, always true here:
 //!
-//! - a read whose bytes are here completes at its first poll: no task, no request;
+//! - a read whose bytes are here completes at its first poll: no task is waited for, and nothing requested. Only content
+//!   that became complete in an earlier run and was not compared with its hash then is compared beside it;
 //! - a chunk is under way at most once; whoever needs it waits for the same request, gets the bytes as
 //!   they arrive (before they are written to disk), and by going away cancels nobody but itself;
 //! - a first touch fetches what was asked for. Whoever reads on gets a growing window ahead, in several
@@ -187,7 +188,9 @@ impl Fetcher {
         let kept = !self.shared.refused.load(Ordering::Relaxed);
         let max_window = if kept { settings.max_window } else { settings.max_window.min(settings.memory / 4) };
         let ahead = stream.note(&range, max_window, settings.part);
-        let bytes = match self.shared.cache.read_at(key, size, range.clone()) {
+        let found = self.shared.cache.read_at(key, size, range.clone());
+        self.shared.compare_what_was_found();
+        let bytes = match found {
             Lookup::Hit(bytes) => {
                 self.read_ahead(key, size, ahead.request, stream);
                 return Ok(bytes);
@@ -223,6 +226,7 @@ impl Fetcher {
         if self.shared.is_refused(key) && !self.shared.cache.is_complete(key, size) {
             return Err(FetchError::Damaged);
         }
+        self.shared.compare_what_was_found();
         let part = self.shared.settings.part;
         let parts: Vec<Range<u64>> = ranges
             .within(0..size)

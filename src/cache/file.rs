@@ -6,48 +6,42 @@
 //! up is absent. Always true:
 //!
 //! - a chunk's bytes are written before its map entry;
-//! - bytes are handed out only after they matched their checksum once since the file was opened, or were
-//!   written by this process;
+//! - bytes are handed out only after they matched their checksum once since somebody last opened the file, or were
+//!   written since then: a disk may lose a bit at any time, and a daemon runs for months;
 //! - wrong bytes are a miss, never an error and never an answer.
-//!
-//! The map: a header (magic, version, chunk size, content size, key length, key, CRC-32C of all that),
-//! then 8 bytes for each chunk: its CRC-32C and a mark made from checksum and position, so that neither
-//! zeros nor an entry of another place can pass for one. Numbers are little-endian.
 
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
+use super::compared::Seal;
 use super::key::Digest;
+use super::map::{self, ENTRY, Entry};
 use super::{CHUNK, chunks_of};
 use crate::base::checksum::crc32c;
 use crate::base::disk::{Disk, DiskFile, Open, Room, pieces};
 use crate::base::ranges::RangeSet;
 
-const MAGIC: &[u8; 8] = b"odmcache";
-const VERSION: u32 = 1;
-/// Magic, version, chunk size, content size, key length.
-const FIXED: usize = 8 + 4 + 4 + 8 + 4;
-const ENTRY: u64 = 8;
-const MARK_SUMMED: u32 = 0x5b1d_93c7;
-const MARK_UNSUMMED: u32 = 0xa66e_2f51;
-
 /// What is known about a chunk.
 mod chunk_state {
     /// Not here.
-    pub const ABSENT: u8 = 0;
-    /// Here according to the map; not compared with its checksum since the file was opened.
-    pub const UNVERIFIED: u8 = 1;
-    /// Here and right.
-    pub const VERIFIED: u8 = 2;
+    pub const ABSENT: u32 = 0;
+    /// Here according to the map; never compared with its checksum by this process.
+    pub const UNVERIFIED: u32 = 1;
     /// Here, from a file that was durable before it was adopted; its checksum is still to be made.
-    pub const UNSUMMED: u8 = 3;
+    pub const UNSUMMED: u32 = 2;
+    /// Here, and right when the file was opened for the first time here. Each further opening is the next number, and so
+    /// is what was found right in it: none of all the chunks has to be touched when a file is opened.
+    pub const VERIFIED: u32 = 3;
 }
 use chunk_state::{ABSENT, UNSUMMED, UNVERIFIED, VERIFIED};
+
+/// No seal.
+const UNSEALED: u64 = u64::MAX;
 
 /// Where a cached file lives.
 #[derive(Clone, Debug)]
@@ -81,8 +75,12 @@ pub(super) struct CacheFile {
     data: Arc<dyn DiskFile>,
     map: Arc<dyn DiskFile>,
     entries_at: u64,
-    states: Vec<AtomicU8>,
+    /// The state of chunks that were found right since somebody last opened the file.
+    opening: AtomicU32,
+    states: Vec<AtomicU32>,
     sums: Vec<AtomicU32>,
+    /// That of the content that was compared with its hash, whether or not it is still this.
+    seal: AtomicU64,
 }
 
 /// How a new cached file begins.
@@ -90,7 +88,8 @@ pub(super) struct CacheFile {
 pub(super) enum Begin<'a> {
     /// With no content.
     Empty,
-    /// With a complete data file that is in its place already, and the checksums of its chunks if they are known.
+    /// With a complete data file that is in its place already, and the checksums of its chunks if they are known: then
+    /// it is what somebody meant, and needs no comparing.
     Complete(Option<&'a [u32]>),
 }
 
@@ -112,19 +111,25 @@ impl CacheFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let expected = header(key, size);
-        let chunks = chunks_of(&(0..size));
-        let mut bytes = vec![0; expected.len() + (chunks.end * ENTRY) as usize];
+        let expected = map::header(key, size);
+        let chunks = chunks_of(&(0..size)).end;
+        let mut bytes = vec![0; expected.len() + ((chunks + 1) * ENTRY) as usize];
         let got = map.read_at(&mut bytes, 0)?;
         if got < expected.len() || bytes[..expected.len()] != expected[..] {
             return Ok(None);
         }
         let (mut states, mut sums) = (Vec::new(), Vec::new());
-        for (index, entry) in bytes[expected.len()..].chunks_exact(ENTRY as usize).enumerate() {
-            let (state, sum) = parse_entry(index as u64, entry);
-            states.push(AtomicU8::new(state));
+        let (entries, seal) = bytes[expected.len()..].split_at((chunks * ENTRY) as usize);
+        for (index, entry) in entries.chunks_exact(ENTRY as usize).enumerate() {
+            let (state, sum) = match map::parse_entry(index as u64, entry) {
+                Entry::Absent => (ABSENT, 0),
+                Entry::Summed(sum) => (UNVERIFIED, sum),
+                Entry::Unsummed => (UNSUMMED, 0),
+            };
+            states.push(AtomicU32::new(state));
             sums.push(AtomicU32::new(sum));
         }
+        let seal = map::parse_seal(chunks, seal).map_or(UNSEALED, |seal| u64::from(seal.0));
         let entries_at = expected.len() as u64;
         Ok(Some(Self {
             digest,
@@ -135,8 +140,10 @@ impl CacheFile {
             data,
             map,
             entries_at,
+            opening: AtomicU32::new(VERIFIED),
             states,
             sums,
+            seal: AtomicU64::new(seal),
         }))
     }
 
@@ -163,7 +170,7 @@ impl CacheFile {
             Begin::Complete(_) => disk.open(&paths.data, Open::ReadWrite)?,
         };
         let map = disk.open(&paths.map, Open::New)?;
-        let mut bytes = header(key, size);
+        let mut bytes = map::header(key, size);
         let entries_at = bytes.len() as u64;
         let chunks = chunks_of(&(0..size));
         let mut states = Vec::new();
@@ -179,12 +186,20 @@ impl CacheFile {
                 (Begin::Complete(_), None) => (UNSUMMED, 0),
             };
             match state {
-                UNVERIFIED => bytes.extend_from_slice(&entry(index, sum, MARK_SUMMED)),
-                UNSUMMED => bytes.extend_from_slice(&entry(index, 0, MARK_UNSUMMED)),
+                UNVERIFIED => bytes.extend_from_slice(&map::summed(index, sum)),
+                UNSUMMED => bytes.extend_from_slice(&map::unsummed(index)),
                 _ => {}
             }
-            states.push(AtomicU8::new(state));
+            states.push(AtomicU32::new(state));
             checksums.push(AtomicU32::new(sum));
+        }
+        let mut seal = UNSEALED;
+        if let Begin::Complete(Some(known)) = begin
+            && known.len() == states.len()
+        {
+            let made = Seal::of(known.iter().copied());
+            bytes.extend_from_slice(&map::sealed(known.len() as u64, made));
+            seal = u64::from(made.0);
         }
         map.write_at(&bytes, 0)?;
         Ok(Self {
@@ -196,28 +211,33 @@ impl CacheFile {
             data,
             map,
             entries_at,
+            opening: AtomicU32::new(VERIFIED),
             states,
             sums: checksums,
+            seal: AtomicU64::new(seal),
         })
     }
 
     /// Reads a range inside the file; on a miss, what has to be fetched, in whole chunks.
     pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes, RangeSet> {
         self.used.store(true, Ordering::Relaxed);
+        let opening = self.opening.load(Ordering::Acquire);
         let chunks = chunks_of(&range);
         let mut missing = RangeSet::new();
-        let mut verified = true;
+        // Noted before the bytes are read: what somebody finds right meanwhile says nothing of these.
+        let mut unsure = Vec::new();
         for index in chunks.clone() {
             match self.state(index) {
                 ABSENT => missing.insert(self.chunk_range(index)),
-                VERIFIED => {}
-                _ => verified = false,
+                state if state == opening => {}
+                _ => unsure.push(index),
             }
         }
         if !missing.is_empty() {
             return Err(missing);
         }
-        let span = if verified { range.clone() } else { chunks.start * CHUNK..(chunks.end * CHUNK).min(self.size) };
+        let whole = chunks.start * CHUNK..(chunks.end * CHUNK).min(self.size);
+        let span = if unsure.is_empty() { range.clone() } else { whole };
         let mut buffer = BytesMut::zeroed((span.end - span.start) as usize);
         match self.data.read_at(&mut buffer, span.start) {
             Ok(got) if got == buffer.len() => {}
@@ -230,46 +250,43 @@ impl CacheFile {
                 return Err(missing);
             }
         }
-        if !verified {
-            for index in chunks {
-                let place = self.chunk_range(index);
-                let bytes = &buffer[(place.start - span.start) as usize..(place.end - span.start) as usize];
-                if !self.verify(index, bytes) {
-                    missing.insert(place);
-                }
+        for index in unsure {
+            let place = self.chunk_range(index);
+            let bytes = &buffer[(place.start - span.start) as usize..(place.end - span.start) as usize];
+            if !self.verify(index, bytes, opening) {
+                missing.insert(place);
             }
-            if !missing.is_empty() {
-                return Err(missing);
-            }
+        }
+        if !missing.is_empty() {
+            return Err(missing);
         }
         let bytes = buffer.freeze();
         Ok(bytes.slice((range.start - span.start) as usize..(range.end - span.start) as usize))
     }
 
-    /// Compares a chunk's bytes with its checksum, or makes the checksum if it has none.
-    fn verify(&self, index: u64, bytes: &[u8]) -> bool {
+    /// Compares a chunk's bytes, read in this opening, with its checksum, or makes the checksum if it has none.
+    fn verify(&self, index: u64, bytes: &[u8], opening: u32) -> bool {
         let at = index as usize;
         match self.state(index) {
-            VERIFIED => true,
-            UNVERIFIED => {
+            ABSENT => false,
+            UNSUMMED => {
+                let sum = crc32c(bytes);
+                self.sums[at].store(sum, Ordering::Relaxed);
+                self.states[at].store(opening, Ordering::Release);
+                // Without this entry the chunk stays unsummed on disk, which is no harm.
+                let _ = self.map.write_at(&map::summed(index, sum), self.entries_at + index * ENTRY);
+                true
+            }
+            _ => {
                 let right = crc32c(bytes) == self.sums[at].load(Ordering::Relaxed);
                 if right {
-                    self.states[at].store(VERIFIED, Ordering::Release);
+                    self.states[at].store(opening, Ordering::Release);
                 } else {
                     tracing::warn!(file = %self.digest.hex(), chunk = index, "a cached chunk is damaged; fetching it again");
                     self.lose(index);
                 }
                 right
             }
-            UNSUMMED => {
-                let sum = crc32c(bytes);
-                self.sums[at].store(sum, Ordering::Relaxed);
-                self.states[at].store(VERIFIED, Ordering::Release);
-                // Without this entry the chunk stays unsummed on disk, which is no harm.
-                let _ = self.map.write_at(&entry(index, sum, MARK_SUMMED), self.entries_at + index * ENTRY);
-                true
-            }
-            _ => false,
         }
     }
 
@@ -281,14 +298,14 @@ impl CacheFile {
             let index = offset / CHUNK;
             let whole = self.chunk_range(index) == (offset..offset + piece.len() as u64);
             debug_assert!(whole, "only whole chunks are inserted");
-            if !whole || self.state(index) == VERIFIED {
+            if !whole || self.state(index) >= VERIFIED {
                 self.finish_run(run.take())?;
                 continue;
             }
             let sum = crc32c(piece);
             self.data.write_at(piece, offset)?;
             self.sums[index as usize].store(sum, Ordering::Relaxed);
-            let entry = entry(index, sum, MARK_SUMMED);
+            let entry = map::summed(index, sum);
             match &mut run {
                 Some((chunks, entries)) => {
                     chunks.end += 1;
@@ -307,8 +324,9 @@ impl CacheFile {
     fn finish_run(&self, run: Option<(Range<u64>, Vec<u8>)>) -> io::Result<()> {
         let Some((chunks, entries)) = run else { return Ok(()) };
         self.map.write_at(&entries, self.entries_at + chunks.start * ENTRY)?;
+        let opening = self.opening.load(Ordering::Acquire);
         for index in chunks {
-            self.states[index as usize].store(VERIFIED, Ordering::Release);
+            self.states[index as usize].store(opening, Ordering::Release);
         }
         Ok(())
     }
@@ -356,10 +374,11 @@ impl CacheFile {
         }
     }
 
-    /// The chunks that were compared with their checksums: nobody writes them again.
+    /// The chunks that were compared with their checksums since somebody last opened the file: nobody writes them again.
     fn verified(&self) -> RangeSet {
+        let opening = self.opening.load(Ordering::Acquire);
         let all = chunks_of(&(0..self.size));
-        all.filter(|index| self.state(*index) == VERIFIED).map(|index| self.chunk_range(index)).collect()
+        all.filter(|index| self.state(*index) == opening).map(|index| self.chunk_range(index)).collect()
     }
 
     /// Of blocks that were shared when so much was here and so much sure, leaves those that are right.
@@ -372,16 +391,20 @@ impl CacheFile {
     ) -> io::Result<RangeSet> {
         to.set_len(length)?;
         let mut right = sure;
+        let mut shared = vec![0; CHUNK as usize];
         for index in chunks_of(&(0..self.size)) {
             let place = self.chunk_range(index);
             if right.contains(place.clone()) || !here.contains(place.clone()) {
                 continue;
             }
+            // Reading it makes the checksum that it does not have.
+            if self.state(index) == UNSUMMED && self.read(place.clone()).is_err() {
+                continue;
+            }
             // A damaged chunk may have been fetched again since: then it is right here, and not there.
-            let mut shared = vec![0; (place.end - place.start) as usize];
-            if let Ok(bytes) = self.read(place.clone())
-                && to.read_at(&mut shared, place.start)? == shared.len()
-                && bytes[..] == shared[..]
+            let shared = &mut shared[..(place.end - place.start) as usize];
+            if to.read_at(shared, place.start)? == shared.len()
+                && crc32c(shared) == self.sums[index as usize].load(Ordering::Relaxed)
             {
                 right.insert(place);
             }
@@ -406,11 +429,12 @@ impl CacheFile {
 
     fn copy_piece(&self, piece: Range<u64>, to: &dyn DiskFile, copied: &mut RangeSet) -> io::Result<()> {
         let mut sure = RangeSet::new();
+        let opening = self.opening.load(Ordering::Acquire);
         for index in chunks_of(&piece) {
             let place = self.chunk_range(index);
             match self.state(index) {
                 ABSENT => {}
-                VERIFIED => sure.insert(place),
+                state if state == opening => sure.insert(place),
                 _ => self.copy_chunk(place, to, copied)?,
             }
         }
@@ -440,11 +464,45 @@ impl CacheFile {
     pub(super) fn touch_if_used(&self) {
         if self.used.swap(false, Ordering::Relaxed) {
             // Losing this costs a place in the order of eviction, nothing else.
-            let _ = self.map.write_at(MAGIC, 0);
+            let _ = self.map.write_at(map::MAGIC, 0);
         }
     }
 
-    fn state(&self, index: u64) -> u8 {
+    /// Somebody opens the file: each chunk is compared with its checksum when it is read next.
+    pub(super) fn note_opening(&self) {
+        // Beyond the last number there is none that is no other state; four thousand million openings are enough.
+        let _ = self.opening.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| last.checked_add(1));
+    }
+
+    /// Whether all of it is here, and is what was compared with the hash of its version; `None` if it is not all here.
+    pub(super) fn is_compared(&self) -> Option<bool> {
+        let states = self.states.iter().map(|state| state.load(Ordering::Acquire));
+        let sums = self.sums.iter().map(|sum| sum.load(Ordering::Relaxed));
+        let mut summed = true;
+        for state in states {
+            match state {
+                ABSENT => return None,
+                UNSUMMED => summed = false,
+                _ => {}
+            }
+        }
+        Some(summed && self.seal() == Some(Seal::of(sums)))
+    }
+
+    /// The seal of content that was compared, whether or not it is still this.
+    pub(super) fn seal(&self) -> Option<Seal> {
+        u32::try_from(self.seal.load(Ordering::Relaxed)).ok().map(Seal)
+    }
+
+    /// Content with this seal was compared with the hash of its version.
+    pub(super) fn note_compared(&self, seal: Seal) {
+        self.seal.store(u64::from(seal.0), Ordering::Relaxed);
+        let chunks = self.states.len() as u64;
+        // Without this it is compared once more.
+        let _ = self.map.write_at(&map::sealed(chunks, seal), self.entries_at + chunks * ENTRY);
+    }
+
+    fn state(&self, index: u64) -> u32 {
         self.states[index as usize].load(Ordering::Acquire)
     }
 
@@ -467,44 +525,6 @@ impl CacheFile {
     }
 }
 
-fn header(key: &str, size: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(FIXED + key.len() + 4);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(CHUNK as u32).to_le_bytes());
-    bytes.extend_from_slice(&size.to_le_bytes());
-    bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(key.as_bytes());
-    let sum = crc32c(&bytes);
-    bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes
-}
-
-fn mark(index: u64, sum: u32, seed: u32) -> u32 {
-    seed ^ sum.rotate_left(7) ^ (index as u32).wrapping_mul(0x9e37_79b1)
-}
-
-fn entry(index: u64, sum: u32, seed: u32) -> [u8; ENTRY as usize] {
-    let mut bytes = [0; ENTRY as usize];
-    bytes[..4].copy_from_slice(&sum.to_le_bytes());
-    bytes[4..].copy_from_slice(&mark(index, sum, seed).to_le_bytes());
-    bytes
-}
-
-fn parse_entry(index: u64, bytes: &[u8]) -> (u8, u32) {
-    let number = |part: &[u8]| part.iter().rev().fold(0u32, |n, byte| n << 8 | u32::from(*byte));
-    let (sum, found) = (number(&bytes[..4]), number(&bytes[4..]));
-    if (sum, found) == (0, 0) {
-        (ABSENT, 0)
-    } else if found == mark(index, sum, MARK_SUMMED) {
-        (UNVERIFIED, sum)
-    } else if sum == 0 && found == mark(index, 0, MARK_UNSUMMED) {
-        (UNSUMMED, 0)
-    } else {
-        (ABSENT, 0)
-    }
-}
-
 #[cfg(any(test, feature = "fuzzing"))]
 /// Any bytes as the map of a cached file: whatever they are, no chunk is believed that its checksum does not prove.
 pub(crate) fn fuzz(input: &[u8], folder: &Path) -> io::Result<()> {
@@ -514,18 +534,18 @@ pub(crate) fn fuzz(input: &[u8], folder: &Path) -> io::Result<()> {
     let paths = Paths { shard: folder.to_owned(), data, map, copy };
     // Three chunks, of which the last is short; the first two bytes choose how much of the data is there.
     let size = 2 * CHUNK + 5;
-    let (choice, map) = input.split_at(input.len().min(2));
+    let (choice, entries) = input.split_at(input.len().min(2));
     let length = choice.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte)) * 5 % (size + 1);
     let file = disk.open(&paths.data, Open::OrCreate)?;
     file.set_len(length)?;
     let written = disk.open(&paths.map, Open::OrCreate)?;
     written.set_len(0)?;
-    let mut bytes = header("key", size);
+    let mut bytes = map::header("key", size);
     // Half of the inputs begin with a right header, so that what follows it is reached.
     if choice.first().is_some_and(|byte| byte % 2 == 0) {
-        bytes.extend_from_slice(map);
+        bytes.extend_from_slice(entries);
     } else {
-        bytes = map.to_vec();
+        bytes = entries.to_vec();
     }
     written.write_at(&bytes, 0)?;
     if let Some(file) = CacheFile::load(&disk, &paths, (digest, "key", 1), size)? {
@@ -533,7 +553,7 @@ pub(crate) fn fuzz(input: &[u8], folder: &Path) -> io::Result<()> {
             assert_eq!(read.len() as u64, size);
             assert_eq!(length, size, "bytes that are not there were read");
         }
-        let _ = (file.present(), file.missing(0..size), file.take_lost());
+        let _ = (file.present(), file.missing(0..size), file.take_lost(), file.is_compared());
     }
     Ok(())
 }

@@ -20,7 +20,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,16 +28,17 @@ use bytes::Bytes;
 
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskFile, Room};
-use crate::base::hash::QuickXorHash;
 use crate::base::ranges::RangeSet;
 
 mod adopt;
+mod compared;
 mod doubt;
 mod download;
 pub mod evict;
 mod fetch;
 mod file;
 mod key;
+mod map;
 mod pin;
 mod scan;
 mod stream;
@@ -127,6 +128,8 @@ struct Shared {
     tables: Mutex<Tables>,
     generation: AtomicU64,
     counted: Condvar,
+    /// Whether the tables know of content that is to be compared; asked at each read, and nearly always not.
+    to_compare: AtomicBool,
 }
 
 impl ChunkCache {
@@ -143,13 +146,14 @@ impl ChunkCache {
             tables: Mutex::new(Tables::new(limits)),
             generation: AtomicU64::new(1),
             counted: Condvar::new(),
+            to_compare: AtomicBool::new(false),
         });
         scan::start(&shared).map_err(failed)?;
         Ok(Self { shared })
     }
 
     /// Reads a range of a file of `size` bytes; what lies beyond its end is left out. A chunk is compared
-    /// with its checksum at its first read since the file was opened.
+    /// with its checksum at its first read since [`ChunkCache::opened`] was last called.
     pub fn read_at(&self, key: &CacheKey, size: u64, range: Range<u64>) -> Lookup {
         let range = range.start.min(size)..range.end.min(size);
         if range.is_empty() {
@@ -209,6 +213,7 @@ impl ChunkCache {
                 at = end;
             }
         }
+        self.carry_over_comparison(from, to, size);
     }
 
     /// Puts what is here and right at the same offsets of another file, of which nothing is needed: by sharing blocks
@@ -242,18 +247,13 @@ impl ChunkCache {
         self.lock().files.peek(&key.digest()).map_or(0, |record| record.bytes)
     }
 
-    /// The QuickXorHash of the whole file as it is here; `None` unless it is complete and every chunk
-    /// matches its checksum.
-    pub fn quick_xor_hash(&self, key: &CacheKey, size: u64) -> Option<String> {
-        const PIECE: u64 = 1 << 20;
-        let mut hash = QuickXorHash::new();
-        for at in (0..size).step_by(PIECE as usize) {
-            match self.find(key, size)?.read(at..(at + PIECE).min(size)) {
-                Ok(bytes) => hash.update(&bytes),
-                Err(_) => return None,
-            }
+    /// Somebody opens the file of which this is the content. What was found right for earlier readers may have been damaged
+    /// on the disk since: it is compared with its checksums once more as it is read.
+    pub fn opened(&self, key: &CacheKey) {
+        // A file that is not open here has nothing that was compared.
+        if let Some(file) = self.lock().open.peek(key) {
+            file.note_opening();
         }
-        Some(hash.finish_base64())
     }
 
     /// Keeps this content from being evicted or forgotten until the guard is dropped, whether any of it is
@@ -455,6 +455,7 @@ impl ChunkCache {
         let pushed_out = tables.open.push(key.clone(), file.clone());
         drop(tables);
         touch(pushed_out);
+        self.compare_if_needed(key, &file);
         Some(file)
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Tables {
     pub(super) dying: HashSet<Digest>,
     /// Content that is being copied here from another file system; see [`super::adopt`].
     pub(super) copying: HashSet<Digest>,
+    /// Complete content that was never compared with the hash of its version, with its size; see [`super::compared`].
+    pub(super) to_compare: HashMap<CacheKey, u64>,
     pub(super) total: u64,
     pub(super) reserved: u64,
     pub(super) paused_until: Option<Mono>,
@@ -56,6 +58,7 @@ impl Tables {
             pins: HashMap::new(),
             dying: HashSet::new(),
             copying: HashSet::new(),
+            to_compare: HashMap::new(),
             total: 0,
             reserved: 0,
             paused_until: None,

@@ -171,6 +171,9 @@ impl Volume {
     /// Registers an open file and says what the kernel may do with its pages.
     pub(super) fn register_file(&self, seen: &Seen, read: bool, write: bool) -> (Fh, PageUse) {
         let pin = self.pin_seen(seen);
+        if let Some(pin) = &pin {
+            self.cache.opened(&pin.key);
+        }
         let fh = self.new_handle();
         let mut table = locked(&self.open);
         let now = match &pin {

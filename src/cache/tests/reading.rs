@@ -28,8 +28,11 @@ impl World {
     }
 
     pub(super) fn with(limits: Limits, settings: Settings) -> Self {
-        let place = Place::new();
-        let cloud = Cloud::new();
+        Self::at(Place::new(), Cloud::new(), limits, settings)
+    }
+
+    /// On what an earlier one has left.
+    pub(super) fn at(place: Place, cloud: Arc<Cloud>, limits: Limits, settings: Settings) -> Self {
         let cache = place.open(limits);
         let fetcher = Fetcher::new(cache.clone(), cloud.clone(), Arc::new(place.clock.clone()), settings);
         Self { place, cloud, cache, fetcher }

@@ -123,6 +123,52 @@ fn any_flipped_bit_of_content_or_map_is_a_miss_and_never_an_answer() {
     }
 }
 
+/// A daemon runs for months, and a disk may lose a bit on any day.
+#[test]
+fn a_bit_that_flips_under_a_running_daemon_is_noticed_when_the_file_is_opened_again() {
+    let place = Place::new();
+    let cache = place.open(ROOMY);
+    let (size, key) = (2 * CHUNK + 50, key("f", "1"));
+    let bytes = content(size, 14);
+    assert!(cache.insert(&key, size, 0, &bytes));
+    cache.opened(&key);
+    assert_eq!(hit(&cache, &key, size, 0..size).as_ref(), Some(&bytes));
+
+    let data = RealDisk.open(&place.files(".data")[0], Open::ReadWrite).expect("opens");
+    data.write_at(&[bytes[CHUNK as usize + 9] ^ 4], CHUNK + 9).expect("damaged");
+    cache.opened(&key);
+    assert_eq!(cache.read_at(&key, size, CHUNK + 100..CHUNK + 110), Lookup::Missing(RangeSet::of(CHUNK..2 * CHUNK)));
+    assert_eq!(hit(&cache, &key, size, 0..CHUNK).as_deref(), Some(&bytes[..CHUNK as usize]), "the others are here");
+    assert!(cache.insert(&key, size, CHUNK, &bytes[CHUNK as usize..2 * CHUNK as usize]));
+    assert_eq!(hit(&cache, &key, size, 0..size).as_ref(), Some(&bytes));
+    assert_eq!(cache.usage().bytes, size);
+
+    // An edit that starts from it takes no damage along either.
+    data.write_at(&[bytes[9] ^ 4], 9).expect("damaged");
+    cache.opened(&key);
+    let target = RealDisk.open(&place.folder.path().join("draft"), Open::New).expect("made");
+    let copied = cache.copy_ranges_into(&key, size, &*target, &|_| true).expect("copied");
+    assert_eq!(copied, RangeSet::of(CHUNK..size));
+}
+
+#[test]
+fn within_one_opening_no_chunk_is_compared_twice() {
+    let place = Place::new();
+    let cache = place.open(ROOMY);
+    let (size, key) = (2 * CHUNK, key("f", "1"));
+    let bytes = content(size, 15);
+    assert!(cache.insert(&key, size, 0, &bytes));
+    cache.opened(&key);
+    assert!(hit(&cache, &key, size, 0..10).is_some());
+    // Who would compare it again would notice; the chunk beside it was not read yet.
+    let data = RealDisk.open(&place.files(".data")[0], Open::ReadWrite).expect("opens");
+    for at in [20, CHUNK + 20] {
+        data.write_at(&[bytes[at as usize] ^ 4], at).expect("damaged");
+    }
+    assert!(hit(&cache, &key, size, 10..CHUNK).is_some(), "once in an opening is enough");
+    assert!(cache.read_at(&key, size, 0..size) == Lookup::Missing(RangeSet::of(CHUNK..size)));
+}
+
 #[test]
 fn a_cut_off_content_file_is_a_miss_and_heals() {
     let place = Place::new();
