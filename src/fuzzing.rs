@@ -85,6 +85,7 @@ fn identity(data: &[u8]) {
     if let Ok(identity) = serde_json::from_slice::<crate::remote::DriveIdentity>(data) {
         let _ = identity.root.to_key();
     }
+    crate::daemon::fuzz(data);
     let text = String::from_utf8_lossy(data);
     let drive = DriveId::new(&text);
     assert_eq!(DriveId::new(drive.as_str()), drive, "normal is normal");

@@ -1,11 +1,10 @@
 //! A chain of changes: read to its end, and cleared of what it shows from before our own changes.
 
-use std::collections::HashSet;
-
 use futures_util::StreamExt as _;
 
-use super::{MAX_CHANGES, MAX_PAGES, Poller, Trouble, apply, on_disk};
+use super::{MAX_PAGES, Poller, Trouble, apply, on_disk};
 use crate::base::ids::{Cursor, ItemId, MetaTag};
+use crate::remote::kept::{Room, Trail, Weigh};
 use crate::remote::{Advice, Change, ChangePage, Item, Next, Remote, RemoteError, RemoteErrorKind, Start, look_up_all};
 
 /// A chain that was read to its end.
@@ -79,22 +78,23 @@ impl Poller {
     }
 }
 
-/// Follows the feed from a cursor to its end.
+/// Follows the feed from a cursor to its end. A drive that has more news than there is room for ([`Room`]) is listed
+/// again, which takes page by page.
 pub(super) async fn read_chain(remote: &dyn Remote, from: &Cursor) -> Result<Chain, RemoteError> {
     let mut changes = Vec::new();
-    let mut seen = HashSet::new();
+    let (mut trail, mut room) = (Trail::default(), Room::default());
     let mut page = remote.changes(Start::Cursor(from)).await?;
     for _ in 0..MAX_PAGES {
         let ChangePage { changes: more, next } = page;
-        if changes.len() + more.len() > MAX_CHANGES {
-            let context = "the feed has more news than a new listing of the drive would take";
+        if !room.takes(more.iter().map(Weigh::weight).sum()) {
+            let context = "the feed has more news than is kept in memory";
             return Err(RemoteError::new(RemoteErrorKind::Expired, Advice::Resync, context));
         }
         changes.extend(more);
         match next {
             Next::Done(cursor) => return Ok(Chain { changes, cursor }),
             Next::More(link) => {
-                if !seen.insert(link.expose().clone()) {
+                if !trail.is_new(&link) {
                     return Err(RemoteError::protocol("the feed's pages lead in a circle"));
                 }
                 page = remote.changes(Start::Link(&link)).await?;

@@ -49,10 +49,6 @@ use unfound::Unfound;
 /// The most pages a chain may have. A page holds a thousand items or so.
 const MAX_PAGES: usize = 20_000;
 
-/// The most changes of a chain that are held in memory until its end. A drive that has more news than this is listed
-/// again, which takes page by page.
-const MAX_CHANGES: usize = 500_000;
-
 /// Wake-ups come in bursts; this long after the first one the feed is asked.
 const DEBOUNCE: Duration = Duration::from_secs(1);
 

@@ -30,11 +30,18 @@ use crate::base::clock::{Clock, Mono, Timestamp};
 use crate::base::ids::{Cursor, DriveId, ItemId, MetaTag};
 use crate::base::secret::Secret;
 use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
+use crate::remote::kept::Weigh;
 use crate::remote::{Change, ChangePage, Link, Next, Remote, RemoteError, RemoteResult, Start, URGENCY, Urgency};
 
 /// A page is not written by itself if the next one comes soon: identities come in no order, so a transaction of one page
 /// writes nearly as much of the index as one of ten.
 const WRITTEN_AT_ONCE: usize = 10_000;
+
+/// However few changes that are: so many bytes are written at once.
+const WEIGHS_ENOUGH: usize = 8 << 20;
+
+/// The most items that a drive may have; the largest have a tenth of that. Which were seen takes eight bytes each.
+const MOST_ITEMS: usize = 7_000_000;
 
 /// After this long what was fetched is written, however little it is.
 const WRITTEN_AFTER: Duration = Duration::from_secs(1);
@@ -202,7 +209,7 @@ impl Enumeration {
         {
             return Err(RemoteError::protocol("the enumeration's pages lead in a circle").into());
         }
-        if self.links.len() > MAX_PAGES {
+        if self.links.len() > MAX_PAGES || self.seen.as_ref().is_some_and(|seen| seen.len() > MOST_ITEMS) {
             return Err(RemoteError::protocol("the enumeration has no end").into());
         }
         for change in &changes {
@@ -232,7 +239,8 @@ impl Enumeration {
                 }
                 let soon = self.written.is_some_and(|at| clock.monotonic().since(at) < WRITTEN_AFTER);
                 let mut notices = Vec::new();
-                if soon && pages.len() < WRITTEN_AT_ONCE {
+                let is_little = || pages.iter().map(Weigh::weight).sum::<usize>() < WEIGHS_ENOUGH;
+                if soon && pages.len() < WRITTEN_AT_ONCE && is_little() {
                     self.fetched = pages;
                 } else {
                     // Only the first one is continued after a restart; the others prove something by being whole.

@@ -406,6 +406,15 @@ impl Remembered {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes as the file that remembers the drive.
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(found) = Remembered::read(data) else { return };
+    let remembered = Remembered::new(&found).and_then(|remembered| serde_json::to_vec_pretty(&remembered));
+    let again = Remembered::read(&remembered.expect("invariant: what was read can be written"));
+    assert_eq!(again, Ok(found));
+}
+
 /// Which drive this is: as remembered, or as the service says the first time.
 async fn identify(remote: &dyn Remote, state: &Path, disk: &dyn Disk) -> Result<(DriveIdentity, bool), DaemonError> {
     let path = state.join(IDENTITY_FILE);

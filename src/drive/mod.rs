@@ -83,6 +83,7 @@ use crate::base::clock::Clock;
 use crate::base::ids::ItemId;
 use crate::base::private;
 use crate::remote::extras::{Seen, SpecialFolder};
+use crate::remote::kept::{Room, Weigh as _};
 use crate::remote::stack::Opened;
 use crate::remote::{
     Advice, At, DriveIdentity, Extras, Item, ItemKind, Link, Patch, Precondition, Quota, RemoteErrorKind, RemoteResult,
@@ -338,8 +339,12 @@ impl Drive {
     async fn look_into_once(&self, folder: &ItemId) -> DriveResult<Vec<Seen>> {
         const MAX_PAGES: usize = 20_000;
         let (mut found, mut from) = (HashMap::new(), None::<Link>);
+        let mut room = Room::default();
         for _ in 0..MAX_PAGES {
             let page = self.ask(async |extras| extras.look_into(folder, from.as_ref()).await).await?;
+            if !room.takes(page.items.iter().map(|seen| 2 * seen.item.weight() + seen.object.weight()).sum()) {
+                break;
+            }
             found.extend(page.items.into_iter().map(|seen| (seen.item.id.clone(), seen)));
             from = page.next;
             if from.is_none() {

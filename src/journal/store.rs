@@ -559,7 +559,12 @@ pub(crate) fn fuzz(data: &[u8]) {
         let _ = row.present.missing(0..row.base_limit.min(row.size));
         let again = serde_json::to_string(&row).expect("invariant: what was read can be written");
         assert_eq!(serde_json::from_str::<SpoolRow>(&again).expect("invariant: and read again"), row);
+        super::sums::fuzz(row.sums.as_deref().unwrap_or_default(), row.size);
     }
+    for size in [0, 1, u64::MAX] {
+        super::sums::fuzz(text, size);
+    }
+    opening::fuzz(text);
 }
 
 #[cfg(test)]

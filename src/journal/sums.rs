@@ -242,6 +242,8 @@ impl BlockSums {
             if digits.len() % 8 != 0 || !digits.is_ascii() {
                 return None;
             }
+            // No file is so long that its blocks end beyond all numbers.
+            first.checked_add(digits.len() as u64 / 8)?.checked_mul(BLOCK)?;
             for (index, at) in (first..).zip((0..digits.len()).step_by(8)) {
                 let digits = &digits[at..at + 8];
                 let block = match digits {
@@ -285,6 +287,17 @@ fn length_of(index: u64, size: u64) -> u64 {
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as the sums of a file of this size.
+pub(super) fn fuzz(text: &str, size: u64) {
+    let Some(sums) = BlockSums::from_text(text, size) else { return };
+    let written = sums.to_text();
+    let again = BlockSums::from_text(&written, size).expect("invariant: what was written can be read");
+    assert_eq!(again.to_text(), written);
+    assert!(sums.written().iter().all(|index| place_of(*index, size).end <= size));
+    assert!(sums.open(size).len() <= sums.settled(size).written().len());
 }
 
 #[cfg(test)]
@@ -361,5 +374,16 @@ mod tests {
         assert!(sums.open(3 * BLOCK + 3).is_empty());
         assert_eq!(sums.all(3 * BLOCK + 3).map(|all| all.len()), Some(4));
         assert_eq!(sums.open(3 * BLOCK + 4), [3], "it grew by a zero");
+    }
+
+    #[test]
+    fn a_row_that_names_a_block_beyond_all_files_makes_no_sense() {
+        let last = u64::MAX / BLOCK;
+        for first in [last, last + 1, u64::MAX - 1, u64::MAX] {
+            assert!(BlockSums::from_text(&format!("{first}:0000000000000000"), 10).is_none(), "{first}");
+        }
+        let far = format!("{}:00000000--------", last - 2);
+        let sums = BlockSums::from_text(&far, u64::MAX).expect("a file can be as long as that");
+        assert_eq!((sums.to_text(), sums.written()), (far, vec![last - 2, last - 1]));
     }
 }

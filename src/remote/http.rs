@@ -65,6 +65,9 @@ const USER_AGENT: &str = concat!("NONISV|onedrive-mount|onedrive-mount/", env!("
 /// The largest page of items we take in, in bytes; a page of 1000 items is about 2 MB.
 pub const MAX_PAGE: usize = 32 << 20;
 
+/// The largest page of objects with all that is said of them, in bytes; one of 1000 is about 4 MB.
+const MAX_TOLD: usize = 16 << 20;
+
 /// The largest other answer, in bytes: an item, a drive, a session.
 const MAX_ANSWER: usize = 1 << 20;
 

@@ -80,7 +80,9 @@ pub mod error;
 pub mod extras;
 pub mod graph;
 pub mod http;
+pub(crate) mod kept;
 pub mod layers;
+mod listing;
 pub mod live;
 mod look_up;
 mod precondition;
@@ -91,6 +93,7 @@ mod tolerant;
 
 pub use error::{Advice, RemoteError, RemoteErrorKind, RemoteResult, split_request_id};
 pub use extras::Extras;
+pub use listing::list_all;
 pub use look_up::look_up_all;
 
 /// How a service behaves where services differ.
@@ -529,54 +532,6 @@ pub trait Remote: Send + Sync + 'static {
 
 /// A shared remote.
 pub type SharedRemote = Arc<dyn Remote>;
-
-/// Lists a folder completely, pages joined and de-duplicated by id (the last one counts). A listing whose pages do not
-/// fit together any more ([`Advice::Resync`]) is begun anew a few times.
-///
-/// Fails with [`RemoteErrorKind::Protocol`] if a link repeats, or there are more pages or items than any folder has:
-/// an incomplete listing is never returned, and an endless one does not fill the memory.
-pub async fn list_all(remote: &dyn Remote, folder: &ItemId) -> RemoteResult<Vec<Item>> {
-    const ATTEMPTS: usize = 4;
-    let mut failure = None;
-    for _ in 0..ATTEMPTS {
-        match list_once(remote, folder).await {
-            Err(error) if error.advice == Advice::Resync => failure = Some(error),
-            other => return other,
-        }
-    }
-    Err(failure.expect("invariant: every attempt that does not return leaves its failure"))
-}
-
-async fn list_once(remote: &dyn Remote, folder: &ItemId) -> RemoteResult<Vec<Item>> {
-    const MAX_PAGES: usize = 20_000;
-    const MAX_ITEMS: usize = 1_000_000;
-    let mut order: Vec<ItemId> = Vec::new();
-    let mut items = std::collections::HashMap::new();
-    let mut from: Option<Link> = None;
-    let mut seen = std::collections::HashSet::new();
-    for _ in 0..MAX_PAGES {
-        let page = remote.list(folder, from.as_ref()).await?;
-        if items.len() + page.items.len() > MAX_ITEMS {
-            break;
-        }
-        for item in page.items {
-            if !items.contains_key(&item.id) {
-                order.push(item.id.clone());
-            }
-            items.insert(item.id.clone(), item);
-        }
-        match page.next {
-            None => return Ok(order.iter().filter_map(|id| items.remove(id)).collect()),
-            Some(link) => {
-                if !seen.insert(link.expose().clone()) {
-                    return Err(RemoteError::protocol("the listing's pages lead in a circle"));
-                }
-                from = Some(link);
-            }
-        }
-    }
-    Err(RemoteError::protocol("the listing has no end"))
-}
 
 /// How long a caller that somebody waits for gives the network before it reports an error.
 pub const INTERACTIVE_DEADLINE: Duration = Duration::from_secs(30);

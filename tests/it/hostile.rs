@@ -30,7 +30,7 @@ use onedrive_mount::remote::stack::{self, GraphService, Protocol, RemoteOptions}
 use onedrive_mount::volume::VolumeError;
 
 use self::escape::{Outside, below, nothing_left_the_daemon, nothing_left_the_mount};
-use self::table::{A, Speech, head, nested};
+use self::table::{A, Speech, ever_more, head, nested};
 use crate::world::mount::{Start, require_fuse};
 use crate::world::proxy::{Door, Lie, Proxy, Told};
 use crate::world::service::{Service, places};
@@ -73,7 +73,7 @@ enum Sees {
     Arrives,
     /// Exactly these bytes as the whole of the file.
     Reads(&'static str),
-    /// Nothing in particular, as long as it ends.
+    /// Nothing in particular, as long as it ends; bytes only if they are the right ones.
     AnEnd,
 }
 
@@ -205,7 +205,7 @@ impl Bench {
     }
 
     /// The service tells the truth: everything works.
-    async fn truth(&self) -> Result<(), String> {
+    async fn truth(&self, row: &Row) -> Result<(), String> {
         let user = User(self.core());
         let drive = self.world.emulator.drive();
         let said = |what: &'static str| move |error: VolumeError| format!("afterwards, {what}: {error:?}");
@@ -219,6 +219,9 @@ impl Bench {
         let safe = user.read("/safe.txt").await.map_err(said("reading"))?;
         if safe != b"safe" {
             return Err(format!("afterwards, a file holds {safe:?}"));
+        }
+        if matches!(row.does, Does::Read) {
+            self.read_again(row).await?;
         }
         user.list("/docs").await.map_err(said("listing the folder"))?;
         let mut fresh = Err(VolumeError::NotFound);
@@ -235,6 +238,27 @@ impl Bench {
         user.write("/good.txt", b"good").await.map_err(said("saving"))?;
         self.core().journal.retry_all().map_err(|error| format!("afterwards, retrying: {error}"))?;
         self.until("saving", || drive.read_file("/good.txt").as_deref() == Some(b"good")).await
+    }
+
+    /// What was read while the service lied is there as it is, and so is what comes after it.
+    async fn read_again(&self, row: &Row) -> Result<(), String> {
+        let user = User(self.core());
+        let read = async || user.read("/docs/a.txt").await.map_err(|error| format!("afterwards, again: {error:?}"));
+        // What comes the same twice is what there is of that version, whatever its hash.
+        let wanted = match row.sees {
+            Sees::Reads(wanted) => wanted.as_bytes(),
+            _ => A,
+        };
+        let seen = read().await?;
+        if seen != wanted && seen != A {
+            return Err(format!("afterwards, it reads {seen:?}"));
+        }
+        self.world.emulator.drive().write_file("/docs/a.txt", "another version");
+        self.core().poller.poll_now().await.map_err(|error| format!("afterwards, following: {error}"))?;
+        match read().await? {
+            seen if seen == b"another version" => Ok(()),
+            seen => Err(format!("afterwards, the next version reads {seen:?}")),
+        }
     }
 
     async fn until(&self, what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String> {
@@ -258,6 +282,10 @@ fn large() -> Vec<u8> {
     (0..5_000_000u32).map(|at| (at / 7 % 251) as u8).collect()
 }
 
+/// The most tasks at a time, of all rows that are tried side by side and of the services they talk to. Nobody opens more
+/// connections than there are tasks.
+const MOST_AT_WORK: usize = 1000;
+
 /// Tries one row; the text says what went wrong.
 async fn try_row(side: Side, row: &Row) -> Result<(), String> {
     let mut bench = Bench::new(side).await;
@@ -274,6 +302,10 @@ async fn try_row(side: Side, row: &Row) -> Result<(), String> {
         outcome = bench.run(row.does) => outcome,
         () = limit => return Err("it takes longer than a minute".into()),
     };
+    let at_work = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    if at_work > MOST_AT_WORK {
+        return Err(format!("{at_work} tasks are at work"));
+    }
     verdict(row, &bench, outcome).await?;
     if bench.proxy.struck() == 0 {
         return Err("the lie was never told".into());
@@ -286,7 +318,7 @@ async fn try_row(side: Side, row: &Row) -> Result<(), String> {
         let core = bench.core();
         core.spawn_tasks(&bench.running.tasks);
     }
-    bench.truth().await?;
+    bench.truth(row).await?;
     let saved = matches!(row.does, Does::Save | Does::SaveLarge);
     if saved && matches!(row.sees, Sees::Waits | Sees::Refused(_) | Sees::Arrives) {
         let (path, bytes) = match row.does {
@@ -318,6 +350,9 @@ async fn try_row(side: Side, row: &Row) -> Result<(), String> {
 async fn verdict(row: &Row, bench: &Bench, outcome: Result<Vec<u8>, VolumeError>) -> Result<(), String> {
     let user = User(bench.core());
     match (row.sees, outcome) {
+        (Sees::AnEnd, Ok(seen)) if matches!(row.does, Does::Read) && seen != A => {
+            Err(format!("reads {:?}", String::from_utf8_lossy(&seen)))
+        }
         (Sees::AnEnd, _) => Ok(()),
         (Sees::Reads(wanted), Ok(seen)) if seen == wanted.as_bytes() => Ok(()),
         (Sees::Names(names), Ok(seen)) => {
@@ -522,6 +557,19 @@ fn outlive(side: Side, speech: Speech) {
         until(name, &mut || fs::read(mount.path(&path[1..])).is_ok_and(|bytes| bytes == name.as_bytes()));
         fs::write(mount.path(format!("saved {cases}")), name).expect("saves");
         until(name, &mut || drive.read_file(&format!("/saved {cases}")).as_deref() == Some(name.as_bytes()));
+    }
+    // As much as it likes, for as long as it is asked.
+    {
+        cases += 1;
+        let before = proxy.struck();
+        let part = if side.live { "/files?" } else { "delta?" };
+        proxy.tell(Some(told(Door::Graph, "GET", part, Lie::counted(ever_more(speech, &proxy)))));
+        let refused = "than is kept in memory";
+        until("pages without end", &mut || proxy.struck() > before + 30 || mount.log().contains(refused));
+        assert_eq!(fs::read(mount.path("safe.txt")).expect("it lives"), b"safe");
+        proxy.tell(None);
+        drive.write_file("/after all pages", "news");
+        until("what comes after", &mut || fs::read(mount.path("after all pages")).is_ok_and(|bytes| bytes == b"news"));
     }
     // In content, which a program reads.
     for (name, lie) in [

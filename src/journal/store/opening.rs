@@ -193,11 +193,22 @@ pub(super) fn note_seen(path: &Path, seq: i64) -> io::Result<()> {
 }
 
 fn read_seen(path: &Path) -> i64 {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    seen_in(&fs::read_to_string(path).unwrap_or_default())
+}
+
+/// The step that a text of [`note_seen`] names; 0 if it is none.
+fn seen_in(text: &str) -> i64 {
     let mut words = text.split_whitespace();
     let seq = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
     let sum = words.next().and_then(|word| i64::from_str_radix(word, 16).ok());
     if sum == Some(meta_sum(SEEN, seq)) { seq } else { 0 }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text as the step that was seen.
+pub(super) fn fuzz(text: &str) {
+    let seq = seen_in(text);
+    assert_eq!(seen_in(&format!("{seq} {:08x}", meta_sum(SEEN, seq))), seq);
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -38,6 +38,9 @@ use crate::remote::content::{
 use crate::remote::http::{Ask, Reply, Streaming, content_length, header};
 use crate::remote::{Advice, At, Body, Item, RemoteError, RemoteErrorKind, RemoteResult};
 
+/// The longest URL that is kept because a listing named it, in bytes: there are thousands of them.
+const LONGEST_KEPT: usize = 8 << 10;
+
 impl Graph {
     pub(super) async fn read_range(&self, item: &ItemId, tag: &ContentTag, range: Range<u64>) -> RemoteResult<Body> {
         if range.is_empty() {
@@ -84,7 +87,8 @@ impl Graph {
             return None;
         }
         // One that cannot be used is as good as none: reading asks again.
-        let url = self.http.service_url(wire.download_url()?.expose()).ok()?;
+        let url = self.http.service_url(wire.download_url().filter(|url| url.expose().len() <= LONGEST_KEPT)?.expose());
+        let url = url.ok()?;
         let (tags, meta_tag, size) = (wire.content_tags(), wire.meta_tag().0, wire.length());
         let nobody = ItemId::new(&DriveId::new(""), "");
         Some(DownloadUrl { url: Secret::new(url), source: nobody, tags, meta_tag, size, made, validator: None })

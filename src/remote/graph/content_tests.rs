@@ -344,3 +344,34 @@ fn the_table_of_urls_is_bounded() {
     assert!(urls.get(&id("9"), Mono(0)).is_none());
     assert!(urls.get(&id("10"), Mono(0)).is_some());
 }
+
+#[tokio::test]
+async fn more_versions_than_any_file_has_are_not_taken_in() {
+    let many = format!("[{}{{}}]", "{},".repeat(50_000));
+    for versions in [many, format!("[{}0]", "0,".repeat(1_000_000))] {
+        let server = Server::start(move |_, _| Answer::new(200, format!("{{\"value\":{versions}}}"))).await;
+        let (graph, _) = graph(&server);
+        let failure = graph.former(&id("F"), 12, "h").await.expect_err("no list of versions");
+        assert_eq!(failure.kind, RemoteErrorKind::Protocol);
+    }
+}
+
+#[tokio::test]
+async fn what_else_is_said_of_a_version_is_read_over() {
+    let hash = QuickXorHash::of(HELLO);
+    let server = Server::start(|seen, _| match seen.target.split_once("/versions") {
+        Some((_, "")) => {
+            let more = "[0,0,[{}]]";
+            Answer::new(
+                200,
+                format!("{{\"value\":[{{\"x\":{more},\"id\":\"1.0\",\"size\":12,\"publication\":{more}}}]}}"),
+            )
+        }
+        Some(_) => Answer::new(302, "").with("location", format!("http://{}/d", seen.header("host").expect("a host"))),
+        None => Answer::new(200, HELLO),
+    })
+    .await;
+    let (graph, _) = graph(&server);
+    let former = graph.former(&id("F"), 12, &hash).await.expect("found");
+    assert_eq!(former.as_deref(), Some(HELLO));
+}

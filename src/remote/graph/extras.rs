@@ -6,14 +6,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::wire::WireItem;
 use super::{Graph, encode, encode_id, facts, look};
 use crate::base::ids::ItemId;
+use crate::base::secret::Secret;
 use crate::remote::classify::Effect;
 use crate::remote::extras::{Beyond, Extras, LinkKind, Seen, SeenPage, SpecialFolder, ThumbnailSize, unsupported};
 use crate::remote::http::Ask;
+use crate::remote::kept::{Room, Weigh};
+use crate::remote::tolerant::{AtMost, secret};
 use crate::remote::{Advice, At, Item, Link, RemoteError, RemoteErrorKind, RemoteResult};
 
 /// The pause before a copy is looked at; the next are longer, up to [`LONGEST_LOOK`].
@@ -27,6 +31,18 @@ const LONGEST_COPY: Duration = Duration::from_secs(6 * 3600);
 
 /// The most pages of a list that is handed out whole.
 const MOST_PAGES: usize = 200;
+
+/// The most objects of a page; see [`Objects`].
+const MOST_OBJECTS: usize = 20_000;
+
+/// A page of a list that is handed out whole.
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Objects<T> {
+    value: Option<AtMost<T, MOST_OBJECTS>>,
+    #[serde(rename = "@odata.nextLink", deserialize_with = "secret", default)]
+    next_link: Option<Secret<String>>,
+}
 
 /// The state of a copy.
 #[derive(Debug, Default, Deserialize)]
@@ -45,16 +61,21 @@ impl Graph {
     }
 
     /// A list of objects to its end.
-    pub(super) async fn whole_list(&self, url: url::Url, what: &'static str) -> RemoteResult<Vec<Value>> {
+    pub(super) async fn whole_list<T>(&self, url: url::Url, what: &'static str) -> RemoteResult<Vec<T>>
+    where
+        T: DeserializeOwned + Weigh,
+    {
         let (mut found, mut next) = (Vec::new(), url);
+        let mut room = Room::default();
         for _ in 0..MOST_PAGES {
-            let mut page: Value = self.ask(&look(next, what).page()).await?.parse()?;
-            let Some(Value::Array(values)) = page.get_mut("value").map(Value::take) else {
+            let page: Objects<T> = self.ask(&look(next, what).told()).await?.parse()?;
+            let Some(AtMost(values)) = page.value else {
                 return Err(RemoteError::protocol(format!("cannot {what}: the answer is no list")));
             };
+            room.take(values.iter().map(Weigh::weight).sum(), what)?;
             found.extend(values);
-            match page.get("@odata.nextLink").and_then(Value::as_str) {
-                Some(link) => next = self.http.service_url(link)?,
+            match page.next_link {
+                Some(link) => next = self.http.service_url(link.expose())?,
                 None => return Ok(found),
             }
         }
@@ -128,11 +149,10 @@ impl Extras for Graph {
             None => self.item_url(folder, "/children?$top=1000")?,
             Some(link) => self.http.service_url(link.expose())?,
         };
-        let page: Value = self.ask(&look(url, "list a folder").page()).await?.parse()?;
-        let values = page.get("value").and_then(Value::as_array);
-        let values = values.ok_or_else(|| RemoteError::protocol("the service answered a listing without one"))?;
+        let page: Objects<Value> = self.ask(&look(url, "list a folder").told()).await?.parse()?;
+        let values = page.value.ok_or_else(|| RemoteError::protocol("the service answered a listing without one"))?.0;
         let mut items = Vec::with_capacity(values.len());
-        for value in values {
+        for value in &values {
             match Self::seen(value, &folder.drive) {
                 Ok(mut seen) => {
                     seen.item.parent.get_or_insert_with(|| folder.clone());
@@ -141,8 +161,7 @@ impl Extras for Graph {
                 Err(error) => tracing::warn!(%error, "an object of a listing is left out"),
             }
         }
-        let next = page.get("@odata.nextLink").and_then(Value::as_str).map(|link| Link::new(link.to_owned()));
-        Ok(SeenPage { items, next })
+        Ok(SeenPage { items, next: page.next_link })
     }
 
     async fn special(&self, folder: SpecialFolder) -> RemoteResult<Item> {
@@ -187,19 +206,19 @@ impl Extras for Graph {
 
     async fn recent(&self) -> RemoteResult<Vec<Value>> {
         let url = self.drive_url(&self.known().await?.drive.clone(), "/recent")?;
-        Ok(self.whole_list(url, "list what was used lately").await?.iter().map(facts::shared).collect())
+        Ok(self.whole_list::<Value>(url, "list what was used lately").await?.iter().map(facts::shared).collect())
     }
 
     async fn shared(&self) -> RemoteResult<Vec<Value>> {
         let url = self.drive_url(&self.known().await?.drive.clone(), "/sharedWithMe")?;
-        Ok(self.whole_list(url, "list what others share").await?.iter().map(facts::shared).collect())
+        Ok(self.whole_list::<Value>(url, "list what others share").await?.iter().map(facts::shared).collect())
     }
 
     async fn search(&self, folder: &ItemId, text: &str) -> RemoteResult<Vec<Value>> {
         // An apostrophe is doubled inside the quotes of an OData text.
         let text = encode(&text.replace('\'', "''"));
         let url = self.item_url(folder, &format!("/search(q='{text}')"))?;
-        Ok(self.whole_list(url, "search").await?.iter().map(facts::shared).collect())
+        Ok(self.whole_list::<Value>(url, "search").await?.iter().map(facts::shared).collect())
     }
 
     async fn link(&self, item: &ItemId, kind: LinkKind) -> RemoteResult<Value> {
@@ -269,7 +288,7 @@ impl Extras for Graph {
     }
 
     async fn versions(&self, item: &ItemId) -> RemoteResult<Vec<Value>> {
-        let versions = self.whole_list(self.item_url(item, "/versions")?, "list the versions").await?;
+        let versions: Vec<Value> = self.whole_list(self.item_url(item, "/versions")?, "list the versions").await?;
         let version = |value: &Value| {
             let mut version = json!({"id": value.get("id"), "size": value.get("size")});
             let time = value.get("lastModifiedDateTime").and_then(Value::as_str).and_then(facts::old_time);
@@ -290,7 +309,8 @@ impl Extras for Graph {
     }
 
     async fn permissions(&self, item: &ItemId) -> RemoteResult<Vec<Value>> {
-        let permissions = self.whole_list(self.item_url(item, "/permissions")?, "list the permissions").await?;
+        let permissions: Vec<Value> =
+            self.whole_list(self.item_url(item, "/permissions")?, "list the permissions").await?;
         Ok(permissions.iter().map(permission).collect())
     }
 

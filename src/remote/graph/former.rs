@@ -4,17 +4,34 @@
 //! Always true: what is handed out has the hash that was asked for.
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::{Graph, encode};
 use crate::base::hash::QuickXorHash;
 use crate::base::ids::ItemId;
 use crate::remote::content::{collect, exactly, is_page, storage_address};
 use crate::remote::http::{Ask, Streaming, content_length, header};
+use crate::remote::kept::Weigh;
+use crate::remote::tolerant::number;
 use crate::remote::{Advice, MAX_FORMER, RemoteError, RemoteErrorKind, RemoteResult};
 
 /// How many versions of the right size are tried.
 const CANDIDATES: usize = 5;
+
+/// What counts of a version; whatever else is said of it is read over.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireVersion {
+    id: Option<String>,
+    #[serde(deserialize_with = "number")]
+    size: Option<i64>,
+}
+
+impl Weigh for WireVersion {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.id.as_ref().map_or(0, String::len)
+    }
+}
 
 impl Graph {
     pub(super) async fn former_bytes(&self, item: &ItemId, size: u64, hash: &str) -> RemoteResult<Option<Bytes>> {
@@ -22,8 +39,8 @@ impl Graph {
             return Ok(None);
         }
         let versions = self.whole_list(self.item_url(item, "/versions")?, "list the versions").await?;
-        let of_size = versions.iter().filter(|version| version.get("size").and_then(Value::as_u64) == Some(size));
-        let ids = of_size.filter_map(|version| version.get("id").and_then(Value::as_str));
+        let of_size = versions.iter().filter(|version: &&WireVersion| version.size == i64::try_from(size).ok());
+        let ids = of_size.filter_map(|version| version.id.as_deref());
         let mut fetched = 0;
         for id in ids {
             let Some(bytes) = self.version_bytes(item, id, size).await? else { continue };

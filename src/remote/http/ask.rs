@@ -5,7 +5,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue};
 use url::Url;
 
-use super::{Drawn, MAX_ANSWER, MAX_PAGE};
+use super::{Drawn, MAX_ANSWER, MAX_PAGE, MAX_TOLD};
 use crate::base::secret::Secret;
 use crate::remote::classify::Effect;
 use crate::remote::{RemoteError, RemoteResult};
@@ -102,6 +102,14 @@ impl Ask {
     #[must_use]
     pub fn page(mut self) -> Self {
         self.largest = MAX_PAGE;
+        self
+    }
+
+    /// Expecting a page of objects with all that is said of them, which is built as it comes: a byte of it may take
+    /// sixteen in memory.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        self.largest = MAX_TOLD;
         self
     }
 

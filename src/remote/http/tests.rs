@@ -200,3 +200,15 @@ async fn a_name_that_is_not_found_is_no_connection_as_a_refusal_is() {
     assert_eq!(failures[0], (RemoteErrorKind::Offline, Advice::Retry));
     assert_eq!(failures[0], failures[1]);
 }
+
+/// The names are too long for any resolver to ask anybody.
+#[tokio::test]
+async fn the_hosts_of_a_listing_are_not_all_connected_to() {
+    let http = door("http://127.0.0.1:9", Arc::new(Hasty::default()));
+    for number in 0..5000 {
+        let url = format!("https://{number}.{}.example:{}/a?tempauth=1", "n".repeat(64), 1000 + number);
+        http.warm(&http.service_url(&url).expect("a host of the internet"));
+    }
+    let connecting = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!((1..=16).contains(&connecting), "{connecting} connections are under way");
+}

@@ -29,6 +29,7 @@ use super::{Live, lock};
 use crate::base::clock::Mono;
 use crate::base::ids::{Cursor, ItemId};
 use crate::base::secret::Secret;
+use crate::remote::kept::{Room, Weigh};
 use crate::remote::{
     Advice, At, Change, ChangePage, Item, Next, Place, RemoteError, RemoteErrorKind, RemoteResult, Start, Urgency,
     current_urgency,
@@ -255,7 +256,10 @@ impl Live {
     /// Lists the next folders of a walk. Whatever fails stays in the queue.
     async fn go_on(&self, walk: &mut Walk) -> RemoteResult<()> {
         let mut left = PER_PAGE;
-        while left > 0 && !walk.queue.is_empty() {
+        // A page of folders that hold very much is a shorter one.
+        let mut room = Room::default();
+        let mut has_room = true;
+        while left > 0 && has_room && !walk.queue.is_empty() {
             let mut batch: Vec<ItemId> = Vec::new();
             let mut skip = 0;
             for folder in walk.queue.iter().take(left.min(2 * AT_A_TIME)) {
@@ -273,6 +277,7 @@ impl Live {
             walk.visited.extend(batch);
             for (items, folders) in visits {
                 if kind == Kind::Whole {
+                    has_room &= room.takes(items.iter().map(Weigh::weight).sum());
                     walk.ready.extend(items.into_iter().map(|item| (epoch, item)));
                 }
                 walk.queue.extend(folders.into_iter().filter(|folder| !walk.visited.contains(folder)));

@@ -36,11 +36,11 @@ impl Live {
     }
 
     async fn value(&self, path: &str, query: &str, what: &'static str) -> RemoteResult<Value> {
-        self.ask(&look(self.url(path, query)?, what).page()).await?.parse()
+        self.ask(&look(self.url(path, query)?, what).told()).await?.parse()
     }
 
     async fn values(&self, path: &str, query: &str, what: &'static str) -> RemoteResult<Vec<Value>> {
-        let list: WireList<Value> = self.ask(&look(self.url(path, query)?, what).page()).await?.parse()?;
+        let list: WireList<Value> = self.ask(&look(self.url(path, query)?, what).told()).await?.parse()?;
         list.data.ok_or_else(|| RemoteError::protocol(format!("cannot {what}: the answer is no list")))
     }
 
@@ -256,7 +256,7 @@ impl Extras for Live {
 
     async fn comments(&self, item: &ItemId) -> RemoteResult<Vec<Value>> {
         let url = self.item_url(item, "/comments", "")?;
-        let list: WireList<Value> = self.ask(&look(url, "list comments").page()).await?.parse()?;
+        let list: WireList<Value> = self.ask(&look(url, "list comments").told()).await?.parse()?;
         list.data.ok_or_else(|| RemoteError::protocol("the service answered with no list of comments"))
     }
 

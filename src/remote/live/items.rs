@@ -21,6 +21,7 @@ use crate::base::name::passing_name;
 use crate::base::secret::Secret;
 use crate::remote::classify::{Effect, Refusal};
 use crate::remote::http::{Ask, Reply};
+use crate::remote::kept::{Room, Weigh as _};
 use crate::remote::precondition::{SECOND_LOOK, check, still};
 use crate::remote::tolerant::Flawed;
 use crate::remote::{
@@ -34,6 +35,9 @@ pub(super) const PAGE: u64 = 500;
 /// A page of fewer objects is the last. Clients were seen to ask for pages of a hundred and to stop at a shorter one, so
 /// that much the service gives for certain; whether it gives as many as are asked for here nobody has said.
 const FULL: u64 = 100;
+
+/// The most pages of a listing. With a hundred objects a page that is twice the room there is for them.
+const MAX_PAGES: usize = 3000;
 
 /// How often a listing that shifts under our hands is begun anew.
 const LISTINGS: usize = 5;
@@ -75,10 +79,47 @@ impl Names {
     }
 }
 
-/// A page as it came, with what folders say of themselves.
+/// Items as they were listed, with what folders say of themselves.
+#[derive(Default)]
 pub(super) struct Listed {
     pub(super) items: Vec<Item>,
     pub(super) hints: HashMap<ItemId, Hint>,
+}
+
+/// Objects as they come, page by page.
+#[derive(Default)]
+struct Growing {
+    listed: Listed,
+    seen: HashSet<ItemId>,
+    flawed: Flawed,
+    room: Room,
+}
+
+impl Growing {
+    fn add(&mut self, folder: &ItemId, objects: Vec<WireObject>) -> RemoteResult<()> {
+        for object in objects {
+            if self.flawed.has(object.flaw()) {
+                continue;
+            }
+            let hint = object.hint();
+            let mut item = object.into_item(&folder.drive)?;
+            // It was found in this folder, whatever it says: what others share lies elsewhere, too.
+            if item.parent.as_ref() != Some(folder) {
+                item.parent = Some(folder.clone());
+            }
+            if !self.seen.insert(item.id.clone()) {
+                continue;
+            }
+            let is_folder = item.kind == ItemKind::Folder;
+            let ids = item.id.weight() * if is_folder { 2 } else { 1 };
+            self.room.take(item.weight() + ids, "list a folder")?;
+            if is_folder {
+                self.listed.hints.insert(item.id.clone(), hint);
+            }
+            self.listed.items.push(item);
+        }
+        Ok(())
+    }
 }
 
 /// Where a page of a listing begins: how many objects came before it, and the last of them.
@@ -188,35 +229,39 @@ impl Live {
     /// A page of a listing.
     pub(super) async fn list_page(&self, folder: &ItemId, from: Option<&Link>) -> RemoteResult<ItemPage> {
         let position = from.map(Position::of).transpose()?;
-        let (objects, next) = self.page::<WireObject>(folder, position, WireObject::item_id).await?;
-        let items = self.items_of(folder, objects)?.items;
-        Ok(ItemPage { items, next: next.map(|position| position.link()) })
+        let (objects, next) = self.page::<WireObject>(folder, position, WireObject::item_id, Ask::page).await?;
+        let mut growing = Growing::default();
+        growing.add(folder, objects)?;
+        Ok(ItemPage { items: growing.listed.items, next: next.map(|position| position.link()) })
     }
 
     /// A whole listing. It is complete: what is not in it was not there while it was taken.
+    ///
+    /// Fails with [`RemoteErrorKind::Protocol`] if it has more pages or objects than any folder.
     pub(super) async fn list_whole(&self, folder: &ItemId) -> RemoteResult<Listed> {
         for _ in 0..LISTINGS {
-            let mut objects = Vec::new();
-            let mut position = None;
-            let whole = loop {
-                match self.page::<WireObject>(folder, position, WireObject::item_id).await {
-                    Ok((page, next)) => {
-                        objects.extend(page);
-                        match next {
-                            Some(next) => position = Some(next),
-                            None => break true,
-                        }
-                    }
-                    Err(failure) if failure.kind == RemoteErrorKind::Expired => break false,
-                    Err(failure) => return Err(failure),
-                }
-            };
-            if whole {
-                return self.items_of(folder, objects);
+            match self.list_through(folder).await {
+                Err(failure) if failure.kind == RemoteErrorKind::Expired => {}
+                other => return other,
             }
         }
         let context = "cannot list a folder: it changes faster than it can be listed";
         Err(RemoteError::new(RemoteErrorKind::Unavailable, Advice::Retry, context))
+    }
+
+    /// The same, without another beginning.
+    async fn list_through(&self, folder: &ItemId) -> RemoteResult<Listed> {
+        let mut growing = Growing::default();
+        let mut position = None;
+        for _ in 0..MAX_PAGES {
+            let (page, next) = self.page::<WireObject>(folder, position, WireObject::item_id, Ask::page).await?;
+            growing.add(folder, page)?;
+            if next.is_none() {
+                return Ok(growing.listed);
+            }
+            position = next;
+        }
+        Err(RemoteError::protocol("cannot list a folder: it has no end"))
     }
 
     /// A page of objects of any shape, for whoever wants more of them than we do.
@@ -229,7 +274,7 @@ impl Live {
             let id = value.get("id").and_then(serde_json::Value::as_str);
             id.map(|id| parse_id(id, asked)).ok_or_else(|| RemoteError::protocol("the service listed no object"))
         };
-        let (objects, next) = self.page(folder, from.map(Position::of).transpose()?, id_of).await?;
+        let (objects, next) = self.page(folder, from.map(Position::of).transpose()?, id_of, Ask::told).await?;
         Ok((objects, next.map(|position| position.link())))
     }
 
@@ -239,11 +284,12 @@ impl Live {
         folder: &ItemId,
         from: Option<Position>,
         id_of: impl Fn(&T, &DriveId) -> RemoteResult<ItemId>,
+        expecting: impl Fn(Ask) -> Ask,
     ) -> RemoteResult<(Vec<T>, Option<Position>)> {
         // The last object of the page before is asked for again.
         let begin = from.as_ref().map_or(0, |from| from.after.saturating_sub(1));
         let url = self.item_url(folder, "/files", &format!("pretty=false&limit={PAGE}&offset={begin}"))?;
-        let reply = identified(self.http.signed(&look(url, "list a folder").page()).await?)?;
+        let reply = identified(self.http.signed(&expecting(look(url, "list a folder"))).await?)?;
         let list: WireList<T> = reply.parse()?;
         let mut objects =
             list.data.ok_or_else(|| RemoteError::protocol("the service answered a listing without one"))?;
@@ -263,37 +309,16 @@ impl Live {
             let ids = objects.iter().enumerate().rev();
             let mut sound = ids.filter_map(|(at, object)| Some((at, id_of(object, &folder.drive).ok()?)));
             let (at, last) = sound.next().ok_or_else(|| RemoteError::protocol("the service listed no object"))?;
+            if from.is_some_and(|from| from.last == last.id) {
+                // The next one would begin with it again, and so on for ever.
+                return Err(RemoteError::protocol("cannot list a folder: it goes on without getting further"));
+            }
             let skipped = (objects.len() - 1 - at) as u64;
             Some(Position { after: begin + came - skipped, last: last.id })
         } else {
             None
         };
         Ok((objects, next))
-    }
-
-    fn items_of(&self, folder: &ItemId, objects: Vec<WireObject>) -> RemoteResult<Listed> {
-        let mut listed = Listed { items: Vec::with_capacity(objects.len()), hints: HashMap::new() };
-        let mut flawed = Flawed::default();
-        let mut seen = HashSet::new();
-        for object in objects {
-            if flawed.has(object.flaw()) {
-                continue;
-            }
-            let hint = object.hint();
-            let mut item = object.into_item(&folder.drive)?;
-            // It was found in this folder, whatever it says: what others share lies elsewhere, too.
-            if item.parent.as_ref() != Some(folder) {
-                item.parent = Some(folder.clone());
-            }
-            if !seen.insert(item.id.clone()) {
-                continue;
-            }
-            if item.kind == ItemKind::Folder {
-                listed.hints.insert(item.id.clone(), hint);
-            }
-            listed.items.push(item);
-        }
-        Ok(listed)
     }
 
     pub(super) async fn create_folder(&self, parent: &ItemId, name: &str) -> RemoteResult<Item> {

@@ -12,10 +12,14 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use super::wire::Hint;
 use crate::base::ids::{DriveId, ItemId};
+use crate::remote::kept::{MOST_KEPT, Weigh as _};
 use crate::remote::{Change, Item, ItemKind};
 
 /// The most changes that are kept for those who have not asked for them yet.
 const MOST_CHANGES: usize = 50_000;
+
+/// The most that these weigh, in bytes. Whoever asks for them gets a copy.
+const MOST_LOGGED: usize = MOST_KEPT / 3;
 
 /// The most items whose last change by ourselves is remembered.
 const MOST_TOUCHED: usize = 4096;
@@ -80,6 +84,8 @@ pub(super) struct Snapshot {
     /// Identities of any other form.
     odd: HashMap<Key, ItemId>,
     log: VecDeque<Change>,
+    /// What the changes in it weigh.
+    log_weight: usize,
     /// How many changes there were in all.
     logged: u64,
     touched: HashMap<Key, Touched>,
@@ -182,10 +188,12 @@ impl Snapshot {
 
     /// Puts a change into the log.
     pub(super) fn tell(&mut self, change: Change) {
+        self.log_weight += change.weight();
         self.log.push_back(change);
         self.logged += 1;
-        if self.log.len() > MOST_CHANGES {
-            self.log.pop_front();
+        while self.log.len() > MOST_CHANGES || self.log_weight > MOST_LOGGED {
+            let Some(first) = self.log.pop_front() else { return };
+            self.log_weight -= first.weight();
         }
     }
 

@@ -134,6 +134,22 @@ async fn a_listing_that_shifts_between_two_pages_is_begun_anew() {
     assert!(items.iter().all(|item| item.parent == Some(root_id())));
 }
 
+/// Each page is full and begins with the last object of the one before, as it must: they are all one object.
+#[tokio::test]
+async fn a_folder_that_never_ends_is_an_error() {
+    let page = vec![file(1, "f", 1, T); 100];
+    let server = Server::start(move |seen, _| drive(seen).unwrap_or_else(|| list(&page))).await;
+    let (live, _) = live(&server);
+    let both = async {
+        let listed = list_all(&live, &root_id()).await.map(drop);
+        let made = live.make_folder(&root_id(), "new").await.map(drop);
+        [listed, made].map(|result| result.expect_err("it is no listing").kind)
+    };
+    let kinds = tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("it ends");
+    assert_eq!(kinds, [RemoteErrorKind::Protocol; 2]);
+    assert_eq!(server.seen().len(), 4, "two pages each");
+}
+
 /// The seed kept children by name, and duplicates vanished (defect 12).
 #[tokio::test]
 async fn files_of_one_name_are_all_kept_and_found_in_a_stable_order() {

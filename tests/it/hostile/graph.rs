@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::table::{
-    BOTH, FAILED, LONG, NO_URL, ONE, PLAIN, PRIVATE, SCHEME, Speech, USER, another, bodies, contents, detours, head,
-    listing, member, named, names, values,
+    BOTH, FAILED, LONG, NO_URL, ONE, PLAIN, PRIVATE, SCHEME, Speech, USER, another, bodies, contents, detours,
+    ever_more, head, listing, member, named, names, values,
 };
 use super::{Does, Row, Sees, row, told};
 use crate::world::proxy::{Door, Lie, Proxy};
@@ -248,6 +248,7 @@ fn feeds() -> Vec<Row> {
         feed("ten million changes", Sees::NoNews, |_| {
             Lie::json(format!("{{\"value\":[{}{{}}],\"@odata.deltaLink\":\"x\"}}", "{},".repeat(10_000_000)))
         }),
+        feed("ever more changes", Sees::NoNews, |proxy| Lie::counted(ever_more(Speech::Graph, proxy))),
         feed("a feed without end", Sees::NoNews, |_| Lie::Endless(head(""), vec![b' '; 1 << 20])),
         feed("a redirect to somebody else", Sees::NoNews, |proxy| {
             Lie::status("302 Found", &[("location", &proxy.elsewhere)], b"")
@@ -277,6 +278,18 @@ fn addresses() -> Vec<Row> {
             format!("{}/{}", proxy.storage, "x".repeat(40_000))
         }),
         address("content at no address", Sees::Refused(NO_URL), |_| "over there".into()),
+        // Nobody has asked for content yet, so few of them are gone to, if any. None of them can be found: the names are
+        // longer than names can be.
+        listing(Speech::Graph, "content at five thousand hosts", Sees::Names(BOTH), |_| {
+            Lie::edit(|page| {
+                for host in 0..5000 {
+                    another(page, "b.txt", |copy| {
+                        let url = format!("https://{host}.{}.example/a?tempauth=1", "n".repeat(64));
+                        copy["@microsoft.graph.downloadUrl"] = json!(url);
+                    });
+                }
+            })
+        }),
         address("content of somebody else", Sees::Reads("{}"), |proxy| format!("{}/download/a", proxy.elsewhere)),
     ]
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::table::{
     BOTH, BROKEN, FAILED, LONG, NO_URL, ONE, PLAIN, PRIVATE, SCHEME, Speech, USER, another, bodies, contents, detours,
-    head, items, listing, member, named, names, values,
+    ever_more, head, items, listing, member, named, names, values,
 };
 use super::{Does, Row, Sees, row, told};
 use crate::world::proxy::{Door, Lie, Proxy};
@@ -27,6 +27,10 @@ fn identities() -> Vec<Row> {
         member(LIVE, "a parent that climbs", Sees::Names(ONE), "parent_id", || json!("../..")),
         member(LIVE, "a type that is none", Sees::Names(BOTH), "type", || json!("\u{202E}")),
         member(LIVE, "a type that is a number", FAILED, "type", || json!(7)),
+        listing(LIVE, "a folder that never ends", Sees::Error(&["Failed"]), |_| Lie::json(endless_page())),
+        row("a folder that never ends, and something is to be saved in it", Does::Save, Sees::Waits, |_| {
+            told(Door::Graph, "GET", LIVE.listing(), Lie::json(endless_page()))
+        }),
         listing(LIVE, "one id twice", Sees::Names(ONE), |_| {
             Lie::edit(|page| {
                 let id = named(page, "a.txt")["id"].clone();
@@ -54,6 +58,11 @@ fn identities() -> Vec<Row> {
             })
         }),
     ]
+}
+
+/// A full page of one object, which is the last one of the page before as well.
+fn endless_page() -> String {
+    format!("{{\"data\":[{}{{}}]}}", "{\"id\":\"file.x.x!1\",\"name\":\"b.txt\"},".repeat(100))
 }
 
 /// Listings, of which changes are made.
@@ -120,6 +129,8 @@ fn changes() -> Vec<Row> {
         }),
         refused("ten million items", |_| Lie::json(format!("{{\"data\":[{}{{}}]}}", "{},".repeat(10_000_000)))),
         refused("a listing without end", |_| Lie::Endless(head(""), vec![b' '; 1 << 20])),
+        refused("a folder that never ends", |_| Lie::json(endless_page())),
+        refused("ever more pages", |proxy| Lie::counted(ever_more(LIVE, proxy))),
         refused("no items", |_| Lie::json("{}")),
         refused("a redirect to somebody else", |proxy| {
             Lie::status("302 Found", &[("location", &proxy.elsewhere)], b"")

@@ -134,6 +134,30 @@ pub(super) fn head(more: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n{more}\r\n").into_bytes()
 }
 
+/// Pages of items as large as items can be, each of which leads to another one that nobody has seen. `nth` is the page.
+pub(super) fn ever_more(speech: Speech, proxy: &Proxy) -> impl Fn(usize) -> Vec<u8> + Send + Sync + 'static {
+    let to = format!("{}/v1.0/x/children?delta?token=", proxy.graph);
+    let (tag, name) = ("t".repeat(4000), "n".repeat(700));
+    let graph = move |item: usize| {
+        json!({
+            "id": format!("{}!{item}", "X".repeat(900)), "name": format!("{item}"), "file": {}, "eTag": tag,
+            "parentReference": {"id": "NOWHERE!1"}
+        })
+    };
+    let live = move |item: usize| json!({"id": format!("{}-{item}", "x".repeat(900)), "name": format!("{item}{name}")});
+    // Making them takes longer than all the rest.
+    let same: Vec<String> = (0..3000).map(|item| graph(item).to_string()).collect();
+    let same = same.join(",");
+    move |nth| match speech {
+        Speech::Graph => format!("{{\"value\":[{same}],\"@odata.nextLink\":\"{to}{nth}\"}}").into_bytes(),
+        Speech::Live => {
+            // Each begins with the last one of the page before.
+            let items: Vec<String> = (nth * 4999..=(nth + 1) * 4999).map(|item| live(item).to_string()).collect();
+            format!("{{\"data\":[{}]}}", items.join(",")).into_bytes()
+        }
+    }
+}
+
 pub(super) const BOTH: &[&str] = &["a.txt", "b.txt"];
 pub(super) const ONE: &[&str] = &["a.txt"];
 pub(super) const A: &[u8] = b"alpha";
@@ -260,6 +284,7 @@ pub(super) fn bodies(speech: Speech) -> Vec<Row> {
         listing(speech, "ten million items in thirty megabytes", FAILED, |_| {
             Lie::json(page(&("{},".repeat(10_000_000) + "{}")))
         }),
+        listing(speech, "ever more pages", FAILED, move |proxy| Lie::counted(ever_more(speech, proxy))),
         listing(speech, "a size of ten million numbers", Sees::Names(&[]), |_| {
             Lie::json(page(&format!("{{\"id\":\"1\",\"size\":[{}0]}}", "0,".repeat(10_000_000))))
         }),
@@ -401,7 +426,8 @@ pub(super) fn contents(speech: Speech) -> Vec<Row> {
             let head = "HTTP/1.1 206 P\r\ncontent-length: 5\r\ncontent-range: bytes 0-4/5\r\n\r\nal";
             Lie::raw(head.as_bytes().to_vec())
         }),
-        content(speech, "bytes without end", Sees::AnEnd, |_| {
+        // Exactly what was promised is taken.
+        content(speech, "bytes without end", Sees::Reads("alpha"), |_| {
             Lie::Endless(b"HTTP/1.1 206 P\r\ncontent-range: bytes 0-4/5\r\n\r\nalpha".to_vec(), vec![b'x'; 1 << 20])
         }),
         content(speech, "the whole of a file without end", Sees::AnEnd, |_| {

@@ -43,6 +43,8 @@ pub enum Lie {
     Edit(Arc<dyn Fn(&mut Value) + Send + Sync>),
     /// This body with 200 and the type of JSON.
     Json(Arc<Vec<u8>>),
+    /// The same, made for each telling; they are counted from 0.
+    Counted(Arc<dyn Fn(usize) -> Vec<u8> + Send + Sync>),
     /// These bytes, then the end of the connection.
     Raw(Arc<Vec<u8>>),
     /// These bytes, then this piece until the peer has enough.
@@ -58,6 +60,10 @@ impl Lie {
 
     pub fn json(body: impl Into<Vec<u8>>) -> Self {
         Self::Json(Arc::new(body.into()))
+    }
+
+    pub fn counted(body: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::Counted(Arc::new(body))
     }
 
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
@@ -174,14 +180,20 @@ async fn serve(shared: Arc<Shared>, door: Door, mut stream: TcpStream) {
     let told = told.filter(|told| {
         told.door == door && (told.method == method || told.method == "*") && visit.target.contains(&told.part)
     });
-    if told.is_some() {
-        *shared.struck.lock().unwrap() += 1;
-    }
+    let before = {
+        let mut struck = shared.struck.lock().unwrap();
+        let before = *struck;
+        *struck += usize::from(told.is_some());
+        before
+    };
     // Whoever hangs up is done with us.
     let _ = match told.map(|told| told.lie) {
         Some(Lie::Raw(bytes)) => stream.write_all(&bytes).await,
         Some(Lie::Json(body)) => {
             stream.write_all(&framed("200 OK", &[("content-type", "application/json")], &body)).await
+        }
+        Some(Lie::Counted(body)) => {
+            stream.write_all(&framed("200 OK", &[("content-type", "application/json")], &body(before))).await
         }
         Some(Lie::Endless(head, piece)) => endless(&mut stream, &head, &piece).await,
         Some(Lie::Drip(head, every)) => drip(&mut stream, &head, every).await,
