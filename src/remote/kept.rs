@@ -43,7 +43,6 @@ impl Weigh for ItemId {
 
 impl Weigh for Item {
     fn weight(&self) -> usize {
-        // What stands in the item itself is counted once more with each id; that much does not matter.
         let ids = [Some(&self.id), self.parent.as_ref(), self.link_to.as_ref()];
         let ids: usize = ids.into_iter().flatten().map(|id| text(id.drive.as_str()) + text(&id.id)).sum();
         let content = self.content_tag.as_ref().map_or(0, |tag| text(&tag.0));

@@ -49,8 +49,8 @@ pub enum Lie {
     Raw(Arc<Vec<u8>>),
     /// These bytes, then this piece until the peer has enough.
     Endless(Vec<u8>, Vec<u8>),
-    /// These bytes, then one space every so often until the peer has enough.
-    Drip(Vec<u8>, Duration),
+    /// These bytes, then one of those every so often until the peer has enough.
+    Drip(Vec<u8>, Duration, &'static [u8]),
 }
 
 impl Lie {
@@ -196,7 +196,7 @@ async fn serve(shared: Arc<Shared>, door: Door, mut stream: TcpStream) {
             stream.write_all(&framed("200 OK", &[("content-type", "application/json")], &body(before))).await
         }
         Some(Lie::Endless(head, piece)) => endless(&mut stream, &head, &piece).await,
-        Some(Lie::Drip(head, every)) => drip(&mut stream, &head, every).await,
+        Some(Lie::Drip(head, every, drops)) => drip(&mut stream, &head, every, drops).await,
         Some(Lie::Edit(edit)) => {
             let (status, headers, body) = forward(&shared, &visit, &headers).await;
             let mut value: Value = serde_json::from_slice(&body).expect("the emulator answers with JSON");
@@ -223,13 +223,14 @@ async fn endless(stream: &mut TcpStream, head: &[u8], piece: &[u8]) -> std::io::
     }
 }
 
-async fn drip(stream: &mut TcpStream, head: &[u8], every: Duration) -> std::io::Result<()> {
+async fn drip(stream: &mut TcpStream, head: &[u8], every: Duration, drops: &[u8]) -> std::io::Result<()> {
     stream.write_all(head).await?;
-    loop {
+    for drop in drops.iter().cycle() {
         tokio::time::sleep(every).await;
-        stream.write_all(b" ").await?;
+        stream.write_all(&[*drop]).await?;
         stream.flush().await?;
     }
+    Ok(())
 }
 
 fn borrowed(headers: &[(String, String)]) -> Vec<(&str, &str)> {
