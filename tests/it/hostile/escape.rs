@@ -8,25 +8,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 use crate::world::mount::Home;
 use crate::world::service::places;
-
-/// The most tasks at a time, of all rows that are tried side by side and of the services they talk to. Nobody opens more
-/// connections than there are tasks.
-const MOST_AT_WORK: usize = 1000;
-
-/// Ends when there are more of them.
-pub(super) async fn crowded() -> usize {
-    loop {
-        let at_work = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        if at_work > MOST_AT_WORK {
-            return at_work;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
 
 /// Names and addresses of the tables that climb, as far as they lead somewhere.
 const CLIMBING: &[&str] = &[

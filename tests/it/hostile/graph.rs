@@ -278,7 +278,7 @@ fn addresses() -> Vec<Row> {
             format!("{}/{}", proxy.storage, "x".repeat(40_000))
         }),
         address("content at no address", Sees::Refused(NO_URL), |_| "over there".into()),
-        // Nobody has asked for content yet, so few of them are gone to, if any. None of them can be found: the names are
+        // How few of them are connected to is counted where that is decided. None of them can be found: the names are
         // longer than names can be.
         listing(Speech::Graph, "content at five thousand hosts", Sees::Names(BOTH), |_| {
             Lie::edit(|page| {
