@@ -291,14 +291,18 @@ impl Take {
                 break;
             }
             if matches!(step, Step::Die) {
-                // What it has begun it does not finish: its disk is gone. It is dropped, or its group commit would go on
-                // writing to the log that the next one has.
+                // What it has begun it does not finish: its disk is gone. It is dropped, and waited for until its last
+                // thread has ended, or that would go on writing to the log that the next one has.
                 disk.die();
-                disk = FilmedDisk::of(&film);
                 match running {
                     Ok(running) => running.kill().await,
                     Err(core) => drop(core),
                 }
+                let waited = disk.deserted().await;
+                if waited > Duration::from_millis(2) {
+                    println!("a dead daemon went on for {waited:?}");
+                }
+                disk = FilmedDisk::of(&film);
                 let (remote, disk) = (remote.clone(), Arc::new(disk.clone()));
                 let core = world.open_parts(remote, identity.clone(), world.home.path(), disk, 0, "this boot");
                 running = if online { Ok(world.run_core(core).await) } else { Err(core) };

@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
 
@@ -175,7 +175,8 @@ impl Film {
                 if path.is_dir() {
                     folders.push(path);
                 } else if !path.to_string_lossy().ends_with("-shm") {
-                    let content = std::fs::read(&path).expect("a file of ours");
+                    // The end of the run before may remove one after the other.
+                    let Ok(content) = std::fs::read(&path) else { continue };
                     let name = path.to_string_lossy().into_owned();
                     if name.ends_with(".db") {
                         reel.databases.entry(format!("{name}-wal").into()).or_default();
@@ -388,6 +389,17 @@ impl FilmedDisk {
     /// The daemon that uses it is dead: whatever of it still runs writes, syncs and removes nothing.
     pub fn die(&self) {
         self.1.store(true, Ordering::Relaxed);
+    }
+
+    /// Completes when nothing of the daemon is left that could use it, or SQLite: whatever of a process that was really
+    /// killed was under way does not go on beside its successor. Tells how long that took.
+    pub async fn deserted(&self) -> Duration {
+        let begun = Instant::now();
+        while Arc::strong_count(&self.1) > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "something of a dead daemon lives on");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        begun.elapsed()
     }
 
     fn is_alive(&self) -> io::Result<()> {
