@@ -31,6 +31,7 @@ package_for() {
         setfattr:*) echo attr ;;
         cc:*) echo gcc ;;
         setpriv:*) echo util-linux ;;
+        dbus-daemon:apt) echo dbus ;;
         pgrep:apt) echo procps ;;
         pgrep:dnf) echo procps-ng ;;
         systemd-analyze:*) echo systemd ;;

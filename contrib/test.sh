@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
 done
 
 need_rust
-need cc sqlite3 vim rsync git tar python3 setfattr setpriv tmux pgrep strace
+need cc sqlite3 vim rsync git tar python3 setfattr setpriv tmux pgrep strace dbus-daemon
 need_fuse
 need_fuse_control
 need_null

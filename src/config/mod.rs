@@ -81,6 +81,8 @@ pub struct Config {
     pub upload: Upload,
     /// When many deletions and overwrites are held.
     pub guard: Guard,
+    /// Whether the desktop tells the user what only they can help with.
+    pub notifications: bool,
     /// Permission bits to take away, 0 to 0o777.
     pub umask: u32,
     /// The owner of every file.

@@ -35,6 +35,7 @@ pub(super) const KEYS: &[&str] = &[
     "live.refresh_before_commit",
     "network.connect_timeout",
     "network.idle_timeout",
+    "notifications",
     "poll_interval",
     "protocol",
     "tenant",
@@ -44,6 +45,9 @@ pub(super) const KEYS: &[&str] = &[
     "upload.debounce",
     "upload.fragment_size",
 ];
+
+/// The words for a choice between two.
+const YES_OR_NO: &[(&str, bool)] = &[("false", false), ("true", true), ("no", false), ("yes", true)];
 
 type Settings = BTreeMap<&'static str, Setting>;
 
@@ -81,11 +85,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             bits_fragment: required(settings, "live.bits_fragment", |text| {
                 size_up_to(text, BITS_FRAGMENT_LIMIT, "60 MiB")
             })?,
-            refresh_before_commit: one_of(
-                settings,
-                "live.refresh_before_commit",
-                &[("false", false), ("true", true), ("no", false), ("yes", true)],
-            )?,
+            refresh_before_commit: one_of(settings, "live.refresh_before_commit", YES_OR_NO)?,
         },
         network: Network {
             connect_timeout: required(settings, "network.connect_timeout", standstill)?,
@@ -118,6 +118,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
                 duration_within(text, Duration::from_secs(1), Duration::from_secs(86_400), "from 1s to 1d")
             })?,
         },
+        notifications: one_of(settings, "notifications", YES_OR_NO)?,
         umask: required(settings, "umask", umask)?,
         uid: required(settings, "uid", |text| owner(text, own_uid))?,
         gid: required(settings, "gid", |text| owner(text, own_gid))?,

@@ -31,6 +31,7 @@ fn the_built_in_values_are_the_documented_ones() {
     assert_eq!(config.poll_interval, Duration::from_secs(60));
     let upload = Upload { concurrency: 8, fragment_size: 55 << 20, debounce: Duration::from_millis(500) };
     assert_eq!(config.upload, upload);
+    assert!(config.notifications);
     assert_eq!(config.umask, 0o077);
     assert_eq!(config.uid, rustix::process::getuid().as_raw());
     assert_eq!(config.graph_url(), "https://graph.microsoft.com");

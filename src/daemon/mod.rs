@@ -34,11 +34,13 @@ use crate::volume::{self, CLOUD_PATIENCE, VolumeSettings};
 
 pub mod control;
 pub mod core;
+pub mod desktop;
 pub mod one_account;
 pub mod run;
 pub mod single;
 
 use core::{Core, CoreParts, CoreSettings};
+use desktop::Desktop;
 use one_account::OneAccount;
 use single::{SingleDaemon, SingleError};
 
@@ -238,6 +240,11 @@ impl Daemon {
             return Err(refused);
         }
 
+        if config.notifications {
+            let desktop = Desktop::new(core.answers(&mountpoint, &opened, &tasks), account.clone(), clock.clone());
+            // The first is stopped last: a desktop that hangs takes no time from those who have work to finish.
+            tasks.spawn("desktop", |stop| desktop.run(stop));
+        }
         core.spawn_tasks(&tasks);
         let (journal, poller) = (core.journal.clone(), core.poller.clone());
         tasks.spawn("account", |stop| watch_account(account, identity, places.state.clone(), journal, poller, stop));

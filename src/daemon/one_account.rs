@@ -89,6 +89,11 @@ impl OneAccount {
         }
     }
 
+    /// That another account is signed in, in the words that whoever wants a token hears.
+    pub fn others_told(&self) -> Option<String> {
+        self.others().map(|owner| self.told(&owner))
+    }
+
     /// Tells of another account's sign-in, and looks for the end of it; `is_another` and `is_back` are called once each
     /// time. Ends when it is stopped.
     pub async fn watch(&self, is_another: impl Fn(String), is_back: impl Fn(), mut stop: Stop) {
@@ -157,12 +162,14 @@ impl OneAccount {
     }
 
     fn another(&self, owner: &str) -> AuthError {
+        AuthError::SignedOut { reason: self.told(owner) }
+    }
+
+    fn told(&self, owner: &str) -> String {
         let ours = self.ours.get().map_or("", |drive| drive.owner.as_str());
-        AuthError::SignedOut {
-            reason: format!(
-                "what is signed in now is the drive of {owner}, and this mount is of the drive of {ours}: nothing is sent"
-            ),
-        }
+        format!(
+            "what is signed in now is the drive of {owner}, and this mount is of the drive of {ours}: nothing is sent"
+        )
     }
 }
 

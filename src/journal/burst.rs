@@ -172,10 +172,21 @@ fn still_takes_away(intent: &Intent) -> bool {
     intent.item.is_some() && (intent.deleted || intent.sealed.is_some())
 }
 
+/// How the sentence about what is held begins, and what follows the name of the program in it.
+const HELD: &str = "held: ";
+const DID: &str = " deleted or overwrote";
+
+/// The program that an intent is held for.
+pub fn culprit(held: &Intent) -> Option<&str> {
+    let sentence = held.last_error.as_deref().filter(|_| held.is_held())?;
+    // The last one: a program may be called as it likes.
+    sentence.strip_prefix(HELD)?.rsplit_once(DID).map(|(process, _)| process)
+}
+
 fn hold(intent: &mut Intent, process: &Process, limit: Limit) {
     intent.progress = Progress::Parked(ParkReason::Burst);
     intent.last_error = Some(format!(
-        "held: {process} deleted or overwrote more than {} files within {} s, and nobody has said yet whether that was \
+        "{HELD}{process}{DID} more than {} files within {} s, and nobody has said yet whether that was \
          meant",
         limit.files,
         limit.window.as_secs()
@@ -286,6 +297,18 @@ mod tests {
         assert_eq!(decide(Phase::Counting, false, 4, 3), (Phase::Holding, true));
         assert_eq!(decide(Phase::Holding, false, 0, 3), (Phase::Holding, true));
         assert_eq!(decide(Phase::Approved, false, 9, 3), (Phase::Approved, false));
+    }
+
+    #[test]
+    fn what_is_held_says_which_program_it_was() {
+        let known = crate::journal::intent::tests::known();
+        let mut intent = Intent::about(Ino(9), known, Timestamp::from_seconds(9));
+        assert_eq!(culprit(&intent), None);
+        for name in ["rm", "it deleted or overwrote", ""] {
+            let process = Process { id: 7, name: name.into() };
+            hold(&mut intent, &process, LIMIT);
+            assert_eq!(culprit(&intent), Some(process.to_string().as_str()));
+        }
     }
 
     // No process has this number.

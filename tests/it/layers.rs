@@ -111,6 +111,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // `cli/person` shows and reads sign-in addresses.
     ("url", &["config", "auth", "remote", "cli/person", "emulator"]),
     ("webbrowser", &["cli/person"]),
+    ("zbus", &["daemon/desktop/bus"]),
     ("zeroize", &["base/secret"]),
 ];
 

@@ -51,6 +51,7 @@ mod mount_ops;
 mod mount_versions;
 mod moved_by_us;
 mod network;
+mod notices;
 mod one_moment;
 mod patience;
 mod power_loss;

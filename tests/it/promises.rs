@@ -22,6 +22,7 @@ const IN_PROSE: &[&str] = &[
     "a copy of a large file stops nobody",
     "a program that is killed leaves nobody hanging",
     "more new files than a program may have open",
+    "what only you can help with is told on the desktop, once, and nothing else is",
     "all of it at once, for as long as you like",
     "`wait` ends well only when everything that was asked about is in the cloud",
     "sending never gives up",
@@ -163,8 +164,8 @@ fn every_promise_names_tests_that_are_run() {
         }
     }
     let held: Vec<&str> = held.iter().map(|row| row[0].as_str()).collect();
-    for promise in IN_PROSE.iter().copied() {
-        assert!(held.contains(&promise), "nobody holds the promise “{promise}”");
+    for promise in IN_PROSE {
+        assert!(held.contains(promise), "nobody holds the promise “{promise}”");
     }
     for row in table("## What is promised") {
         assert!(held.contains(&row[0].as_str()), "nobody holds the promise “{}”", row[0]);

@@ -55,9 +55,9 @@ pub struct Answers {
 }
 
 /// A change with its path.
-struct Entry {
-    path: String,
-    pending: Pending,
+pub(super) struct Entry {
+    pub path: String,
+    pub pending: Pending,
 }
 
 impl Answers {
@@ -80,7 +80,7 @@ impl Answers {
     }
 
     /// All changes at or below a path.
-    fn entries(&self, path: Option<&str>) -> Vec<Entry> {
+    pub(super) fn entries(&self, path: Option<&str>) -> Vec<Entry> {
         let wanted = plain(path.unwrap_or_default());
         let mut paths = self.volume.paths();
         let all = self.journal.pending().into_iter();
@@ -125,7 +125,11 @@ impl Answers {
     }
 
     fn status(&self) -> Status {
-        let entries = self.entries(None);
+        self.status_of(&self.entries(None))
+    }
+
+    /// How things stand, with these changes.
+    pub(super) fn status_of(&self, entries: &[Entry]) -> Status {
         let health = self.health.borrow().clone();
         let connection = connection(Signs {
             trouble: health.trouble.as_ref().and_then(|ailment| ailment.kind),
@@ -163,8 +167,8 @@ impl Answers {
             parked,
             held: entries.iter().filter(|entry| entry.pending.intent.is_held()).count(),
             bytes_waiting: waiting.map(|entry| to_send(&entry.pending)).sum(),
-            transfers: self.transfers(&entries),
-            errors: errors(self.ailing(), &entries, &health),
+            transfers: self.transfers(entries),
+            errors: errors(self.ailing(), entries, &health),
             kept: self.kept(),
             quota: Space { total: quota.total, used: quota.used, remaining: quota.remaining },
             cache: Cache {

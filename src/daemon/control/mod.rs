@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use super::Farewell;
 
 mod answers;
+pub mod asks;
 pub mod client;
 pub mod protocol;
 mod words;

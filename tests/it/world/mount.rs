@@ -51,7 +51,8 @@ impl Home {
         mounts::resolve(&self.path("mnt")).expect("the home exists")
     }
 
-    /// A command that sees this home and no other.
+    /// A command that sees this home and no other, and no desktop: no session bus is named, and by custom it would be in
+    /// the home.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
@@ -84,6 +85,7 @@ pub struct Start {
     user: Option<u32>,
     watchdog: Duration,
     at: Option<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Start {
@@ -100,12 +102,19 @@ impl Start {
             user: None,
             watchdog: WATCHDOG,
             at: None,
+            environment: Vec::new(),
         }
     }
 
     /// With one more argument.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// With one more variable in its environment.
+    pub fn environment(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -162,6 +171,7 @@ impl Start {
         let at = self.at.unwrap_or_else(|| home.mount_point());
         let mut command = home.command(&self.program);
         command.arg("--foreground").args(&self.arguments).arg(&at);
+        command.envs(self.environment);
         command.stdout(output.try_clone().expect("a second descriptor")).stderr(output);
         if let Some(user) = self.user {
             command.uid(user).gid(user);
