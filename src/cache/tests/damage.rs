@@ -108,11 +108,13 @@ fn a_download_that_nobody_compared(corrupt: &[usize]) -> (World, CacheKey, Vec<u
     let (key, bytes) = hashed(&world);
     world.cloud.corrupt(corrupt);
     runtime.block_on(async {
+        let _nothing = world.fetcher.compare_nothing();
         world.fetcher.read(&key, SIZE, 0..SIZE, &ReadStream::new(), PATIENCE).await.expect("read");
         while !world.cache.is_complete(&key, SIZE) {
             tokio::task::yield_now().await;
         }
     });
+    // With the comparison that waits for its turn.
     drop(runtime);
     assert!(world.cache.is_complete(&key, SIZE), "all of it came");
     world.cloud.take_requests();
