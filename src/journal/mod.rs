@@ -411,7 +411,7 @@ impl Journal {
         state.superseded.append(&mut batch.supersede);
         for row in &batch.spools {
             if let Some(draft) = state.drafts.get(&row.id) {
-                draft.set_ino(row.ino);
+                draft.set_ino(row.ino, row.replaced);
             }
         }
         let (mut items, mut before) = (Vec::new(), Vec::new());

@@ -301,9 +301,14 @@ impl Journal {
             return;
         }
         along.supersede.extend(old.into_iter().map(|old| (old, new)));
-        let versions = state.drafts.values().filter(|draft| draft.ino() == target.ino && draft.is_promised());
-        let row = |draft: &Arc<Draft>| super::SpoolRow { ino: source.ino, replaced: true, ..draft.row(&self.boot) };
-        along.spools.extend(versions.map(row));
+        let versions_of = |ino| state.drafts.values().filter(move |draft| draft.ino() == ino);
+        // What the source itself was renamed over before comes before that.
+        let before = versions_of(source.ino).map(|draft| draft.replaced()).max().unwrap_or_default();
+        let row = |draft: &Arc<Draft>| {
+            let replaced = before.saturating_add(1).saturating_add(draft.replaced());
+            super::SpoolRow { ino: source.ino, replaced, ..draft.row(&self.boot) }
+        };
+        along.spools.extend(versions_of(target.ino).filter(|draft| draft.is_promised()).map(row));
     }
 
     /// Swaps two names. `local_only` says of each whether the name that it gets is one of this machine only.

@@ -11,6 +11,7 @@
 //! | after damage to the journal's file: a draft whose intent is missing | kept for the user |
 //! | work in a folder that neither journal nor index knows any more | stays, see `shelter` |
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -323,7 +324,7 @@ impl<'a> Sorted<'a> {
         let Some(newer) = newer.filter(|id| self.drafts.get(id).is_some_and(|draft| !draft.is_safe())) else {
             return false;
         };
-        let Some(taken) = self.take(row, row.replaced, modified) else { return false };
+        let Some(taken) = self.take(row, row.replaced > 0, modified) else { return false };
         let stays = self.reopen(row, &taken, modified);
         if stays {
             self.superseded.push((row.id, newer));
@@ -374,7 +375,7 @@ impl<'a> Sorted<'a> {
         if let Some(id) = intent.sealed
             && taken.is_none()
         {
-            taken = by_id.get(&id).and_then(|row| self.take(row, row.replaced, intent.modified));
+            taken = by_id.get(&id).and_then(|row| self.take(row, row.replaced > 0, intent.modified));
             if taken.is_none() {
                 lost = true;
                 intent.sealed = None;
@@ -389,13 +390,14 @@ impl<'a> Sorted<'a> {
             }
         }
         if lost {
-            // A version that was closed before it, or else one that it was renamed over, if what replaced it was not safe
-            // yet. In this order: what was safe under another name before it was renamed must not go for what it replaced.
+            // A version that was closed before it, or else one that it was renamed over, the first of them before the others,
+            // if what replaced it was not safe yet. In this order: what was safe under another name before it was renamed
+            // must not go for what it replaced there.
             let older = rows
                 .iter()
                 .filter(|row| row.ino == intent.ino && row.kept.is_none() && !used.contains(&row.id))
-                .filter_map(|row| self.take(row, row.replaced, intent.modified))
-                .max_by_key(|row| (!row.replaced, row.id));
+                .filter_map(|row| self.take(row, row.replaced > 0, intent.modified))
+                .max_by_key(|row| (Reverse(row.replaced), row.id));
             let had_a_row = before.sealed.is_none_or(|id| by_id.contains_key(&id));
             intent.sealed = older.as_ref().map(|row| row.id);
             match older {
@@ -491,7 +493,7 @@ impl<'a> Sorted<'a> {
             size,
             present: RangeSet::of(0..size),
             borrowed: RangeSet::new(),
-            replaced: false,
+            replaced: 0,
             base_limit: 0,
             base: None,
             hash: None,

@@ -57,8 +57,8 @@ struct Inner {
     present: RangeSet,
     /// Those of the bytes present that came from the base and that nobody has compared with its hash.
     borrowed: RangeSet,
-    /// It was another file's, which the one that has it now was renamed over.
-    replaced: bool,
+    /// See [`SpoolRow::replaced`](super::store::SpoolRow).
+    replaced: u32,
     base_limit: u64,
     base: Option<SpoolBase>,
     /// Keeps the bytes of the base on this machine for as long as this needs them.
@@ -489,11 +489,14 @@ impl Draft {
         self.lock().ino
     }
 
-    /// From its next row on it is what another file has replaced.
-    pub(super) fn set_ino(&self, ino: Ino) {
+    pub(super) fn replaced(&self) -> u32 {
+        self.lock().replaced
+    }
+
+    /// From its next row on it is what another file has replaced, as that many were before it.
+    pub(super) fn set_ino(&self, ino: Ino, replaced: u32) {
         let mut inner = self.lock();
-        inner.replaced |= inner.ino != ino;
-        inner.ino = ino;
+        (inner.ino, inner.replaced) = (ino, replaced);
     }
 }
 

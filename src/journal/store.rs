@@ -85,10 +85,10 @@ pub struct SpoolRow {
     /// Those of them that came from the base and were not compared with its hash; missing in rows of older versions.
     #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
     pub borrowed: RangeSet,
-    /// It is what another file had that this one was renamed over: to go back to only if nothing of its own is whole. Missing
-    /// in rows of older versions.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub replaced: bool,
+    /// If it is what another file had that this one was renamed over: the how many-th of those, from 1. To go back to only if
+    /// nothing of its own is whole (0), nor what it was renamed over before. Older versions wrote none, or `true`.
+    #[serde(default, skip_serializing_if = "is_its_own", deserialize_with = "replaced_by")]
+    pub replaced: u32,
     /// Up to where missing bytes come from the base.
     pub base_limit: u64,
     /// The version that missing bytes come from.
@@ -131,6 +131,24 @@ pub struct KeptFor {
     pub why: String,
     /// When.
     pub at: Timestamp,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_its_own(replaced: &u32) -> bool {
+    *replaced == 0
+}
+
+fn replaced_by<'de, D: serde::Deserializer<'de>>(source: D) -> Result<u32, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Older(bool),
+        Now(u32),
+    }
+    Ok(match Written::deserialize(source)? {
+        Written::Older(replaced) => u32::from(replaced),
+        Written::Now(replaced) => replaced,
+    })
 }
 
 fn no_spool() -> SpoolId {

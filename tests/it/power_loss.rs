@@ -549,8 +549,8 @@ fn a_power_loss_at_any_moment_while_sending_to_live_connect_loses_nothing() {
     run(Side::LIVE, true, 100);
 }
 
-/// A version that is safe, a newer one that is not, and both under the name of a third one that is not safe either. Of the
-/// first two one is there after a loss of power, however much of the third is.
+/// A version that is safe, a newer one that is not, written in place or saved by rename, and both under the name of a third
+/// one, safe or not. Of the first two one is there after a loss of power, however much of the third is.
 #[test]
 fn what_was_safe_before_it_was_renamed_over_another_file_does_not_go_for_that() {
     let runtime = generated::runtime(2);
@@ -558,14 +558,18 @@ fn what_was_safe_before_it_was_renamed_over_another_file_does_not_go_for_that() 
         runtime
             .block_on(async {
                 let mut dice = Dice(seed);
-                let steps = vec![
-                    Step::Call(Op::Write("a".into(), vec![1; 14])),
-                    Step::Sync("a".into()),
-                    Step::Call(Op::Write("a".into(), vec![2; 11])),
-                    Step::Call(Op::Write("b".into(), vec![3; 3])),
-                    Step::Call(Op::Rename("a".into(), "b".into())),
-                    Step::Call(Op::Write("c".into(), vec![4; 7])),
-                ];
+                let write = |path: &str, byte, size| Step::Call(Op::Write(path.into(), vec![byte; size]));
+                let rename = |from: &str, to: &str| Step::Call(Op::Rename(from.into(), to.into()));
+                let mut steps = vec![write("a", 1, 14), Step::Sync("a".into())];
+                match seed % 3 {
+                    0 => steps.extend([write("a", 2, 11), write("b", 3, 3), rename("a", "b")]),
+                    one => {
+                        steps.push(write("b", 3, 3));
+                        steps.extend((one == 1).then(|| Step::Sync("b".into())));
+                        steps.extend([write("a.tmp", 2, 11), rename("a.tmp", "a"), rename("a", "b")]);
+                    }
+                }
+                steps.push(write("c", 4, 7));
                 let take = Take::shoot(Flavour::PersonalNew.into(), steps, false, None).await?;
                 let nobody = nobody(&take.world);
                 for _ in 0..60 {

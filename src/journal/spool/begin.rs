@@ -39,7 +39,7 @@ impl Draft {
                 size: 0,
                 present: RangeSet::default(),
                 borrowed: RangeSet::default(),
-                replaced: false,
+                replaced: 0,
                 base_limit: 0,
                 base: None,
                 kept_base: None,
