@@ -30,7 +30,7 @@ use crate::base::clock::{Clock, Mono, Timestamp};
 use crate::base::ids::{Cursor, DriveId, ItemId, MetaTag};
 use crate::base::secret::Secret;
 use crate::index::{Index, IndexResult, Notice, Row, Txn, meta};
-use crate::remote::kept::Weigh;
+use crate::remote::kept::{Trail, Weigh};
 use crate::remote::{Change, ChangePage, Link, Next, Remote, RemoteError, RemoteResult, Start, URGENCY, Urgency};
 
 /// A page is not written by itself if the next one comes soon: identities come in no order, so a transaction of one page
@@ -83,7 +83,7 @@ pub(super) struct Enumeration {
     /// What is still to be asked for by id, after the last page.
     inquiry: Option<Inquiry>,
     /// Links that were followed, as hashes.
-    links: HashSet<u64>,
+    links: Trail,
     /// Items listed so far.
     pub(super) listed: u64,
     /// The page after the last one taken, if it is on its way.
@@ -156,7 +156,7 @@ impl Enumeration {
             doubtful: HashSet::new(),
             undeleted: HashMap::new(),
             inquiry: None,
-            links: HashSet::new(),
+            links: Trail::default(),
             listed: 0,
             ahead: JoinSet::new(),
         }
@@ -205,11 +205,11 @@ impl Enumeration {
         };
         let ChangePage { changes, next } = page;
         if let Next::More(link) = &next
-            && !self.links.insert(hash_of(link.expose()))
+            && !self.links.is_new(link)
         {
             return Err(RemoteError::protocol("the enumeration's pages lead in a circle").into());
         }
-        if self.links.len() > MAX_PAGES || self.seen.as_ref().is_some_and(|seen| seen.len() > MOST_ITEMS) {
+        if self.links.length() > MAX_PAGES || self.seen.as_ref().is_some_and(|seen| seen.len() > MOST_ITEMS) {
             return Err(RemoteError::protocol("the enumeration has no end").into());
         }
         for change in &changes {

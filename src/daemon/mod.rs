@@ -203,13 +203,13 @@ impl Daemon {
             identity: identity.clone(),
             state: places.state.clone(),
             cache: places.chunks_folder(),
-            disk,
+            disk: disk.clone(),
             clock: clock.clone(),
             kernel: notices.clone(),
             boot: boot_id(),
             settings: settings(&config, read_only, total),
         })?;
-        stands_beside_work(&identity, &places.state, &*RealDisk::shared())
+        stands_beside_work(&identity, &places.state, &*disk)
             .map_err(|source| DaemonError::File { path: places.state.join(BESIDE_WORK), source })?;
         core.journal.set_burst_limit(burst_limit(&config));
         report(&core);
@@ -417,9 +417,8 @@ impl Remembered {
 /// Any bytes as the file that remembers the drive.
 pub(crate) fn fuzz(data: &[u8]) {
     let Ok(found) = Remembered::read(data) else { return };
-    let remembered = Remembered::new(&found).and_then(|remembered| serde_json::to_vec_pretty(&remembered));
-    let again = Remembered::read(&remembered.expect("invariant: what was read can be written"));
-    assert_eq!(again, Ok(found));
+    let again = Remembered::to_bytes(&found).expect("invariant: what was read can be written");
+    assert_eq!(Remembered::read(&again), Ok(found));
 }
 
 /// Which drive this is: as remembered, or as the service says the first time.

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::find::{by_id, by_ino, children, held};
 use super::namesakes::{Aside, Wanted};
 use super::packed::{Packed, PackedTime, fold_sum, pack, unpack};
-use super::stored::{bare_sum, damaged, id_of, key_of, packed_key, row_sum, sum_change};
+use super::stored::{damaged, id_of, insert_bare, key_of, packed_key, row_sum, sum_change};
 use super::{IndexResult, NOWHERE, Notice, Row, What, meta, namesakes};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DriveId, Ino, InoSource, ItemId};
@@ -135,13 +135,7 @@ impl<'a> Txn<'a> {
     }
 
     fn reserve(&mut self, ino: Ino, id: &ItemId, key: &Packed) -> IndexResult<()> {
-        let sum = bare_sum(&key_of(self.drive, id), ino);
-        self.sql
-            .prepare_cached(
-                "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete, sum)
-                 VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0, ?5)",
-            )?
-            .execute(params![ino.0 as i64, key, key.sum(), NOWHERE as i64, sum])?;
+        insert_bare(self.sql, ino, &key_of(self.drive, id), key)?;
         self.grown += 1;
         Ok(())
     }

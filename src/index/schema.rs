@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags};
 
-use super::stored::{COLUMNS, bare_sum, key_of, packed_key, row_of};
-use super::{IndexResult, NOWHERE, meta};
+use super::stored::{COLUMNS, insert_bare, key_of, packed_key, row_of};
+use super::{IndexResult, meta};
 use crate::base::ids::{Ino, ItemId};
 
 const VERSION: i64 = 6;
@@ -127,12 +127,7 @@ pub(super) fn create(path: &Path, root: &ItemId) -> IndexResult<Connection> {
     connection.execute_batch(TABLES)?;
     let key = packed_key(&root.drive, root);
     meta::store(&connection, meta::ROOT, Some(&root.to_key()))?;
-    let sum = bare_sum(&key_of(&root.drive, root), Ino::ROOT);
-    connection.execute(
-        "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete, sum)
-         VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0, ?5)",
-        params![Ino::ROOT.0 as i64, key, key.sum(), NOWHERE as i64, sum],
-    )?;
+    insert_bare(&connection, Ino::ROOT, &key_of(&root.drive, root), &key)?;
     meta::store(&connection, meta::COUNT, Some("1"))?;
     connection.pragma_update(None, "user_version", VERSION)?;
     Ok(connection)

@@ -4,8 +4,8 @@
 //! everything that it says, what the service said as well as what is ours, and whoever reads one gets what was written or
 //! [`damaged`].
 
-use rusqlite::Row as SqlRow;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row as SqlRow, params};
 
 use super::packed::{self, Packed, pack, unpack, unpack_time};
 use super::{NOWHERE, Row};
@@ -49,9 +49,15 @@ pub(super) fn row_sum(
     placed(numbers.into_iter().fold(sum, RowSum::number), place)
 }
 
-/// The sum of an identity of which nothing else is known yet.
-pub(super) fn bare_sum(id: &str, ino: Ino) -> i64 {
-    row_sum((id, "", ""), (1, 0, 0, 0, 0), (None, None), (ino, Ino(NOWHERE), false))
+/// Stores an identity of which nothing else is known yet: a folder without name and place.
+pub(super) fn insert_bare(sql: &Connection, ino: Ino, id: &str, key: &Packed) -> rusqlite::Result<()> {
+    let sum = row_sum((id, "", ""), (1, 0, 0, 0, 0), (None, None), (ino, Ino(NOWHERE), false));
+    sql.prepare_cached(
+        "INSERT INTO items(ino, id, id_sum, parent, fold, name, kind, size, modified, meta_tag, complete, sum)
+         VALUES(?1, ?2, ?3, ?4, 0, '', 1, 0, 0, '', 0, ?5)",
+    )?
+    .execute(params![ino.0 as i64, key, key.sum(), NOWHERE as i64, sum])?;
+    Ok(())
 }
 
 /// The place is last in the sum; see [`sum_change`].

@@ -493,7 +493,7 @@ impl Draft {
         self.lock().replaced
     }
 
-    /// From its next row on it is what another file has replaced, as that many were before it.
+    /// Whose it is by its row, and the how many-th of what that file was renamed over.
     pub(super) fn set_ino(&self, ino: Ino, replaced: u32) {
         let mut inner = self.lock();
         (inner.ino, inner.replaced) = (ino, replaced);

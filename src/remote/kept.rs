@@ -118,6 +118,11 @@ impl Trail {
         link.expose().hash(&mut hasher);
         self.seen.insert(hasher.finish())
     }
+
+    /// How many were followed.
+    pub fn length(&self) -> usize {
+        self.seen.len()
+    }
 }
 
 #[cfg(test)]

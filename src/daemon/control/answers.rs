@@ -124,19 +124,20 @@ impl Answers {
         }
     }
 
-    fn status(&self) -> Status {
-        self.status_of(&self.entries(None))
-    }
-
-    /// How things stand, with these changes.
-    pub(super) fn status_of(&self, entries: &[Entry]) -> Status {
-        let health = self.health.borrow().clone();
-        let connection = connection(Signs {
+    /// How we stand with the service.
+    pub(super) fn connection(&self, health: &Health) -> Connection {
+        connection(Signs {
             trouble: health.trouble.as_ref().and_then(|ailment| ailment.kind),
             disconnected: self.counters.offline_since().is_some(),
             pausing: !self.gate.remaining_pause().is_zero(),
             heard: health.current_at.is_some() || self.counters.last_contact().is_some(),
-        });
+        })
+    }
+
+    fn status(&self) -> Status {
+        let entries = self.entries(None);
+        let health = self.health.borrow().clone();
+        let connection = self.connection(&health);
         let quota = self.volume.quota();
         let parked_for = |reason| entries.iter().any(|entry| entry.pending.standing == Standing::Parked(reason));
         let full = quota.remaining == Some(0) || parked_for(ParkReason::QuotaFull);
@@ -167,8 +168,8 @@ impl Answers {
             parked,
             held: entries.iter().filter(|entry| entry.pending.intent.is_held()).count(),
             bytes_waiting: waiting.map(|entry| to_send(&entry.pending)).sum(),
-            transfers: self.transfers(entries),
-            errors: errors(self.ailing(), entries, &health),
+            transfers: self.transfers(&entries),
+            errors: errors(self.ailing(), &entries, &health),
             kept: self.kept(),
             quota: Space { total: quota.total, used: quota.used, remaining: quota.remaining },
             cache: Cache {
@@ -205,7 +206,7 @@ impl Answers {
         up.chain(down).collect()
     }
 
-    fn kept(&self) -> Vec<Kept> {
+    pub(super) fn kept(&self) -> Vec<Kept> {
         let kept = self.journal.kept().into_iter().filter_map(|row| {
             let kept = row.kept?;
             Some(Kept {

@@ -7,6 +7,7 @@ use super::protocol::Kept;
 use crate::journal::burst::culprit;
 use crate::journal::report::{Standing, Work};
 use crate::journal::{Intent, ParkReason};
+use crate::volume::inspect::Connection;
 
 /// What only the user can help with.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -48,24 +49,26 @@ impl Answers {
     pub(in crate::daemon) fn asks(&self) -> Asks {
         // Nearly always nothing waits for the user, and then nothing has to be looked at.
         let entries = if self.journal.backlog().1 > 0 { self.entries(None) } else { Vec::new() };
-        let status = self.status_of(&entries);
-        let stuck = entries.iter().find_map(|entry| match entry.pending.standing {
-            Standing::Parked(reason) if reason != ParkReason::Burst => Some(Stuck {
-                path: entry.path.clone(),
-                work: entry.pending.work,
-                reason,
-                others: (status.parked - status.held).saturating_sub(1),
-            }),
+        let mut parked = entries.iter().filter_map(|entry| match entry.pending.standing {
+            Standing::Parked(reason) if reason != ParkReason::Burst => Some((entry, reason)),
             _ => None,
         });
-        let held: Option<&Intent> = entries.iter().map(|entry| &entry.pending.intent).find(|intent| intent.is_held());
+        let stuck = parked.next().map(|(first, reason)| Stuck {
+            path: first.path.clone(),
+            work: first.pending.work,
+            reason,
+            others: parked.count(),
+        });
+        let held: Vec<&Intent> =
+            entries.iter().map(|entry| &entry.pending.intent).filter(|intent| intent.is_held()).collect();
+        let health = self.health.borrow().clone();
         Asks {
+            mountpoint: self.mountpoint.clone(),
             parked: stuck,
-            held: status.held,
-            culprit: held.and_then(culprit).map(str::to_owned),
-            signed_out: status.state == "signed-out",
-            mountpoint: status.mountpoint,
-            kept: status.kept,
+            held: held.len(),
+            culprit: held.first().and_then(|first| culprit(first)).map(str::to_owned),
+            signed_out: self.connection(&health) == Connection::SignedOut,
+            kept: self.kept(),
             damage: self.unreadable.clone(),
             ..Asks::default()
         }

@@ -175,8 +175,12 @@ impl Film {
                 if path.is_dir() {
                     folders.push(path);
                 } else if !path.to_string_lossy().ends_with("-shm") {
-                    // The end of the run before may remove one after the other.
-                    let Ok(content) = std::fs::read(&path) else { continue };
+                    let content = match std::fs::read(&path) {
+                        Ok(content) => content,
+                        // The end of the run before may remove one after the other.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                        Err(error) => panic!("a file of ours: {error}"),
+                    };
                     let name = path.to_string_lossy().into_owned();
                     if name.ends_with(".db") {
                         reel.databases.entry(format!("{name}-wal").into()).or_default();
