@@ -367,6 +367,10 @@ impl Uploader {
         if !self.journal.note_sending(intent.ino, Some(item), moves.then(to), None)? {
             return Err(Setback::Overtaken);
         }
+        if moves {
+            // Who has forgotten that the item was made, or that it was to go, makes it once more where it stood.
+            self.journal.sync().await?;
+        }
         let error = match self.remote.change(item, patch, &pre).await {
             Ok(now) => return self.changed(intent, base, &now).await,
             Err(error) => error,

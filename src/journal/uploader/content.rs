@@ -65,11 +65,7 @@ impl Uploader {
         if !self.journal.note_sending(intent.ino, of, new_at, Some(&ours))? {
             return Err(Setback::Overtaken);
         }
-        // What was sent would be taken for somebody else's version, and both kept, by whom a loss of power has made forget it.
-        // A disk that cannot remember is no reason not to send.
-        if let Err(error) = self.journal.sync().await {
-            tracing::warn!(name = intent.name, %error, "what is sent may be forgotten");
-        }
+        self.remember(intent).await;
         let sent = if size <= self.remote.caps().max_small.min(WHOLE) || size == 0 {
             self.abandon_old_ticket(intent).await;
             let bytes = {

@@ -12,6 +12,7 @@ impl Uploader {
         if !self.journal.note_sending(intent.ino, None, Some(place), None)? {
             return Err(Setback::Overtaken);
         }
+        self.remember(intent).await;
         let item = match self.remote.make_folder(parent, &intent.name).await {
             Ok(item) => item,
             Err(error) if error.kind == RemoteErrorKind::Exists || error.advice == Advice::VerifyThenRetry => {
@@ -27,6 +28,14 @@ impl Uploader {
         let landed = self.journal.acknowledge(intent.ino, &item, None, false)?;
         self.arrive(landed).await;
         Ok(())
+    }
+
+    /// What is about to be added to the cloud, and why, survives a loss of power from now on: who has forgotten it takes what
+    /// was sent for somebody else's. A disk that cannot remember is no reason not to send: there is the other copy.
+    pub(super) async fn remember(&self, intent: &Intent) {
+        if let Err(error) = self.journal.sync().await {
+            tracing::warn!(name = intent.name, %error, "what is sent may be forgotten");
+        }
     }
 
     /// A folder has the name of ours: somebody else's, or our own whose answer was lost. From now on they are one, with

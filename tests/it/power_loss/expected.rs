@@ -121,7 +121,7 @@ impl Shadow {
                 let node = self.add(content);
                 self.tree.0.insert(path.clone(), node);
             }
-            Step::Sync(_) | Step::Held(..) | Step::Die => {}
+            Step::Sync(_) | Step::Held(..) | Step::Rest | Step::Die => {}
         }
     }
 }
@@ -129,14 +129,15 @@ impl Shadow {
 /// The tree that is found; `None` for content that is not on this machine.
 pub type Found = BTreeMap<String, Option<Node>>;
 
-/// Whether this is exactly the tree of a moment, as far as it was safe.
-pub fn is_of(found: &Found, shadow: &Shadow) -> bool {
+/// Whether this is exactly the tree of a moment, as far as it was safe. A file that was not may have anything that the
+/// cloud had: it may have taken over an item there, whose content it is without its own.
+pub fn is_of(found: &Found, shadow: &Shadow, former: &BTreeSet<Vec<u8>>) -> bool {
     let expected = found.keys().all(|path| shadow.tree.0.contains_key(path));
     expected
         && shadow.tree.0.iter().all(|(path, node)| match (node, found.get(path)) {
             (Node::Folder, Some(Some(Node::Folder))) => true,
             (Node::File(_), Some(Some(Node::File(bytes)))) => {
-                shadow.content(path).is_some_and(|content| content.accepts(bytes))
+                shadow.content(path).is_some_and(|c| c.accepts(bytes) || !c.must && former.contains(bytes))
             }
             (Node::File(_), None) => shadow.content(path).is_some_and(|content| !content.must),
             _ => false,

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
+use rusqlite::Connection;
 
 use super::generated::Dice;
 
@@ -35,6 +36,9 @@ enum Change {
 enum Event {
     File(FileId, Change),
     Sync(FileId),
+    /// Several files at once, and durable: what SQLite did one after the other, without a look in between, but in such an
+    /// order that it comes to the same.
+    AtOnce(Vec<(FileId, Change)>),
     Name(PathBuf, FileId),
     Move(PathBuf, PathBuf, FileId),
     Unname(PathBuf),
@@ -85,16 +89,16 @@ impl Reel {
             let (_, mut in_main) = self.changes_of(&path);
             let (begun_anew, in_log) = self.changes_of(&log);
             if begun_anew {
-                // Only when everything of the old log had been synced, moved to the main file, and synced there. Some of
-                // that may have been done between the two looks.
+                // Only when everything of the old log had been synced, moved to the main file, and synced there. The end of
+                // the old log was perhaps never seen here: without it a part of what was moved, or the old log over what was
+                // moved, would be a state that never was. And its new header comes before anything behind that.
                 in_main.extend(self.changes_of(&path).1);
-                self.synced_if(&log, !in_main.is_empty());
-                self.changed(&path, in_main);
-                self.synced_if(&path, true);
-                // And its new header before anything behind that: what is left of the old one must not count.
                 let header = self.databases.get(&log).and_then(|now| now.get(..32)).map(<[u8]>::to_vec);
-                self.changed(&log, header.map(|header| Change::Write(0, header)).into_iter().collect());
-                self.synced_if(&log, true);
+                let header = header.map_or(Change::Length(0), |header| Change::Write(0, header));
+                let (in_main_file, in_log_file) = (self.file_of(&path), self.file_of(&log));
+                let mut all: Vec<_> = in_main.into_iter().map(|change| (in_main_file, change)).collect();
+                all.push((in_log_file, header));
+                self.events.push(Event::AtOnce(all));
                 self.changed(&log, in_log);
             } else {
                 // A change of the main file came after that of its log.
@@ -107,8 +111,12 @@ impl Reel {
 
     /// How a file of SQLite differs from what it was at the last look, and whether it is a log that was begun anew.
     fn changes_of(&mut self, path: &Path) -> (bool, Vec<Change>) {
-        let (Some(before), Ok(now)) = (self.databases.get(path), std::fs::read(path)) else {
-            return (false, Vec::new());
+        let Some(before) = self.databases.get(path) else { return (false, Vec::new()) };
+        let now = match std::fs::read(path) {
+            Ok(now) => now,
+            // Removed by whoever used it last, in order; it may be begun anew.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_log(path) => Vec::new(),
+            Err(_) => return (false, Vec::new()),
         };
         let begun_anew = is_log(path) && before.len() >= 32 && now.get(..32) != before.get(..32);
         let changes = if now == *before { Vec::new() } else { differences(before, &now) };
@@ -120,7 +128,12 @@ impl Reel {
         if changes.is_empty() {
             return;
         }
-        let file = match self.names.get(path) {
+        let file = self.file_of(path);
+        self.events.extend(changes.into_iter().map(|change| Event::File(file, change)));
+    }
+
+    fn file_of(&mut self, path: &Path) -> FileId {
+        match self.names.get(path) {
             Some(file) => *file,
             None => {
                 // Made by SQLite, which leaves the durability of the name to us.
@@ -129,8 +142,7 @@ impl Reel {
                 self.events.push(Event::Name(path.to_owned(), file));
                 file
             }
-        };
-        self.events.extend(changes.into_iter().map(|change| Event::File(file, change)));
+        }
     }
 
     fn synced_if(&mut self, path: &Path, it_was: bool) {
@@ -208,6 +220,21 @@ impl Film {
         reel.events.len()
     }
 
+    /// The databases, each held open without a word while one daemon dies and the next begins. Whoever closes a database
+    /// last in order carries the log over and removes it; a process that is killed does not, and it is threads that are
+    /// killed here.
+    pub fn hold_databases(&self) -> Vec<Connection> {
+        let reel = self.reel();
+        let paths = reel.databases.keys().filter(|path| path.extension().is_some_and(|ending| ending == "db"));
+        let held = paths.filter(|path| path.exists()).map(|path| {
+            let connection = Connection::open(path)?;
+            // It takes part once it has read.
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(connection)
+        });
+        held.collect::<rusqlite::Result<_>>().expect("the databases can be read")
+    }
+
     /// It stops by itself once there were so many events.
     pub fn end_at(&self, end: Option<usize>) {
         self.reel().end = end;
@@ -252,6 +279,15 @@ impl Film {
                     let content = durable.entry(*file).or_default();
                     for change in open.remove(file).unwrap_or_default() {
                         arrive(content, change);
+                    }
+                }
+                Event::AtOnce(changes) => {
+                    for (file, _) in changes {
+                        let content = durable.entry(*file).or_default();
+                        open.remove(file).unwrap_or_default().into_iter().for_each(|change| arrive(content, change));
+                    }
+                    for (file, change) in changes {
+                        arrive(durable.entry(*file).or_default(), change);
                     }
                 }
                 Event::SyncFolder(folder) => {
@@ -358,7 +394,7 @@ fn settle(names: &mut BTreeMap<PathBuf, FileId>, event: &Event) {
         Event::Unname(path) => {
             names.remove(path);
         }
-        Event::File(..) | Event::Sync(_) | Event::SyncFolder(_) => {}
+        Event::File(..) | Event::Sync(_) | Event::AtOnce(_) | Event::SyncFolder(_) => {}
     }
 }
 
@@ -366,7 +402,7 @@ fn paths(event: &Event) -> Vec<&Path> {
     match event {
         Event::Name(path, _) | Event::Unname(path) => vec![path],
         Event::Move(from, to, _) => vec![from, to],
-        Event::File(..) | Event::Sync(_) | Event::SyncFolder(_) => Vec::new(),
+        Event::File(..) | Event::Sync(_) | Event::AtOnce(_) | Event::SyncFolder(_) => Vec::new(),
     }
 }
 
