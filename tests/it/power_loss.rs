@@ -6,12 +6,12 @@
 //! there, and after a while both sides have the same tree.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use onedrive_mount::daemon::core::Core;
-use onedrive_mount::emulator::{Course, Flavour, When};
+use onedrive_mount::emulator::{Course, Flavour, Network, When};
 use onedrive_mount::journal::Piece;
 use onedrive_mount::remote::{DriveIdentity, SharedRemote};
 use onedrive_mount::volume::VolumeError;
@@ -24,6 +24,7 @@ mod steps;
 use expected::{Found, Shadow, is_of, missing};
 use steps::{Part, Step, carry_out, steps};
 
+use crate::world::clock::FastClock;
 use crate::world::generated::{self, Dice};
 use crate::world::model::{Model, Node};
 use crate::world::ops::{self, Op, cloud_tree};
@@ -144,13 +145,11 @@ impl Take {
         let core = world.open_with(remote.clone(), world.home.path(), Arc::new(disk.clone()), 0).await;
         let cloud = Arc::new(Mutex::new(vec![(0, BTreeSet::new())]));
         let mut running = if online { Ok(world.run_core(core).await) } else { Err(core) };
-        let dying = Arc::new(AtomicBool::new(false));
         {
             let (drive, film, cloud) = (world.emulator.drive().clone(), film.clone(), cloud.clone());
-            let dying = dying.clone();
             world.emulator.set_witness(Some(Arc::new(move |moment| {
-                if film.has_ended() || dying.load(Ordering::Relaxed) {
-                    // The power has failed, or the program is dead: nothing leaves this machine any more.
+                if film.has_ended() {
+                    // The power has failed: nothing leaves this machine any more.
                     return Course::Vanish;
                 }
                 if moment.when == When::After && moment.method != "GET" {
@@ -175,7 +174,7 @@ impl Take {
                 // What it has begun it does not finish: its disk is gone. It is dropped, and waited for until its last
                 // thread has ended, or that would go on writing to the log that the next one has.
                 let held = film.hold_databases();
-                dying.store(true, Ordering::Relaxed);
+                world.emulator.set_network(Network::Refusing);
                 disk.die();
                 match running {
                     Ok(running) => running.kill().await,
@@ -189,7 +188,7 @@ impl Take {
                 let (remote, disk) = (remote.clone(), Arc::new(disk.clone()));
                 let core = world.open_parts(remote, identity.clone(), world.home.path(), disk, 0, "this boot");
                 drop(held);
-                dying.store(false, Ordering::Relaxed);
+                world.forget_connections().await;
                 running = if online { Ok(world.run_core(core).await) } else { Err(core) };
             }
             let core = match &running {
@@ -216,6 +215,8 @@ impl Take {
             Err(core) => drop(core),
         }
         world.emulator.set_witness(None);
+        // Whatever waits after the loss waits only for what is over by then.
+        world.clock = Arc::new(FastClock::from_today(20));
         let cloud = std::mem::take(&mut *cloud.lock().expect("no panic"));
         Ok(Self { world, identity, film, steps, states, succeeded, times, cloud })
     }

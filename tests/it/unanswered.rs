@@ -436,3 +436,45 @@ async fn what_was_damaged_on_the_way_says_so_until_it_is_there() {
         assert!(bench.left().is_empty(), "{:?}", bench.left());
     }
 }
+
+/// All empty versions are the same, and one that we have sent is ours where there are no hashes, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_version_that_went_unanswered_is_ours() {
+    for side in SIDES {
+        for before in [None, Some(b"first")] {
+            for then in ["write", "rename", "unlink"] {
+                println!("{side:?}, {before:?}, {then}");
+                let bench = Bench::in_a_hurry(side).await;
+                if let Some(before) = before {
+                    bench.user().write("a", before).await.expect("writes");
+                    bench.steps(3).await;
+                }
+                bench.user().write("a", b"").await.expect("writes");
+                bench.lose_answer("PUT");
+                let faults = bench.world.emulator.faults().clone();
+                let blind = move || {
+                    let unavailable = Fault::status(When::Before, 503, "serviceNotAvailable");
+                    faults.add(Rule::always("GET", "*", unavailable));
+                };
+                bench.once_after(|moment| moment.method == "PUT", blind);
+                bench.steps(1).await;
+                bench.world.emulator.faults().clear();
+                let wanted: &[(&str, &[u8])] = match then {
+                    "write" => {
+                        bench.user().write("a", b"more").await.expect("writes");
+                        &[("a", b"more")]
+                    }
+                    "rename" => {
+                        bench.user().rename("a", "b").await.expect("renames");
+                        &[("b", b"")]
+                    }
+                    _ => {
+                        bench.user().unlink("a").await.expect("removes");
+                        &[]
+                    }
+                };
+                bench.rests_with(wanted).await;
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use onedrive_mount::base::clock::{Clock, Mono, Sleep, Timestamp};
+use onedrive_mount::base::clock::{Clock, Mono, Sleep, SystemClock, Timestamp};
 
 /// A clock that runs many times faster than the machine's, and that can jump, as after a closed lid.
 #[derive(Clone)]
@@ -19,6 +19,14 @@ pub struct FastClock {
 impl FastClock {
     pub fn new(speed: u32) -> Self {
         Self { start: Instant::now(), speed, slept: Arc::default(), set: Arc::default() }
+    }
+
+    /// The same, its calendar going on from the present day.
+    pub fn from_today(speed: u32) -> Self {
+        let clock = Self::new(speed);
+        let today = SystemClock::new().now().0.saturating_sub(clock.now().0);
+        clock.set_calendar(today / 1_000_000_000);
+        clock
     }
 
     /// The lid is closed for this long: no sleep ends meanwhile, but time passes.
