@@ -9,6 +9,7 @@ const README: &str = include_str!("../../README.md");
 /// The promises that are made in sentences; those of the tables are looked up there.
 const IN_PROSE: &[&str] = &[
     "`close` and `fsync` with another `durability`",
+    "a power cut while something is on its way loses nothing, and nothing stands twice after it",
     "a closed lid, however long, needs no restart",
     "a network that goes half-way through a file",
     "only what the sign-in service says for good is a sign-out; trouble is not",
