@@ -216,7 +216,7 @@ impl Take {
         }
         world.emulator.set_witness(None);
         // Whatever waits after the loss waits only for what is over by then.
-        world.clock = Arc::new(FastClock::from_today(20));
+        world.clock = Arc::new(FastClock::from_today(10));
         let cloud = std::mem::take(&mut *cloud.lock().expect("no panic"));
         Ok(Self { world, identity, film, steps, states, succeeded, times, cloud })
     }
@@ -324,7 +324,7 @@ impl Take {
         let (found, cloud, here) = loop {
             poll().await?;
             let cloud = cloud_tree(world.emulator.drive());
-            let late = begun.elapsed() > Duration::from_secs(20);
+            let late = begun.elapsed() > Duration::from_secs(40);
             match look(&running.core).await {
                 Err(_) if !late => {}
                 found => {

@@ -35,9 +35,9 @@ enum Change {
 enum Event {
     File(FileId, Change),
     Sync(FileId),
-    /// Several files at once, and durable: what SQLite did one after the other, without a look in between, but in such an
-    /// order that it comes to the same.
-    AtOnce(Vec<(FileId, Change)>),
+    /// These files at once, with everything that had been done to them, and durable: what SQLite did one after the other,
+    /// without a look in between, but in such an order that it comes to the same.
+    AtOnce([FileId; 2], Vec<(FileId, Change)>),
     Name(PathBuf, FileId),
     Move(PathBuf, PathBuf, FileId),
     Unname(PathBuf),
@@ -194,8 +194,8 @@ impl Film {
                         arrive(content, change);
                     }
                 }
-                Event::AtOnce(changes) => {
-                    for (file, _) in changes {
+                Event::AtOnce(files, changes) => {
+                    for file in files {
                         let content = durable.entry(*file).or_default();
                         open.remove(file).unwrap_or_default().into_iter().for_each(|change| arrive(content, change));
                     }
@@ -307,7 +307,7 @@ fn settle(names: &mut BTreeMap<PathBuf, FileId>, event: &Event) {
         Event::Unname(path) => {
             names.remove(path);
         }
-        Event::File(..) | Event::Sync(_) | Event::AtOnce(_) | Event::SyncFolder(_) => {}
+        Event::File(..) | Event::Sync(_) | Event::AtOnce(..) | Event::SyncFolder(_) => {}
     }
 }
 
@@ -315,7 +315,7 @@ fn paths(event: &Event) -> Vec<&Path> {
     match event {
         Event::Name(path, _) | Event::Unname(path) => vec![path],
         Event::Move(from, to, _) => vec![from, to],
-        Event::File(..) | Event::Sync(_) | Event::AtOnce(_) | Event::SyncFolder(_) => Vec::new(),
+        Event::File(..) | Event::Sync(_) | Event::AtOnce(..) | Event::SyncFolder(_) => Vec::new(),
     }
 }
 

@@ -33,7 +33,7 @@ impl Reel {
                 let (in_main_file, in_log_file) = (self.file_of(&path), self.file_of(&log));
                 let mut all: Vec<_> = in_main.into_iter().map(|change| (in_main_file, change)).collect();
                 all.push((in_log_file, header));
-                self.events.push(Event::AtOnce(all));
+                self.events.push(Event::AtOnce([in_main_file, in_log_file], all));
                 self.changed(&log, in_log);
             } else {
                 // A change of the main file came after that of its log.
