@@ -5,7 +5,9 @@
 //! expected it asks the pure functions of `conflict` and looks before it repeats anything.
 //!
 //! Always true: every replace, move and delete names the version it expects; a session's ticket is stored
-//! before its first fragment; nothing of the cloud is deleted that a user did not delete here.
+//! before its first fragment; nothing of the cloud is deleted that a user did not delete here; what is to be added,
+//! moved or deleted there, and why, survives a loss of power before it is asked for, so that the cloud is never ahead of
+//! what is remembered here. Only an addition is sent all the same when the disk cannot remember.
 
 mod content;
 mod folders;
