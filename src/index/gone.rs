@@ -41,6 +41,11 @@ impl Txn<'_> {
         Ok(())
     }
 
+    /// Whether a folder has gone that had this number; see [`Index::gone`].
+    pub(super) fn is_gone(&self, ino: Ino) -> IndexResult<bool> {
+        Ok(self.sql.prepare_cached("SELECT 1 FROM gone WHERE ino = ?1")?.exists([ino.0 as i64])?)
+    }
+
     /// Forgets where folders were that are gone.
     ///
     /// # Errors

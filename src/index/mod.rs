@@ -158,6 +158,8 @@ pub struct Index {
     count: AtomicI64,
     /// Moves with every transaction, before its notices are handed on.
     generation: AtomicU64,
+    /// SQLite's log of it.
+    log: PathBuf,
     /// Made when damage is met, so that the next start builds a new index.
     marker: PathBuf,
     met_damage: AtomicBool,
@@ -226,6 +228,7 @@ impl Index {
             recent: Mutex::default(),
             count: AtomicI64::new(count),
             generation: AtomicU64::new(0),
+            log: schema::log_of(path),
             marker: marker.to_owned(),
             met_damage: AtomicBool::new(false),
             namesakes: AtomicBool::new(false),
@@ -234,11 +237,20 @@ impl Index {
         // Not with a note of the damage that may be met: the caller answers it at once.
         index.write_all(|txn| {
             for (ino, id) in anchors {
+                // What has gone with unsent work in it is not there again: whoever looks after that work finds it gone.
+                if txn.is_gone(*ino)? && !txn.holds(id)? {
+                    continue;
+                }
                 txn.claim(*ino, id)?;
             }
             Ok(())
         })?;
         Ok(index)
+    }
+
+    /// Where everything is that was written and not carried over yet: what makes that file durable makes all of it so.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// The drive this index is of.

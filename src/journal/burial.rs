@@ -7,7 +7,7 @@ use std::sync::MutexGuard;
 use super::landing::{ECHO, Landed};
 use super::store::Batch;
 use super::{Intent, Journal, JournalResult, State};
-use crate::base::ids::Ino;
+use crate::base::ids::{Ino, ItemId};
 use crate::index::{Notice, What};
 
 impl Journal {
@@ -61,6 +61,15 @@ impl Journal {
     /// something they stay.
     pub fn forget_mode_if_gone(&self, ino: Ino) {
         self.forget_modes(&mut self.lock(), &[ino]);
+    }
+
+    /// An inode stands for this item from now on: should the index be lost, its permission bits are found again by that.
+    pub(super) fn tie_mode(&self, state: &State, ino: Ino, item: &ItemId) {
+        if let Some(mode) = state.modes.get(&ino)
+            && let Err(error) = self.store.set_mode(ino, Some(item), Some(*mode))
+        {
+            tracing::warn!(%error, "the journal did not take whose permission bits it has");
+        }
     }
 
     /// These inodes may have gone. Permission bits go with one that stands for nothing any more; those who still have it

@@ -7,6 +7,7 @@
 //! | fails | who waits is told | then |
 //! | --- | --- | --- |
 //! | the sync of one draft | whoever fsyncs that file: so; all others that all is well | that draft alone is tried again, when somebody asks for it, else [`AGAIN`] |
+//! | the sync of the index, which comes first if something was settled | nobody | the index may be behind after a loss of power |
 //! | anything else of a round | all: so | the round is made again after [`QUIET`] |
 //!
 //! Always true: nobody is told that something is safe on the word of a sync that came after one that failed, unless the bytes
@@ -72,6 +73,8 @@ struct Inner {
     failed: HashMap<SpoolId, Arc<Draft>>,
     failed_at: Option<Instant>,
     remove: Vec<(SpoolId, PathBuf)>,
+    /// Something was settled: the index knows from now on what the journal knew.
+    settled: bool,
     /// How many rounds have begun.
     rounds: u64,
 }
@@ -90,6 +93,7 @@ pub(super) struct Round {
     generation: u64,
     drafts: Vec<Arc<Draft>>,
     remove: Vec<(SpoolId, PathBuf)>,
+    settled: bool,
 }
 
 impl Pending {
@@ -111,6 +115,12 @@ impl Pending {
         if std::mem::take(&mut inner.idle) || inner.generation == inner.full {
             self.changed.notify_one();
         }
+    }
+
+    /// Something is about to be settled: until the index that knows of it survives a loss of power, the journal must not
+    /// have forgotten it.
+    pub(super) fn settles(&self) {
+        self.lock().settled = true;
     }
 
     /// The bytes of a draft need syncing.
@@ -184,6 +194,7 @@ impl Pending {
             generation: inner.generation,
             drafts: inner.drafts.drain().map(|(_, draft)| draft).collect(),
             remove: std::mem::take(&mut inner.remove),
+            settled: std::mem::take(&mut inner.settled),
         })
     }
 
@@ -200,6 +211,7 @@ impl Pending {
             inner.drafts.entry(draft.id).or_insert(draft);
         }
         inner.remove.extend(round.remove);
+        inner.settled |= round.settled;
         self.done.send_modify(|done| done.failed = Some((round.number, kind, error.to_string())));
         if inner.stopped {
             return false;
@@ -234,6 +246,7 @@ pub(super) fn run_commits(
     disk: &dyn Disk,
     spool_folder: &Path,
     pending: &Pending,
+    index: &dyn Fn(),
     synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
 ) {
     while let Some(mut round) = pending.next_round() {
@@ -251,6 +264,9 @@ pub(super) fn run_commits(
             }
         }
         round.drafts = done;
+        if round.settled {
+            index();
+        }
         match carry_out(store, disk, spool_folder, &round, flushed, synced) {
             Ok(()) => {
                 pending.finished(round.generation);

@@ -292,6 +292,9 @@ impl Journal {
         }
         batch.spools = carried;
         self.apply(&mut state, batch)?;
+        if before.is_none() {
+            self.tie_mode(&state, ino, &item.id);
+        }
         self.tell_landed(ino, became);
         Ok(landed)
     }

@@ -20,7 +20,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -148,6 +148,8 @@ pub struct Journal {
     pending: Arc<Pending>,
     inos: Arc<Numbers>,
     index: std::sync::OnceLock<Arc<Index>>,
+    /// The name of the index's log is durable.
+    index_named: AtomicBool,
     revealed: std::sync::OnceLock<reveal::Revealed>,
     landed: std::sync::OnceLock<landed::Heard>,
     /// Rings when there may be something to do for the uploader. Whoever finds something rings for the next.
@@ -406,6 +408,9 @@ impl Journal {
             if let Some(item) = self.resolve_in(&state.overlay, intent.parent) {
                 batch.parents.insert(intent.parent, item);
             }
+        }
+        if !batch.drop.is_empty() {
+            self.pending.settles();
         }
         self.store.write(&batch)?;
         state.superseded.append(&mut batch.supersede);

@@ -207,6 +207,7 @@ impl Journal {
                 // The intents claim their items; the index is corrected at the next start.
                 tracing::warn!(%error, "the index did not take over an inode");
             }
+            bound.iter().for_each(|(ino, item)| self.tie_mode(state, *ino, item));
         }
         self.forget_modes(state, &dropped);
         Ok(())

@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::commit::{Pending, run_commits};
@@ -168,6 +168,7 @@ impl Journal {
             pending,
             inos,
             index: OnceLock::new(),
+            index_named: AtomicBool::new(false),
             revealed: OnceLock::new(),
             landed: OnceLock::new(),
             wake: Arc::default(),
@@ -177,7 +178,12 @@ impl Journal {
         let (store, disk, folder, pending) =
             (journal.store.clone(), journal.disk.clone(), journal.spool_folder.clone(), journal.pending.clone());
         std::thread::Builder::new().name("journal".into()).spawn(move || {
-            run_commits(&store, &*disk, &folder, &pending, &|drafts| {
+            let index = || {
+                if let Some(journal) = committing.upgrade() {
+                    journal.sync_index();
+                }
+            };
+            run_commits(&store, &*disk, &folder, &pending, &index, &|drafts| {
                 committing.upgrade().map_or(Ok(()), |journal| journal.note_synced(drafts))
             });
         })?;
@@ -197,6 +203,21 @@ impl Journal {
         }
         if let Err(error) = self.shelter() {
             tracing::error!(%error, "work whose folder was lost stays hidden until the next start");
+        }
+    }
+
+    /// Makes durable what the index knows, before the journal forgets it. It is only a copy of what the cloud says: a disk
+    /// that does not take it stops nobody.
+    fn sync_index(&self) {
+        let Some(index) = self.index.get() else { return };
+        let log = index.log();
+        let synced = self.disk.open(log, Open::Read).and_then(|file| file.sync_data()).and_then(|()| {
+            // Its name is as old as the index was opened.
+            let named = self.index_named.swap(true, Ordering::Relaxed);
+            if named { Ok(()) } else { self.disk.sync_dir(log.parent().unwrap_or(Path::new("."))) }
+        });
+        if let Err(error) = synced {
+            tracing::warn!(%error, "after a loss of power the list of what is in the cloud may be behind");
         }
     }
 

@@ -10,7 +10,7 @@
 //! in its pages, so each row carries one of its own, the rows together have a census (see [`Census`]), and a file that
 //! does not agree with them is salvaged row by row (`opening`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -474,9 +474,12 @@ impl Store {
             statement.query_map([], |row| Ok(SpoolId(row.get::<_, i64>(0)? as u64)))?.collect::<Result<_, _>>()?;
         let mut statement = sql.prepare("SELECT ino, item, mode FROM modes")?;
         let mut rows = statement.query([])?;
+        // Whoever has an intent, or has one in it, stands for what that says.
+        let said: HashSet<Ino> = loaded.inos().collect();
         while let Some(row) = rows.next()? {
             let ino = Ino(row.get::<_, i64>(0)? as u64);
-            if let Some(item) = row.get::<_, Option<String>>(1)?.as_deref().and_then(ItemId::from_key) {
+            let item = row.get::<_, Option<String>>(1)?;
+            if let Some(item) = item.as_deref().and_then(ItemId::from_key).filter(|_| !said.contains(&ino)) {
                 loaded.anchors.push((ino, item));
             }
             loaded.modes.push((ino, row.get(2)?));

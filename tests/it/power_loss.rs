@@ -519,3 +519,44 @@ fn what_was_renamed_in_the_cloud_is_not_there_twice_after_a_loss_of_power() {
         }
     }
 }
+
+/// What was written, renamed and deleted has reached the cloud, and a second has passed. After a loss of power it is shown so
+/// without a network.
+#[test]
+fn what_has_settled_is_shown_after_a_loss_of_power_without_a_network() {
+    let runtime = generated::runtime(2);
+    for side in [Flavour::PersonalNew.into(), Side::LIVE] {
+        let call = |op| Step::Call(op);
+        let steps = vec![
+            call(Op::Write("doc".into(), vec![1; 14])),
+            call(Op::Write("old".into(), vec![2; 9])),
+            call(Op::Write("gone".into(), vec![3; 5])),
+            Step::Rest,
+            call(Op::Write("doc".into(), vec![4; 30])),
+            call(Op::Mkdir("d".into())),
+            call(Op::Rename("old".into(), "d/new".into())),
+            call(Op::Unlink("gone".into())),
+            Step::Rest,
+            Step::Pause,
+        ];
+        runtime
+            .block_on(async {
+                let take = Take::shoot(side, steps, true, None).await?;
+                let nobody = nobody(&take.world);
+                for seed in 0..20 {
+                    let home = fast_home();
+                    take.film.survive(take.film.now(), &mut Dice(seed), &[], home.path());
+                    let core = take.world.open_after_boot(nobody.clone(), take.identity.clone(), home.path());
+                    let found = look(&core).await?;
+                    core.journal.close();
+                    let names: Vec<&str> = found.keys().map(String::as_str).collect();
+                    prop_assert_eq!(names, ["d", "d/new", "doc"], "seed {}", seed);
+                    // Its bytes are a cache, and may be gone; never those of another version.
+                    let now = [Some(Node::File(vec![4; 30])), None];
+                    prop_assert!(now.contains(&found["doc"]), "seed {}: {:?}", seed, found);
+                }
+                Ok::<_, TestCaseError>(())
+            })
+            .unwrap_or_else(|error| panic!("{side:?}: {error}"));
+    }
+}

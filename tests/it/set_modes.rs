@@ -77,3 +77,33 @@ async fn the_bits_of_a_file_go_with_it() {
         running.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bits_of_what_was_made_here_outlive_the_index() {
+    for side in [Side::PERSONAL, Side::LIVE] {
+        let world = World::new(side).await;
+        world.emulator.drive().create_file("/document", "first");
+        let running = world.run().await;
+        let (core, user) = (&running.core, User(&running.core));
+        user.list("").await.expect("lists");
+        user.write("script", b"#!/bin/sh").await.expect("writes");
+        set(core, "script", 0o755).await;
+        // Saved over a document, whose item it takes over.
+        user.write("document.new", b"second").await.expect("writes");
+        set(core, "document.new", 0o600).await;
+        user.rename("document.new", "document").await.expect("renames");
+        running.settle().await;
+        running.stop().await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        std::fs::remove_dir_all(world.home.path().join("state/index")).expect("it was there");
+        let running = world.run().await;
+        let (core, user) = (&running.core, User(&running.core));
+        user.list("").await.expect("lists");
+        for (path, mode) in [("script", 0o755), ("document", 0o600)] {
+            let ino = user.walk(path).await.expect("there");
+            let now = core.volume.getattr(ino).await.expect("attributes").permissions;
+            assert_eq!(now & 0o777, mode, "{side:?}, {path}");
+        }
+        running.stop().await;
+    }
+}

@@ -478,3 +478,32 @@ async fn an_empty_version_that_went_unanswered_is_ours() {
         }
     }
 }
+
+/// The list of what is in the cloud has heard that a folder is gone, and the program dies before it has looked whether there
+/// is work in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn unsent_work_in_a_folder_that_has_just_gone_is_found_by_the_next_start() {
+    for side in SIDES {
+        let mut world = World::new(side).await;
+        world.debounce = Duration::from_millis(3);
+        world.emulator.drive().create_file("/above/d/theirs", "theirs");
+        {
+            let core = world.open().await;
+            core.poller.poll_now().await.expect("polls");
+            let user = User(&core);
+            let ino = user.walk("above/d").await.expect("there");
+            user.list("above/d").await.expect("lists");
+            user.write("above/d/ours", b"ours").await.expect("writes");
+            let folder = core.index.by_ino(ino).expect("an index").expect("known").id;
+            world.emulator.drive().remove("/above/d");
+            core.index.write(|txn| txn.remove(&folder)).expect("writes");
+        }
+        let running = world.run().await;
+        let user = User(&running.core);
+        assert_eq!(user.read("above/d/ours").await.expect("in its place"), b"ours", "{side:?}");
+        running.settle().await;
+        assert_eq!(world.emulator.drive().read_file("/above/d/ours").as_deref(), Some(&b"ours"[..]), "{side:?}");
+        assert_eq!(world.emulator.drive().read_file("/above/d/theirs"), None, "{side:?}");
+        running.stop().await;
+    }
+}

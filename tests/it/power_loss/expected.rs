@@ -121,7 +121,7 @@ impl Shadow {
                 let node = self.add(content);
                 self.tree.0.insert(path.clone(), node);
             }
-            Step::Sync(_) | Step::Held(..) | Step::Rest | Step::Die => {}
+            Step::Sync(_) | Step::Held(..) | Step::Rest | Step::Pause | Step::Die => {}
         }
     }
 }

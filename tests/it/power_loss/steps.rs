@@ -20,6 +20,8 @@ pub enum Step {
     Held(String, Part),
     /// Until everything is in the cloud.
     Rest,
+    /// For as long as a group commit takes at most to come by itself.
+    Pause,
     /// The daemon dies, and another one begins.
     Die,
 }
@@ -49,7 +51,7 @@ impl Step {
                     content.resize(*size, 0);
                 }
             }
-            Self::Sync(_) | Self::Held(..) | Self::Rest | Self::Die => {}
+            Self::Sync(_) | Self::Held(..) | Self::Rest | Self::Pause | Self::Die => {}
         }
     }
 }
@@ -131,6 +133,10 @@ pub async fn carry_out(core: &Core, step: &Step, open: &mut Open) -> VolumeResul
         }
         Step::Rest => {
             settle(core).await;
+            Ok(())
+        }
+        Step::Pause => {
+            tokio::time::sleep(std::time::Duration::from_millis(1300)).await;
             Ok(())
         }
         Step::Die => Ok(()),
