@@ -249,6 +249,9 @@ pub(super) fn run_commits(
     index: &dyn Fn(),
     synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
 ) {
+    // Files that were removed; a loss of power may bring one back until their folder was synced, and then the journal must
+    // still say what it is.
+    let mut unlinked = Vec::new();
     while let Some(mut round) = pending.next_round() {
         let (mut done, mut flushed) = (Vec::new(), Vec::new());
         for draft in std::mem::take(&mut round.drafts) {
@@ -267,7 +270,7 @@ pub(super) fn run_commits(
         if round.settled {
             index();
         }
-        match carry_out(store, disk, spool_folder, &round, flushed, synced) {
+        match carry_out(store, disk, spool_folder, &round, flushed, &mut unlinked, synced) {
             Ok(()) => {
                 pending.finished(round.generation);
                 // Whoever waited for the round has no business with this.
@@ -292,23 +295,25 @@ fn carry_out(
     spool_folder: &Path,
     round: &Round,
     flushed: Vec<(Arc<Draft>, Flushed)>,
+    unlinked: &mut Vec<SpoolId>,
     synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
 ) -> JournalResult<()> {
+    let mut gone = Vec::new();
     if !flushed.is_empty() {
         disk.sync_dir(spool_folder)?;
+        gone.append(unlinked);
     }
     for (draft, news) in flushed {
         draft.note_durable(news);
     }
     synced(&round.drafts)?;
     store.sync()?;
-    let mut gone = Vec::new();
     for (id, path) in &round.remove {
         match disk.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, path = %path.display(), "a finished spool file cannot be removed");
             }
-            _ => gone.push(*id),
+            _ => unlinked.push(*id),
         }
     }
     if !gone.is_empty() {

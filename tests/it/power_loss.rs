@@ -549,6 +549,7 @@ fn what_has_settled_is_shown_after_a_loss_of_power_without_a_network() {
                     let core = take.world.open_after_boot(nobody.clone(), take.identity.clone(), home.path());
                     let found = look(&core).await?;
                     core.journal.close();
+                    prop_assert!(core.recovered.kept.is_empty(), "seed {}: {:?}", seed, core.recovered);
                     let names: Vec<&str> = found.keys().map(String::as_str).collect();
                     prop_assert_eq!(names, ["d", "d/new", "doc"], "seed {}", seed);
                     // Its bytes are a cache, and may be gone; never those of another version.
