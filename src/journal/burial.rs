@@ -65,10 +65,10 @@ impl Journal {
 
     /// An inode stands for this item from now on: should the index be lost, its permission bits are found again by that.
     pub(super) fn tie_mode(&self, state: &State, ino: Ino, item: &ItemId) {
-        if let Some(mode) = state.modes.get(&ino)
-            && let Err(error) = self.store.set_mode(ino, Some(item), Some(*mode))
-        {
-            tracing::warn!(%error, "the journal did not take whose permission bits it has");
+        let Some(mode) = state.modes.get(&ino) else { return };
+        match self.store.set_mode(ino, Some(item), Some(*mode)) {
+            Ok(()) => self.pending.mark(),
+            Err(error) => tracing::warn!(%error, "the journal did not take whose permission bits it has"),
         }
     }
 

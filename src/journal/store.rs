@@ -474,8 +474,9 @@ impl Store {
             statement.query_map([], |row| Ok(SpoolId(row.get::<_, i64>(0)? as u64)))?.collect::<Result<_, _>>()?;
         let mut statement = sql.prepare("SELECT ino, item, mode FROM modes")?;
         let mut rows = statement.query([])?;
-        // Whoever has an intent, or has one in it, stands for what that says.
-        let said: HashSet<Ino> = loaded.inos().collect();
+        // Whoever has an intent stands for what that says, and so does a folder of which one in it says what it is.
+        let intents = loaded.intents.iter().map(|intent| intent.ino);
+        let said: HashSet<Ino> = intents.chain(loaded.anchors.iter().map(|(ino, _)| *ino)).collect();
         while let Some(row) = rows.next()? {
             let ino = Ino(row.get::<_, i64>(0)? as u64);
             let item = row.get::<_, Option<String>>(1)?;

@@ -10,6 +10,7 @@ use super::super::intent::{Intent, Kind};
 use super::opening::Opened;
 use super::*;
 use crate::base::disk::RealDisk;
+use crate::base::ids::DriveId;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
@@ -346,4 +347,40 @@ fn nobody_who_writes_waits_for_a_disk_that_takes_its_time_with_the_log() {
         shortens.join().expect("no panic").expect("shortens");
     });
     assert!(names(&store).contains(&"meanwhile".to_owned()));
+}
+
+#[test]
+fn permission_bits_say_what_their_inode_is_unless_an_intent_does() {
+    let dir = tempfile::tempdir().expect("temp");
+    let store = open(dir.path()).store;
+    let item = |id| ItemId::new(&DriveId::new("d"), id);
+    for (ino, id) in [(7, "file"), (8, "before"), (9, "before too")] {
+        store.set_mode(Ino(ino), Some(&item(id)), Some(0o600)).expect("writes");
+    }
+    // What is kept of a file for its user says nothing of what the file is.
+    let kept = SpoolRow {
+        id: SpoolId(1),
+        ino: Ino(7),
+        file: "1".into(),
+        size: 0,
+        present: RangeSet::new(),
+        borrowed: RangeSet::new(),
+        replaced: 0,
+        base_limit: 0,
+        base: None,
+        hash: None,
+        sums: None,
+        promised: true,
+        synced: true,
+        durable: None,
+        boot: String::new(),
+        kept: Some(KeptFor { name: "file".into(), why: "a test".into(), at: NOW }),
+    };
+    let inside = Intent { parent: Ino(9), ..intent(10, "in a folder") };
+    let put = vec![intent(8, "begun anew"), inside];
+    let parents = HashMap::from([(Ino(9), item("now"))]);
+    store.write(&Batch { put, parents, spools: vec![kept], ..Batch::default() }).expect("writes");
+    let mut anchors = store.load().expect("reads").anchors;
+    anchors.sort_by_key(|(ino, _)| ino.0);
+    assert_eq!(anchors, [(Ino(7), item("file")), (Ino(9), item("now"))]);
 }
