@@ -399,6 +399,13 @@ impl DiskFile for RealFile {
     }
 }
 
+/// The log that SQLite keeps beside a database (<https://sqlite.org/wal.html>): what was written and is not carried over yet.
+pub fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
 /// A range in the pieces that are copied at once.
 pub fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let end = range.end;

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::base::clock::Timestamp;
+use crate::base::disk::log_of;
 use crate::base::ids::{ContentTag, DriveId, Ino, InoSource, ItemId, MetaTag};
 use crate::base::private;
 use crate::remote::ItemKind;
@@ -228,7 +229,7 @@ impl Index {
             recent: Mutex::default(),
             count: AtomicI64::new(count),
             generation: AtomicU64::new(0),
-            log: schema::log_of(path),
+            log: log_of(path),
             marker: marker.to_owned(),
             met_damage: AtomicBool::new(false),
             namesakes: AtomicBool::new(false),

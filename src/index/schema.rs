@@ -1,7 +1,7 @@
 //! The tables, and when an index is thrown away: other schema, other drive, damage. Never migrated, because
 //! building it again costs a few requests and a bug in a migration costs trust.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -131,13 +131,6 @@ pub(super) fn create(path: &Path, root: &ItemId) -> IndexResult<Connection> {
     meta::store(&connection, meta::COUNT, Some("1"))?;
     connection.pragma_update(None, "user_version", VERSION)?;
     Ok(connection)
-}
-
-/// SQLite's log of the index at `path`.
-pub(super) fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
 }
 
 /// The highest number that stands for something, or has.

@@ -7,7 +7,7 @@
 //! | fails | who waits is told | then |
 //! | --- | --- | --- |
 //! | the sync of one draft | whoever fsyncs that file: so; all others that all is well | that draft alone is tried again, when somebody asks for it, else [`AGAIN`] |
-//! | the sync of the index, which comes first if something was settled | nobody | the index may be behind after a loss of power |
+//! | the sync of the index, which comes before that of the log if something was settled | nobody | the index may be behind after a loss of power |
 //! | anything else of a round | all: so | the round is made again after [`QUIET`] |
 //!
 //! Always true: nobody is told that something is safe on the word of a sync that came after one that failed, unless the bytes
@@ -91,9 +91,9 @@ impl Inner {
 pub(super) struct Round {
     number: u64,
     generation: u64,
-    drafts: Vec<Arc<Draft>>,
+    pub(super) drafts: Vec<Arc<Draft>>,
     remove: Vec<(SpoolId, PathBuf)>,
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 impl Pending {
@@ -240,14 +240,14 @@ impl Pending {
     }
 }
 
-/// Makes rounds until the journal is closed.
+/// Makes rounds until the journal is closed. `synced` hears of each when the bytes of its drafts are durable, before
+/// the log is.
 pub(super) fn run_commits(
     store: &Store,
     disk: &dyn Disk,
     spool_folder: &Path,
     pending: &Pending,
-    index: &dyn Fn(),
-    synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
+    synced: &dyn Fn(&Round) -> JournalResult<()>,
 ) {
     // Files that were removed; a loss of power may bring one back until their folder was synced, and then the journal must
     // still say what it is.
@@ -267,9 +267,6 @@ pub(super) fn run_commits(
             }
         }
         round.drafts = done;
-        if round.settled {
-            index();
-        }
         match carry_out(store, disk, spool_folder, &round, flushed, &mut unlinked, synced) {
             Ok(()) => {
                 pending.finished(round.generation);
@@ -296,7 +293,7 @@ fn carry_out(
     round: &Round,
     flushed: Vec<(Arc<Draft>, Flushed)>,
     unlinked: &mut Vec<SpoolId>,
-    synced: &dyn Fn(&[Arc<Draft>]) -> JournalResult<()>,
+    synced: &dyn Fn(&Round) -> JournalResult<()>,
 ) -> JournalResult<()> {
     let mut gone = Vec::new();
     if !flushed.is_empty() {
@@ -306,7 +303,7 @@ fn carry_out(
     for (draft, news) in flushed {
         draft.note_durable(news);
     }
-    synced(&round.drafts)?;
+    synced(round)?;
     store.sync()?;
     for (id, path) in &round.remove {
         match disk.remove(path) {

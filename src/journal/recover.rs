@@ -13,6 +13,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -178,13 +179,14 @@ impl Journal {
         let (store, disk, folder, pending) =
             (journal.store.clone(), journal.disk.clone(), journal.spool_folder.clone(), journal.pending.clone());
         std::thread::Builder::new().name("journal".into()).spawn(move || {
-            let index = || {
-                if let Some(journal) = committing.upgrade() {
-                    journal.sync_index();
+            run_commits(&store, &*disk, &folder, &pending, &|round| {
+                let Some(journal) = committing.upgrade() else { return Ok(()) };
+                if round.settled
+                    && let Err(error) = journal.sync_index()
+                {
+                    tracing::warn!(%error, "after a loss of power the list of what is in the cloud may be behind");
                 }
-            };
-            run_commits(&store, &*disk, &folder, &pending, &index, &|drafts| {
-                committing.upgrade().map_or(Ok(()), |journal| journal.note_synced(drafts))
+                journal.note_synced(&round.drafts)
             });
         })?;
         Ok((journal, recovered))
@@ -208,17 +210,15 @@ impl Journal {
 
     /// Makes durable what the index knows, before the journal forgets it. It is only a copy of what the cloud says: a disk
     /// that does not take it stops nobody.
-    fn sync_index(&self) {
-        let Some(index) = self.index.get() else { return };
-        let log = index.log();
-        let synced = self.disk.open(log, Open::Read).and_then(|file| file.sync_data()).and_then(|()| {
-            // Its name is as old as the index was opened.
-            let named = self.index_named.swap(true, Ordering::Relaxed);
-            if named { Ok(()) } else { self.disk.sync_dir(log.parent().unwrap_or(Path::new("."))) }
-        });
-        if let Err(error) = synced {
-            tracing::warn!(%error, "after a loss of power the list of what is in the cloud may be behind");
+    fn sync_index(&self) -> io::Result<()> {
+        let Some(log) = self.index.get().map(|index| index.log()) else { return Ok(()) };
+        self.disk.open(log, Open::Read)?.sync_data()?;
+        // Its name is as old as the index was opened.
+        if !self.index_named.load(Ordering::Relaxed) {
+            self.disk.sync_dir(log.parent().unwrap_or(Path::new(".")))?;
+            self.index_named.store(true, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     fn note_synced(&self, drafts: &[Arc<Draft>]) -> JournalResult<()> {

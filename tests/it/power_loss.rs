@@ -388,39 +388,6 @@ fn nobody(world: &World) -> SharedRemote {
         .remote
 }
 
-#[allow(clippy::too_many_arguments, reason = "one input, and how it is played")]
-fn play(
-    runtime: &tokio::runtime::Runtime,
-    flavour: Side,
-    online: bool,
-    per_take: u64,
-    tried: &AtomicU64,
-    mut ops: Vec<Op>,
-    syncs: Vec<u8>,
-    seed: u64,
-) -> Result<(), TestCaseError> {
-    runtime.block_on(async {
-        let mut dice = Dice(seed);
-        if online && dice.below(4) == 0 {
-            ops.iter_mut().for_each(|op| ops::lengthen(op, 12, &mut dice));
-        }
-        // About every second film ends in the midst of it; how long one is nobody knows before.
-        let end = dice.coin().then(|| 20 + dice.index(600));
-        let steps = steps(ops, &syncs, &mut dice);
-        let take = Take::shoot(flavour, steps, online, end).await?;
-        let nobody = nobody(&take.world);
-        for _ in 0..per_take {
-            let (moment, seed) = (dice.index(take.film.now() + 1), dice.below(u64::MAX));
-            take.fail_at(moment, seed, online, &nobody).await?;
-            tried.fetch_add(1, Ordering::Relaxed);
-        }
-        let moment = if online { take.film.now() } else { dice.index(take.film.now() + 1) };
-        take.fail_online(moment, seed).await?;
-        tried.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    })
-}
-
 fn run(flavour: Side, online: bool, points: u32) {
     let wanted: u64 = generated::asked("POWER_POINTS").unwrap_or(u64::from(points));
     let runtime = generated::runtime(2);
@@ -429,7 +396,27 @@ fn run(flavour: Side, online: bool, points: u32) {
     let input = (prop::collection::vec(ops::call(), 8..50), prop::collection::vec(any::<u8>(), 1..20), any::<u64>());
     let takes = u32::try_from(wanted.div_ceil(per_take)).expect("not that many");
     generated::run("POWER_TAKES", takes, 60, &input, |(ops, syncs, seed)| {
-        play(&runtime, flavour, online, per_take, &tried, ops, syncs, seed)
+        runtime.block_on(async {
+            let mut ops = ops;
+            let mut dice = Dice(seed);
+            if online && dice.below(4) == 0 {
+                ops.iter_mut().for_each(|op| ops::lengthen(op, 12, &mut dice));
+            }
+            // About every second film ends in the midst of it; how long one is nobody knows before.
+            let end = dice.coin().then(|| 20 + dice.index(600));
+            let steps = steps(ops, &syncs, &mut dice);
+            let take = Take::shoot(flavour, steps, online, end).await?;
+            let nobody = nobody(&take.world);
+            for _ in 0..per_take {
+                let (moment, seed) = (dice.index(take.film.now() + 1), dice.below(u64::MAX));
+                take.fail_at(moment, seed, online, &nobody).await?;
+                tried.fetch_add(1, Ordering::Relaxed);
+            }
+            let moment = if online { take.film.now() } else { dice.index(take.film.now() + 1) };
+            take.fail_online(moment, seed).await?;
+            tried.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
     })
     .unwrap_or_else(|error| panic!("{error}"));
     println!(

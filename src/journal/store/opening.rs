@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +28,7 @@ use super::{
     Census, Sql, Store, StoreError, intent_sum, meta_sum, mode_sum, retired_sum, shorten, spool_sum, state_sum,
 };
 use crate::base::clock::Timestamp;
-use crate::base::disk::Disk;
+use crate::base::disk::{Disk, log_of};
 
 const VERSION: i64 = 2;
 
@@ -172,12 +172,6 @@ impl Store {
         store.skip_spools(spools)?;
         Ok(Opened { store, damage })
     }
-}
-
-fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
 }
 
 fn read_if_there(path: &Path) -> io::Result<Vec<u8>> {

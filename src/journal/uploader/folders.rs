@@ -30,14 +30,6 @@ impl Uploader {
         Ok(())
     }
 
-    /// What is about to be added to the cloud, and why, survives a loss of power from now on: who has forgotten it takes what
-    /// was sent for somebody else's. A disk that cannot remember is no reason not to send: there is the other copy.
-    pub(super) async fn remember(&self, intent: &Intent) {
-        if let Err(error) = self.journal.sync().await {
-            tracing::warn!(name = intent.name, %error, "what is sent may be forgotten");
-        }
-    }
-
     /// A folder has the name of ours: somebody else's, or our own whose answer was lost. From now on they are one, with
     /// the content of both. What it holds is learned first: the user's programs work in it already, and a folder that had
     /// to be listed now would fail them whenever the network does.

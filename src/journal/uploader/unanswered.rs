@@ -1,4 +1,4 @@
-//! What was sent and not answered: is it in the cloud, and is it ours?
+//! What was sent and not answered: is it in the cloud, and is it ours? And that it is not forgotten before there is an answer.
 
 use super::{Setback, Uploader};
 use crate::base::ids::ItemId;
@@ -6,6 +6,14 @@ use crate::journal::intent::{Intent, Kind};
 use crate::remote::{Advice, At, Item, ItemKind, RemoteError, RemoteErrorKind, list_all};
 
 impl Uploader {
+    /// What is about to be added to the cloud, and why, survives a loss of power from now on: who has forgotten it takes what
+    /// was sent for somebody else's. A disk that cannot remember is no reason not to send: there is the other copy.
+    pub(super) async fn remember(&self, intent: &Intent) {
+        if let Err(error) = self.journal.sync().await {
+            tracing::warn!(name = intent.name, %error, "what is sent may be forgotten");
+        }
+    }
+
     /// Something was sent, and then the answer was lost or this program died. What is there is ours, under whatever name
     /// it is wanted by now.
     pub(super) async fn find_sent(&self, intent: &Intent) -> Result<(), Setback> {

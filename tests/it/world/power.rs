@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use onedrive_mount::base::disk::{Disk, DiskFile, Entry, Open, RealDisk, Room};
 
-mod databases;
-
 use super::generated::Dice;
+
+mod databases;
 
 /// The unit that a disk writes whole.
 const SECTOR: usize = 512;
@@ -188,17 +188,9 @@ impl Film {
         for event in &reel.events[..moment.min(reel.events.len())] {
             match event {
                 Event::File(file, change) => open.entry(*file).or_default().push(change),
-                Event::Sync(file) => {
-                    let content = durable.entry(*file).or_default();
-                    for change in open.remove(file).unwrap_or_default() {
-                        arrive(content, change);
-                    }
-                }
+                Event::Sync(file) => settle_content(&mut durable, &mut open, *file),
                 Event::AtOnce(files, changes) => {
-                    for file in files {
-                        let content = durable.entry(*file).or_default();
-                        open.remove(file).unwrap_or_default().into_iter().for_each(|change| arrive(content, change));
-                    }
+                    files.iter().for_each(|file| settle_content(&mut durable, &mut open, *file));
                     for (file, change) in changes {
                         arrive(durable.entry(*file).or_default(), change);
                     }
@@ -248,6 +240,14 @@ fn arrive(content: &mut Vec<u8>, change: &Change) {
             }
             content[at..end].copy_from_slice(bytes);
         }
+    }
+}
+
+/// All that was done to a file has arrived.
+fn settle_content(durable: &mut HashMap<FileId, Vec<u8>>, open: &mut HashMap<FileId, Vec<&Change>>, file: FileId) {
+    let content = durable.entry(file).or_default();
+    for change in open.remove(&file).unwrap_or_default() {
+        arrive(content, change);
     }
 }
 

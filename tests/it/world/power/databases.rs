@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use onedrive_mount::base::disk::log_of;
 use rusqlite::Connection;
 
 use super::{Change, Event, Film, Reel, SECTOR};
@@ -62,10 +63,6 @@ impl Reel {
 
 fn is_log(path: &Path) -> bool {
     path.to_string_lossy().ends_with("-wal")
-}
-
-fn log_of(main: &Path) -> PathBuf {
-    PathBuf::from(format!("{}-wal", main.display()))
 }
 
 fn differences(before: &[u8], now: &[u8]) -> Vec<Change> {
